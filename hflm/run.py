@@ -1,0 +1,127 @@
+"""The run folder: the only file that names files in a run.
+
+    out/
+    ├── config.yaml         the resolved settings
+    ├── environment.json    versions, machine, command
+    ├── plan.json           what the probe and the data fixed: steps, split of the batch
+    ├── log.jsonl           a line each logging step and evaluation
+    ├── metrics.json        the results; there once the run is done
+    ├── loss.png
+    ├── checkpoints/        resumable state
+    └── model/              weights, configuration, tokenizer, model card
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hflm.errors import UsageError
+
+MARKER = "config.yaml"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder; every path in it has a name here."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / MARKER
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def plot(self) -> Path:
+        return self.path / "loss.png"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def card(self) -> Path:
+        return self.model / "README.md"
+
+    @classmethod
+    def create(cls, path: Path, *, overwrite: bool) -> "RunFolder":
+        """Make an empty run folder, or empty an old run on `overwrite`.
+
+        Raises UsageError where the folder cannot be written, or holds something that no run wrote.
+        """
+        run = cls(path)
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file.", fix="Give --output-dir a folder that does not exist yet.")
+        if path.is_dir() and any(path.iterdir()):
+            if not overwrite:
+                hint = "go on with --resume, or replace it with --overwrite" if run.config.exists() else "name another"
+                raise UsageError(f"The output folder {path} is not empty.", fix=f"To mend it, {hint}.")
+            if not run.config.exists():
+                raise UsageError(f"{path} holds files that no run wrote.", fix="Name another folder; hflm empties only its own.")
+            shutil.rmtree(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise UsageError(f"Cannot write to {path}: {error.strerror}.", fix="Choose another --output-dir.") from error
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Open the folder of an earlier run."""
+        run = cls(path)
+        if not run.config.exists():
+            found = "no such folder" if not path.exists() else "no config.yaml in it"
+            raise UsageError(f"{path} is no run folder: {found}.", fix="`hflm runs` lists the runs.")
+        return run
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.part")
+    with staging.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    staging.replace(path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
