@@ -24,21 +24,37 @@ def setting(default: Any, help: str, *, group: str, flags: tuple[str, ...] = ())
 class PretrainConfig:
     """Everything that decides what `hflm pretrain` does; `None` means: worked out, and printed."""
 
-    data: tuple[str, ...] = setting((), "Files, folders, globs or a hub data set id. Default: a small corpus of novels.", group="Data")
-    eval_data: tuple[str, ...] = setting((), "Text to evaluate on; default: a part of the data is held out.", group="Data")
+    data: tuple[str, ...] = setting(
+        (), "Files, folders, globs or a hub data set id. Default: a small corpus of novels.", group="Data"
+    )
+    eval_data: tuple[str, ...] = setting(
+        (), "Text to evaluate on; default: a part of the data is held out.", group="Data"
+    )
     eval_fraction: float = setting(0.05, "Share of the data held out where no --eval-data is given.", group="Data")
-    documents: str = setting("auto", "What a document is in a .txt file: line, paragraph (blank lines), file or auto.", group="Data")
+    documents: str = setting(
+        "auto", "What a document is in a .txt file: line, paragraph (blank lines), file or auto.", group="Data"
+    )
     text_column: str | None = setting(None, "Column with the text in .jsonl, .csv and .parquet files.", group="Data")
-    clean: str = setting("default", "Cleaning filters: default, all, none, a list, or changes such as +near,-exact.", group="Data")
+    clean: str = setting(
+        "default", "Cleaning filters: default, all, none, a list, or changes such as +near,-exact.", group="Data"
+    )
     max_documents: int | None = setting(None, "Read no more documents than this.", group="Data")
     streaming: bool = setting(False, "Read and tokenize while training: for data larger than the disk.", group="Data")
 
-    tokenizer: str | None = setting(None, "wordpiece, bpe or unigram (trained on the data), or an existing tokenizer.", group="Tokenizer")
-    vocab_size: int | None = setting(None, "Size of a trained vocabulary; default: by the amount of text, at most 32768.", group="Tokenizer")
+    tokenizer: str | None = setting(
+        None, "wordpiece, bpe or unigram (trained on the data), or an existing tokenizer.", group="Tokenizer"
+    )
+    vocab_size: int | None = setting(
+        None, "Size of a trained vocabulary; default: by the amount of text, at most 32768.", group="Tokenizer"
+    )
     lowercase: bool = setting(False, "Lowercase the text in a trained tokenizer.", group="Tokenizer")
 
     model: str | None = setting(None, "Go on from these weights: a folder, a run or a hub id.", group="Model")
-    arch: str | None = setting(None, "Architecture from scratch: modernbert, bert, roberta, distilbert, deberta-v2, llama, gpt2, ...", group="Model")
+    arch: str | None = setting(
+        None,
+        "Architecture from scratch: modernbert, bert, roberta, distilbert, deberta-v2, llama, gpt2, ...",
+        group="Model",
+    )
     size: str = setting("mini", "tiny (2 x 128), mini (4 x 256), small (4 x 512) or base (12 x 768).", group="Model")
     layers: int | None = setting(None, "Number of layers; overrides --size.", group="Model")
     heads: int | None = setting(None, "Number of attention heads; overrides --size.", group="Model")
@@ -46,35 +62,66 @@ class PretrainConfig:
     dropout: float = setting(0.0, "Dropout everywhere in the model.", group="Model")
     max_length: int = setting(128, "Tokens in a packed sequence.", group="Model")
 
-    objective: str = setting("mlm", "mlm (masked tokens), wwm (whole words masked) or clm (next token).", group="Objective")
-    mlm_probability: float = setting(0.30, "Share of tokens to predict in training; evaluation always uses 0.15.", group="Objective")
+    objective: str = setting(
+        "mlm", "mlm (masked tokens), wwm (whole words masked) or clm (next token).", group="Objective"
+    )
+    mlm_probability: float = setting(
+        0.30, "Share of tokens to predict in training; evaluation always uses 0.15.", group="Objective"
+    )
 
-    budget: str | None = setting(None, "Time to train, such as 90s, 10m or 2h; a probe fixes the number of steps.", group="Training")
+    budget: str | None = setting(
+        None, "Time to train, such as 90s, 10m or 2h; a probe fixes the number of steps.", group="Training"
+    )
     max_steps: int | None = setting(None, "Number of optimizer steps.", group="Training")
-    epochs: float | None = setting(None, "Passes over the data; default 3 where no budget and no steps are given.", group="Training", flags=("--num-train-epochs",))
+    epochs: float | None = setting(
+        None,
+        "Passes over the data; default 3 where no budget and no steps are given.",
+        group="Training",
+        flags=("--num-train-epochs",),
+    )
     batch_size: int = setting(16, "Sequences in one optimizer step, over all processes.", group="Training")
-    micro_batch_size: int | None = setting(None, "Sequences in one forward pass; default: solved from the batch size.", group="Training", flags=("--per-device-train-batch-size",))
+    micro_batch_size: int | None = setting(
+        None,
+        "Sequences in one forward pass; default: solved from the batch size.",
+        group="Training",
+        flags=("--per-device-train-batch-size",),
+    )
     learning_rate: float = setting(2e-3, "Peak learning rate.", group="Training", flags=("--lr",))
-    schedule: str = setting("trapezoid", "trapezoid (warm up, hold, decay) or linear (warm up, decay).", group="Training")
-    warmup: float = setting(0.06, "Warm-up: a share of the steps, or a number of steps from 1 on.", group="Training", flags=("--warmup-steps",))
+    schedule: str = setting(
+        "trapezoid", "trapezoid (warm up, hold, decay) or linear (warm up, decay).", group="Training"
+    )
+    warmup: float = setting(
+        0.06,
+        "Warm-up: a share of the steps, or a number of steps from 1 on.",
+        group="Training",
+        flags=("--warmup-steps",),
+    )
     decay: float = setting(0.5, "Share of the steps in which a trapezoid falls to zero.", group="Training")
     optimizer: str = setting("muon", "muon (matrices by Muon, the rest by AdamW) or adamw.", group="Training")
     weight_decay: float = setting(0.01, "Weight decay.", group="Training")
     max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm; 0 leaves them alone.", group="Training")
     precision: str = setting("auto", "auto, fp32, bf16 or fp16.", group="Training")
     torch_compile: bool = setting(False, "Compile the model: pays on runs of many minutes.", group="Training")
-    recipe: str = setting("pretraining", "Numbers to start from: pretraining, classic (BERT, Devlin et al. 2019), or your own .py.", group="Training")
+    recipe: str = setting(
+        "pretraining",
+        "Numbers to start from: pretraining, classic (BERT, Devlin et al. 2019), or your own .py.",
+        group="Training",
+    )
     seed: int = setting(1, "Seed of the weights, the data order and the masks.", group="Training")
     threads: int | None = setting(None, "CPU threads; default: all cores.", group="Training")
 
     eval_steps: int | None = setting(None, "Evaluate every this many steps; default: five times a run.", group="Saving")
-    save_steps: int | None = setting(None, "Save a checkpoint every this many steps; default: with each evaluation.", group="Saving")
+    save_steps: int | None = setting(
+        None, "Save a checkpoint every this many steps; default: with each evaluation.", group="Saving"
+    )
     save_total_limit: int = setting(2, "Checkpoints to keep.", group="Saving")
     logging_steps: int = setting(10, "Log the loss every this many steps.", group="Saving")
     patience: int | None = setting(None, "Stop after this many evaluations without a better loss.", group="Saving")
     report_to: tuple[str, ...] = setting((), "Also log to tensorboard, wandb or trackio.", group="Saving")
     license: str | None = setting(None, "Licence named in the model card.", group="Saving")
-    training_arguments: Mapping[str, Any] = setting({}, "Any other field of transformers.TrainingArguments (in --config only).", group="Saving")
+    training_arguments: Mapping[str, Any] = setting(
+        {}, "Any other field of transformers.TrainingArguments (in --config only).", group="Saving"
+    )
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -90,9 +137,11 @@ NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "see
 SHARES = ("mlm_probability", "dropout", "eval_fraction", "decay")
 
 
-
 def resolve(
-    *, recipe: Mapping[str, Any], file: Mapping[str, Any] | None = None, flags: Mapping[str, Any] | None = None,
+    *,
+    recipe: Mapping[str, Any],
+    file: Mapping[str, Any] | None = None,
+    flags: Mapping[str, Any] | None = None,
     where: str = "the command line",
 ) -> PretrainConfig:
     """Put a configuration together: the recipe's numbers, then the file, then the flags.
@@ -163,7 +212,9 @@ def check(config: PretrainConfig) -> None:
     _check_ranges(config)
     lengths = [name for name in ("budget", "max_steps", "epochs") if getattr(config, name) is not None]
     if len(lengths) > 1:
-        raise UsageError(f"--{flag(lengths[0])} and --{flag(lengths[1])} contradict each other.", fix="Give one of them.")
+        raise UsageError(
+            f"--{flag(lengths[0])} and --{flag(lengths[1])} contradict each other.", fix="Give one of them."
+        )
     if config.budget is not None:
         seconds(config.budget)
     if config.micro_batch_size and config.batch_size % config.micro_batch_size:
@@ -220,7 +271,9 @@ def _typed(name: str, value: Any, where: str) -> Any:
     if declared is str and isinstance(value, int) and name == "budget":
         value = str(value)
     if not isinstance(value, declared) or (declared is int and isinstance(value, bool)):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a mapping"}[declared]
+        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a mapping"}[
+            declared
+        ]
         raise UsageError(f"{name!r} in {where} is {value!r}.", fix=f"It must be {wanted}.")
     return value
 

@@ -1,13 +1,13 @@
 """Every error that hflm raises on purpose: what is wrong, and how to mend it.
 
-    HflmError            exit 1   never raised itself
-    ├── UsageError       exit 2   an option, a configuration key, a path that cannot be used
-    ├── DataError        exit 2   a file, a row or a column
-    ├── ModelError       exit 2   a model, a tokenizer, an architecture
-    ├── CheckpointError  exit 3   nothing valid to resume from
-    ├── NumericsError    exit 4   NaN or Inf
-    ├── SpaceError       exit 5   the disk is full
-    └── Interrupted      exit 75  stopped by a signal, saved, resumable
+HflmError            exit 1   never raised itself
+├── UsageError       exit 2   an option, a configuration key, a path that cannot be used
+├── DataError        exit 2   a file, a row or a column
+├── ModelError       exit 2   a model, a tokenizer, an architecture
+├── CheckpointError  exit 3   nothing valid to resume from
+├── NumericsError    exit 4   NaN or Inf
+├── SpaceError       exit 5   the disk is full
+└── Interrupted      exit 75  stopped by a signal, saved, resumable
 """
 
 

@@ -1,14 +1,14 @@
 """The run folder: the only file that names files in a run.
 
-    out/
-    ├── config.yaml         the resolved settings
-    ├── environment.json    versions, machine, command
-    ├── plan.json           what the probe and the data fixed: steps, split of the batch
-    ├── log.jsonl           a line each logging step and evaluation
-    ├── metrics.json        the results; there once the run is done
-    ├── loss.png
-    ├── checkpoints/        resumable state
-    └── model/              weights, configuration, tokenizer, model card
+out/
+├── config.yaml         the resolved settings
+├── environment.json    versions, machine, command
+├── plan.json           what the probe and the data fixed: steps, split of the batch
+├── log.jsonl           a line each logging step and evaluation
+├── metrics.json        the results; there once the run is done
+├── loss.png
+├── checkpoints/        resumable state
+└── model/              weights, configuration, tokenizer, model card
 """
 
 import json
@@ -85,14 +85,18 @@ class RunFolder:
                 hint = "go on with --resume, or replace it with --overwrite" if run.config.exists() else "name another"
                 raise UsageError(f"The output folder {path} is not empty.", fix=f"To mend it, {hint}.")
             if not run.config.exists():
-                raise UsageError(f"{path} holds files that no run wrote.", fix="Name another folder; hflm empties only its own.")
+                raise UsageError(
+                    f"{path} holds files that no run wrote.", fix="Name another folder; hflm empties only its own."
+                )
             shutil.rmtree(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
                 pass
         except OSError as error:
-            raise UsageError(f"Cannot write to {path}: {error.strerror}.", fix="Choose another --output-dir.") from error
+            raise UsageError(
+                f"Cannot write to {path}: {error.strerror}.", fix="Choose another --output-dir."
+            ) from error
         return run
 
     @classmethod

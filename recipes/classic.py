@@ -1,6 +1,6 @@
 """Pretrain BERT as its authors did: AdamW, 15 % masked, dropout, a linear schedule (Devlin et al. 2019).
 
-    hflm pretrain book.txt --recipe classic --budget 10m
+hflm pretrain book.txt --recipe classic --budget 10m
 """
 
 from hflm.task import Task

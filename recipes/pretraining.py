@@ -1,6 +1,6 @@
 """Pretrain a masked language model, or a next-token one, from raw text.
 
-    hflm pretrain book.txt --budget 10m
+hflm pretrain book.txt --budget 10m
 """
 
 from hflm.task import Task

@@ -1,0 +1,46 @@
+# Everything that is done to this checkout, by one name each: `make help`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test slow check format bench wheel clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 - \2/p' $(MAKEFILE_LIST)
+
+# torch goes first, alone and pinned: asked for last and unpinned, it would bring gigabytes of CUDA.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## train a small model on three novels in three minutes
+	$(BIN)/hflm pretrain --budget 3m --seed 1 --output-dir runs/demo --overwrite
+
+test: $(INSTALLED) ## run the default tests, offline
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+slow: $(INSTALLED) ## run the slow tests, offline
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+
+check: $(INSTALLED) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## let ruff lay out and mend the files
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED) ## compare with plain-Trainer equivalents
+	$(BIN)/python -m bench
+
+wheel: $(INSTALLED) ## build the wheel into dist/
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
+clean: ## remove what the targets made, runs excepted
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache

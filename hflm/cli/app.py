@@ -1,0 +1,145 @@
+"""`hflm`: the table of commands, and the one place where an error becomes a line and an exit code."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from hflm.errors import HflmError
+
+# name -> (module whose `command` is a function or a typer app, summary). A command is imported when it
+# is run, completed or asked for its own help; the summaries stand here so that `hflm --help` imports none.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "pretrain": ("hflm.cli.pretrain", "Train a language model on raw text, from scratch or onwards."),
+    "fill-mask": ("hflm.cli.fill_mask", "Ask a masked language model for the missing words."),
+    "runs": ("hflm.cli.runs", "List the runs in a folder, or show one."),
+    "recipes": ("hflm.cli.recipes", "List, show or copy the recipes: what each task is."),
+    "doctor": ("hflm.cli.doctor", "Look at this machine, and say what it means for a run."),
+}
+SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": lambda name: name.replace("_", "-")}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are stubs with a summary, until one is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and stub else stub, rest
+
+
+def load(name: str) -> Any:
+    """Import a command and return what typer runs."""
+    command = importlib.import_module(COMMANDS[name][0]).command
+    if not isinstance(command, typer.Typer):
+        app = typer.Typer(add_completion=False)
+        app.command(name, help=command.__doc__ or COMMANDS[name][1])(command)
+        command = app
+    command.info.name = name
+    command._add_completion = False
+    return typer.main.get_command(command)
+
+
+app = typer.Typer(cls=LazyGroup, context_settings=SETTINGS, no_args_is_help=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(version())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the versions and leave.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere on the line.")
+    ] = False,
+) -> None:
+    """Train, fine-tune and use language models."""
+
+
+def version() -> str:
+    """Return the versions that decide a result, read from the packages' metadata: nothing is imported."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    from hflm import __version__
+
+    def of(name: str) -> str:
+        try:
+            return f"{name} {installed(name)}"
+        except PackageNotFoundError:
+            return f"{name} missing"
+
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return f"hflm {__version__} (python {python}, {of('torch')}, {of('transformers')})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; every error ends here."""
+    words, debug = _take_debug(list(sys.argv[1:] if argv is None else argv))
+    try:
+        try:
+            result = typer.main.get_command(app).main(words, prog_name="hflm", standalone_mode=False)
+            code = result if isinstance(result, int) else 0
+        except SystemExit as error:  # BrokenPipe and completion leave this way
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader has left (`hflm runs | head`). Python flushes once more at exit: give it somewhere to write.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BaseException as error:
+        if debug and not isinstance(error, (KeyboardInterrupt, typer.TyperException)):
+            import traceback
+
+            traceback.print_exc()
+        return _report(error)
+
+
+def _take_debug(words: list[str]) -> tuple[list[str], bool]:
+    """Take `--debug` out of the words, up to a `--`."""
+    end = words.index("--") if "--" in words else len(words)
+    kept = [word for word in words[:end] if word != "--debug"]
+    return kept + words[end:], len(kept) < end
+
+
+def _report(error: BaseException) -> int:
+    """Print one line to stderr and return the exit code."""
+    if isinstance(error, typer.TyperException) and type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())
+        return 0
+    if isinstance(error, typer.TyperException):
+        message, context = error.format_message().strip(), getattr(error, "ctx", None)
+        if context and not message.endswith("?"):  # a question already is the remedy
+            message = f"{message.rstrip('.')}. `{context.command_path} --help` shows what there is."
+        _line(f"error: {message}")
+        return error.exit_code
+    if isinstance(error, HflmError):
+        _line(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        _line("stopped")
+        return 130
+    _line(f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)")
+    return 1
+
+
+def _line(text: str) -> None:
+    print(" ".join(text.split()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

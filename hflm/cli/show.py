@@ -1,0 +1,40 @@
+"""How results look: rich on a terminal, plain aligned text on a pipe, JSON on demand."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def is_terminal() -> bool:
+    """Say whether a person is likely to read stdout."""
+    return sys.stdout.isatty()
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print rows under the named columns; a value that is None or missing is left empty."""
+    cells = [["" if row.get(name) is None else str(row[name]) for name in columns] for row in rows]
+    if is_terminal():
+        _rich(cells, columns)
+        return
+    lines = [list(columns), *cells]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_json(content: Any) -> None:
+    """Print JSON for another program to read: UTF-8, indented, nothing around it."""
+    print(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+
+
+def _rich(cells: list[list[str]], columns: Sequence[str]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*columns, box=SIMPLE_HEAD)
+    for line in cells:
+        drawn.add_row(*(Text(text) for text in line))  # Text: a `[` in a value is no markup
+    Console().print(drawn)

@@ -1,0 +1,77 @@
+"""Lines of UTF-8 with their true numbers, one at a time, from plain and gzipped files."""
+
+import shlex
+import zlib
+from collections.abc import Iterator
+
+from hflm.data.sources import BLOCK, Source, unreadable
+from hflm.errors import DataError
+
+BOM = b"\xef\xbb\xbf"
+# First bytes that are no UTF-8 text: what the file is, and what to do. UTF-32 begins with the mark of UTF-16.
+SIGNATURES = (
+    (b"\xff\xfe\x00\x00", "UTF-32, not UTF-8", "iconv -f UTF-32 -t UTF-8 {path} > {new}"),
+    (b"\xff\xfe", "UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {path} > {new}"),
+    (b"\xfe\xff", "UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {path} > {new}"),
+    (b"\x1f\x8b", "gzip, under a name without .gz", "mv {path} {path}.gz"),
+    (b"PK\x03\x04", "a zip archive", "unzip {path}"),
+    (b"PAR1", "parquet", "mv {path} {new}.parquet"),
+)
+
+
+def read_lines(source: Source) -> Iterator[tuple[int, str]]:
+    r"""Yield (1-based number, text without its line ending); \n, \r\n and \r end a line, a BOM is dropped.
+
+    Memory is one line. Raises DataError on bytes that are not UTF-8 and on damaged gzip, naming the line.
+    """
+    for number, raw in _raw_lines(source):
+        try:
+            yield number, raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{source.path}, line {number}: not UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start + 1} "
+                "of the line.",
+                fix=f"If it is Latin-1: {_command(source, 'iconv -f LATIN1 -t UTF-8 {path} > {new}')}",
+            ) from error
+
+
+def read_head(source: Source, *, size: int = BLOCK) -> str:
+    """Return about the first `size` bytes as text, with U+FFFD for what is not UTF-8."""
+    try:
+        with source.open() as file:
+            return file.read(size).decode("utf-8", "replace")
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(source.path, error) from error
+
+
+def _raw_lines(source: Source) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    try:
+        with source.open() as file:
+            for raw in file:
+                if number == 0:
+                    _refuse_signatures(source, raw)
+                    raw = raw.removeprefix(BOM)
+                raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+                # Files of the old Mac end lines with \r alone.
+                for part in raw.split(b"\r") if b"\r" in raw else (raw,):
+                    number += 1
+                    yield number, part
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(source.path, error, after=f", after line {number}") from error
+
+
+def _refuse_signatures(source: Source, raw: bytes) -> None:
+    for signature, what, command in SIGNATURES:
+        if raw.startswith(signature):
+            raise DataError(f"{source.path}, line 1: the file is {what}.", fix=f"Run: {_command(source, command)}")
+
+
+def _command(source: Source, command: str) -> str:
+    path = source.path
+    stem, _, rest = path.name.partition(".")
+    new = shlex.quote(str(path.with_name(f"{stem}.utf8.{rest}")))
+    old = shlex.quote(str(path))
+    if source.gzipped:
+        command = "gzip -dc {path} | " + command.replace(" {path}", "").replace("> {new}", "| gzip > {new}")
+    return command.format(path=old, new=new)

@@ -1,0 +1,162 @@
+"""What the user names on the command line, as files that can be read: files, folders and globs."""
+
+import difflib
+import glob
+import gzip
+import hashlib
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from hflm.errors import DataError
+
+KINDS = {
+    ".txt": "text",
+    ".md": "text",
+    ".jsonl": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+# Parquet compresses its own columns and is read by seeking, which gzip does not allow.
+NEVER_GZIPPED = {".parquet"}
+SUFFIXES = KINDS | {f"{suffix}.gz": kind for suffix, kind in KINDS.items() if suffix not in NEVER_GZIPPED}
+ACCEPTED = f"{', '.join(KINDS)}, each but .parquet also with .gz"
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to read, and how: `kind` is text, json, csv, tsv or parquet."""
+
+    path: Path
+    kind: str
+
+    @property
+    def gzipped(self) -> bool:
+        """True where the name ends in .gz."""
+        return self.path.name.lower().endswith(".gz")
+
+    def open(self) -> BinaryIO:
+        """Open the file for reading bytes, decompressed; an OSError on opening becomes a DataError."""
+        try:
+            return cast(BinaryIO, gzip.open(self.path, "rb")) if self.gzipped else self.path.open("rb")
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+
+
+def find_sources(paths: Sequence[str]) -> list[Source]:
+    """Find the files behind files, folders (with all below them, sorted) and globs, in the order given.
+
+    A file reached twice is read once. In folders and globs, hidden and empty files and unknown extensions are
+    passed over. Raises DataError where a path leads nowhere, or to nothing that can be read.
+    """
+    found: dict[Path, Source] = {}
+    for path in paths:
+        for source in _expand(path):
+            found.setdefault(source.path.resolve(), source)
+    return list(found.values())
+
+
+def fingerprint(sources: Iterable[Source]) -> str:
+    """Return the sha256 (hex) over kinds and contents in order: the same for the same data under other names."""
+    total = hashlib.sha256()
+    for source in sources:
+        try:
+            with source.path.open("rb") as file:
+                # The digest of each file is hashed, so that a move of text from one file to the next shows.
+                total.update(hashlib.file_digest(file, "sha256").digest() + source.kind.encode())
+        except OSError as error:
+            raise unreadable(source.path, error) from error
+    return total.hexdigest()
+
+
+def unreadable(path: Path, error: Exception, *, after: str = "") -> DataError:
+    """Say why a file cannot be read, as a DataError; `after` says how far reading had come."""
+    where = f"{path}{after}"
+    if isinstance(error, PermissionError):
+        return DataError(f"{where} cannot be read: permission denied.", fix=f"Allow it: chmod +r {path}")
+    if isinstance(error, gzip.BadGzipFile) and "Not a gzipped file" in str(error):
+        return DataError(f"{where} is not gzip, though its name ends in .gz.", fix="Rename it without .gz.")
+    if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
+        return DataError(
+            f"{where} is cut off or damaged gzip ({error}).", fix=f"Fetch or make it again, and test it: gzip -t {path}"
+        )
+    return DataError(f"{where} cannot be read: {getattr(error, 'strerror', None) or error}.", fix="Check the file.")
+
+
+def _expand(text: str) -> list[Source]:
+    path = Path(text).expanduser()
+    # A name that exists is taken as it is: brackets and stars are legal in file names.
+    if path.is_dir():
+        return _readable(sorted(_walk(path)), f"The folder {text}")
+    if path.exists():
+        return [_named(path)]
+    if glob.has_magic(text):
+        hits = [Path(hit) for hit in sorted(glob.glob(str(path), recursive=True))]
+        files = [file for hit in hits for file in (sorted(_walk(hit)) if hit.is_dir() else [hit])]
+        return _readable(files, f"The pattern {text}")
+    raise _missing(path)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise unreadable(Path(error.filename), error) from error
+
+    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root, name) for name in names if not name.startswith("."))
+
+
+def _readable(files: list[Path], what: str) -> list[Source]:
+    known = [Source(path, kind) for path in files if (kind := _kind(path))]
+    sources = [source for source in known if not _empty(source)]
+    if sources:
+        return sources
+    if not files:
+        problem = f"{what} has no files."
+    elif known:
+        problem = f"{what} has only empty files: {known[0].path.name}{', ...' if known[1:] else ''}."
+    else:
+        counts = Counter(path.suffix or "no extension" for path in files).most_common(5)
+        problem = f"{what} has nothing readable; found " + ", ".join(f"{n} x {name}" for name, n in counts) + "."
+    raise DataError(problem, fix=f"Name files that end in {ACCEPTED}.")
+
+
+def _named(path: Path) -> Source:
+    kind = _kind(path)
+    if kind is None:
+        ending = f"the extension {path.suffix}" if path.suffix else "no extension"
+        raise DataError(f"{path} has {ending}, which says not how to read it.", fix=f"Rename or convert to {ACCEPTED}.")
+    source = Source(path, kind)
+    if _empty(source):
+        raise DataError(f"{path} is empty.", fix="Name a file with text in it.")
+    return source
+
+
+def _kind(path: Path) -> str | None:
+    name = path.name.lower()
+    return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+
+
+def _empty(source: Source) -> bool:
+    try:
+        with source.open() as file:
+            return not file.read(1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(source.path, error) from error
+
+
+def _missing(path: Path) -> DataError:
+    try:
+        names = sorted(os.listdir(path.parent))
+    except OSError:
+        return DataError(f"No such file: {path}; its folder is missing too.", fix="Check the path.")
+    guess = difflib.get_close_matches(path.name, names, 1)
+    hint = f"Did you mean {path.parent / guess[0]}?" if guess else "Check the path."
+    return DataError(f"No such file: {path}.", fix=hint)

@@ -1,0 +1,165 @@
+"""Examine the machine: what is installed, what it can do, and what that means for a run."""
+
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+GIB = 2**30
+TESTED = {"torch": (2, 9), "transformers": (5, 20), "accelerate": (1, 0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing looked at: its value, what it means for a run, and whether it is as it should be."""
+
+    name: str
+    value: str
+    meaning: str
+    ok: bool = True
+
+
+def examine(*, timeout: float = 2.0, folder: Path | None = None) -> list[Finding]:
+    """Return the findings in the order of `hflm doctor`.
+
+    `timeout` is in seconds, for the hub; `folder` is where a run would write. Imports torch.
+    """
+    return [
+        _python(),
+        *(_package(name, least) for name, least in TESTED.items()),
+        *_device(),
+        *_memory(),
+        _disk(folder or Path()),
+        _hub(timeout),
+    ]
+
+
+def _python() -> Finding:
+    value = ".".join(str(part) for part in sys.version_info[:3])
+    ok = sys.version_info >= (3, 11)
+    return Finding(name="python", value=value, ok=ok, meaning="supported" if ok else "hflm needs 3.11 or newer")
+
+
+def _package(name: str, least: tuple[int, int]) -> Finding:
+    wanted = ".".join(map(str, least))
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Finding(name=name, value="missing", ok=False, meaning=f"pip install '{name}>={wanted}'")
+    ok = tuple(int(part) for part in found.split(".")[:2] if part.isdigit()) >= least
+    return Finding(name=name, value=found, ok=ok, meaning="supported" if ok else f"hflm needs {wanted} or newer")
+
+
+def _device() -> list[Finding]:
+    """Return device, bf16, cores and threads."""
+    try:
+        import torch
+    except ImportError as error:
+        return [Finding(name="device", value="unknown", ok=False, meaning=f"torch does not load: {error}")]
+    if torch.cuda.is_available():
+        device, meaning, native = f"cuda: {torch.cuda.get_device_name()}", "trains here", _cuda_bf16()
+    elif torch.backends.mps.is_available():
+        device, meaning, native = "mps", "trains here", False
+    else:
+        device, meaning, native = "cpu", "a mini model learns in minutes; a base model wants a GPU", _cpu_bf16()
+    threads, cores = torch.get_num_threads(), _cores()
+    return [
+        Finding(name="device", value=device, meaning=meaning),
+        Finding(
+            name="bf16",
+            value="native" if native else "emulated",
+            meaning="--precision bf16 is faster here" if native else "--precision fp32 is faster here",
+        ),
+        Finding(name="cores", value=str(cores), meaning="usable by this process"),
+        Finding(
+            name="threads",
+            value=str(threads),
+            ok=threads <= cores,
+            meaning="torch computes with these"
+            if threads <= cores
+            else f"more than cores: set OMP_NUM_THREADS={cores}",
+        ),
+    ]
+
+
+def _cuda_bf16() -> bool:
+    import torch
+
+    # Compute capability 8.0 (Ampere) is the first with bf16 units; torch counts emulation as support.
+    return torch.cuda.get_device_capability() >= (8, 0)
+
+
+def _cpu_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Say whether the CPU multiplies bf16 in hardware."""
+    try:
+        flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+def _cores() -> int:
+    """Return the cores this process may use, where the system says so."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _memory() -> list[Finding]:
+    total, available = memory()
+    if not total:
+        return [Finding(name="memory", value="unknown", meaning="not told by this system")]
+    ok = available >= 2 * GIB
+    return [
+        Finding(
+            name="memory",
+            value=f"{available / GIB:.1f} of {total / GIB:.1f} GiB available",
+            ok=ok,
+            meaning="enough for a mini model" if ok else "tight: use --size tiny and a small --micro-batch-size",
+        )
+    ]
+
+
+def memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
+    """Return total and available bytes: the machine's, or the container's limit where that is lower; 0, 0 unknown."""
+    try:
+        lines = dict(line.split(":", 1) for line in proc.read_text().splitlines() if ":" in line)
+        total, available = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    except (OSError, KeyError, ValueError):
+        return 0, 0
+    # Version 2 of cgroups, then version 1.
+    for limit_file, used_file in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            limit, used = (int((cgroup / name).read_text()) for name in (limit_file, used_file))
+        except (OSError, ValueError):  # no such file, or "max": no limit
+            continue
+        total, available = min(total, limit), min(available, max(limit - used, 0))
+        break
+    return total, available
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    ok = free >= 2 * GIB
+    meaning = "room for checkpoints" if ok else "little room: lower --save-total-limit or choose another --output-dir"
+    return Finding(name="disk", value=f"{free / GIB:.1f} GiB free", ok=ok, meaning=meaning)
+
+
+def _hub(timeout: float) -> Finding:
+    """Try the hub's port; being offline is no fault, since local files and folders always work."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return Finding(name="hub", value="offline", meaning="HF_HUB_OFFLINE is set: local files and cached ids only")
+    endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
+    try:
+        socket.create_connection((endpoint.hostname or "", port), timeout=timeout).close()
+    except OSError:
+        meaning = "local files and cached ids only; set HF_HUB_OFFLINE=1 to spare the waiting"
+        return Finding(name="hub", value="not reachable", meaning=meaning)
+    return Finding(name="hub", value="reachable", meaning="models and data sets load by id")

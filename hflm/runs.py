@@ -1,0 +1,74 @@
+"""List the runs in a folder; tolerant of folders that are broken, foreign or still being written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hflm.errors import UsageError
+from hflm.run import RunFolder, read_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One line of `hflm runs`; what a run's files do not say is None."""
+
+    path: Path
+    status: str
+    started: str | None = None
+    job: str | None = None
+    data: str | None = None
+    parameters: int | None = None
+    eval_loss: float | None = None
+    seconds: float | None = None
+
+
+def list_runs(folder: Path) -> list[RunSummary]:
+    """Return the runs in a folder and its sub-folders (and the folder itself, if it is one), oldest first.
+
+    Raises UsageError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.", fix="`hflm runs FOLDER` lists the runs in another folder.")
+    places = [folder, *sorted(place for place in folder.iterdir() if place.is_dir())]
+    runs = [summarize(RunFolder(place)) for place in places if RunFolder(place).config.exists()]
+    return sorted(runs, key=lambda run: (run.started or "", str(run.path)))
+
+
+def summarize(run: RunFolder) -> RunSummary:
+    """Read one run; without readable metrics.json its status is 'unfinished'."""
+    try:
+        metrics: Any = read_json(run.metrics)
+    except (OSError, ValueError):
+        return RunSummary(path=run.path, status="unfinished")
+    if not isinstance(metrics, Mapping):
+        return RunSummary(path=run.path, status="unfinished")
+    return RunSummary(
+        path=run.path,
+        status="done",
+        started=_text(metrics.get("started")),
+        job=_text(metrics.get("job")),
+        data=_text(metrics.get("data")),
+        parameters=int(count) if (count := _number(metrics.get("parameters"))) is not None else None,
+        eval_loss=_number(metrics.get("eval_loss")),
+        seconds=_number(metrics.get("seconds")),
+    )
+
+
+def last_lines(path: Path, count: int = 5) -> list[str]:
+    """Return the last lines of a text file; none where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _number(value: object) -> float | None:
+    """Return a number that can be shown; NaN and Inf, which int() refuses, count as missing."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if abs(value) < float("inf") else None
