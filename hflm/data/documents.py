@@ -85,7 +85,7 @@ def _read_file(source: Source) -> Texts:
 def _blocks_and_lines(text: str) -> tuple[int, int]:
     blocks = lines = 0
     inside = False
-    for line in text.splitlines():
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         filled = bool(line) and not line.isspace()
         blocks += filled and not inside
         lines += filled

@@ -87,7 +87,10 @@ def unreadable(path: Path, error: Exception, *, after: str = "") -> DataError:
         return DataError(
             f"{where} is cut off or damaged gzip ({error}).", fix=f"Fetch or make it again, and test it: gzip -t {path}"
         )
-    return DataError(f"{where} cannot be read: {getattr(error, 'strerror', None) or error}.", fix="Check the file.")
+    reason = getattr(error, "strerror", None) or str(error)
+    return DataError(
+        f"{where} cannot be read: {(reason.splitlines() or ['no reason given'])[0].rstrip('.')}.", fix="Check the file."
+    )
 
 
 def _expand(text: str) -> list[Source]:

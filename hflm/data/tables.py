@@ -17,6 +17,7 @@ SEPARATORS = {"csv": ",", "tsv": "\t"}
 # Characters in one CSV field: beyond any document, and a stop where a quote is never closed.
 LARGEST_FIELD = 1 << 28
 PARQUET_BATCH = 1024
+PARQUET_STRINGS = ("string", "large_string", "dictionary<values=string", "dictionary<values=large_string")
 
 Texts = Iterator[tuple[int, str]]
 
@@ -28,10 +29,9 @@ def read_json_lines(source: Source, *, text_column: str | None = None) -> Texts:
         if not line or line.isspace():
             continue
         where = f"{source.path}, line {number}"
-        row = _parse(line, where)
+        row = _parse(line, where, source)
         if not isinstance(row, dict):
-            array = isinstance(row, list) and column is None
-            raise DataError(f"{where}: {_show(row)} is not an object.", fix=_jq(source) if array else _example())
+            raise DataError(f"{where}: {_show(row)} is not an object.", fix=_one_a_line(source, line))
         column = column or choose_column(list(row), text_column, where=where)
         if column not in row:
             raise DataError(f"{where}: no field {column!r}; it has {list(row)}.", fix="Give every row the same fields.")
@@ -71,7 +71,7 @@ def read_parquet(source: Source, *, text_column: str | None = None) -> Texts:
         with pyarrow.parquet.ParquetFile(source.path) as file:
             schema = file.schema_arrow
             column = choose_column(schema.names, text_column, where=str(source.path))
-            if "string" not in str(schema.field(column).type):
+            if not str(schema.field(column).type).startswith(PARQUET_STRINGS):
                 found = f"column {column!r} holds {schema.field(column).type}, not string"
                 raise DataError(f"{source.path}: {found}.", fix="Pass --text-column NAME of a column of strings.")
             for batch in file.iter_batches(batch_size=PARQUET_BATCH, columns=[column]):
@@ -106,14 +106,15 @@ def _pass_column(guess: list[str]) -> str:
     return f"Did you mean {guess[0]!r}? Pass --text-column {guess[0]}." if guess else "Pass --text-column NAME."
 
 
-def _parse(line: str, where: str) -> Any:
+def _parse(line: str, where: str, source: Source) -> Any:
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}, column {error.colno}: not JSON: {error.msg}.", fix=_example()) from error
+        problem = f"{where}, column {error.colno}: not JSON: {error.msg}."
+        raise DataError(problem, fix=_one_a_line(source, line)) from error
     except (RecursionError, ValueError) as error:
         # Too deep a nesting, or a number of thousands of digits: JSON, but not rows of text.
-        raise DataError(f"{where}: not a row of text: {error}.", fix=_example()) from error
+        raise DataError(f"{where}: not a row of text: {error}.", fix=_one_a_line(source, line)) from error
 
 
 def _text(value: Any, column: str, where: str) -> str:
@@ -143,9 +144,11 @@ def _show(value: Any) -> str:
     return shorten.repr(value)
 
 
-def _example() -> str:
+def _one_a_line(source: Source, line: str) -> str:
+    """Say how to get one object a line; a line that opens a list or stops after its brace shows one JSON document."""
+    start = line.strip()
+    if start == "{" or start.startswith("["):
+        program = "." if start == "{" else ".[]"
+        unpack = f"gzip -dc {source.path}" if source.gzipped else f"cat {source.path}"
+        return f"Write one object a line: {unpack} | jq -c '{program}' > rows.jsonl"
     return 'Write one object a line, as {"text": "..."}.'
-
-
-def _jq(source: Source) -> str:
-    return f"Write one object a line: jq -c '.[]' {source.path} > rows.jsonl"

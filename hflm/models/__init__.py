@@ -1,0 +1,1 @@
+"""Tokenizers and models: built, loaded, and shaped for packed rows."""

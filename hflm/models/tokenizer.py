@@ -1,0 +1,216 @@
+"""Tokenizers: trained on the user's own text, or loaded; and what they do to it, in numbers."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hflm.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+KINDS = ("wordpiece", "bpe", "unigram")
+BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+# RoBERTa's order: its positions are counted from the padding id, 1.
+ROBERTA_TOKENS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
+CLM_TOKENS = {"eos": "<|endoftext|>", "pad": "<|padding|>", "unk": "<|unknown|>"}
+ROBERTA_LIKE = {"roberta", "xlm-roberta", "camembert", "longformer"}
+
+
+def train_tokenizer(
+    texts: Iterator[str],
+    *,
+    kind: str,
+    vocab_size: int,
+    arch: str,
+    max_length: int,
+    objective: str = "mlm",
+    lowercase: bool = False,
+    strict: bool = False,
+) -> "PreTrainedTokenizerBase":
+    """Train a tokenizer; accents, case and scripts are kept.
+
+    With `strict`, a vocabulary that the text cannot fill raises DataError; otherwise it is as large as it gets.
+    """
+    special = _special_tokens(arch, objective)
+    tokenizer, trainer = BUILDERS[kind](vocab_size, list(special.values()), special["unk"], lowercase)
+    tokenizer.train_from_iterator(texts, trainer)
+    found = tokenizer.get_vocab_size()
+    if strict and found < 0.9 * vocab_size:
+        raise DataError(
+            f"A vocabulary of {vocab_size} is larger than the text supports ({found} pieces found).",
+            fix=f"Pass --vocab-size {found} or give more text.",
+        )
+    if objective != "clm":
+        _wrap(tokenizer, special["cls"], special["sep"])
+    return _fast(tokenizer, special, max_length)
+
+
+def _special_tokens(arch: str, objective: str) -> dict[str, str]:
+    if objective == "clm":
+        return CLM_TOKENS
+    return ROBERTA_TOKENS if arch in ROBERTA_LIKE else BERT_TOKENS
+
+
+def _wordpiece(size: int, special: list[str], unk: str, lowercase: bool) -> "tuple[Tokenizer, Any]":
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token=unk, max_input_chars_per_word=100))
+    tokenizer.normalizer = _bert_normalizer(lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer, trainers.WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+
+
+def _bert_normalizer(lowercase: bool) -> Any:
+    from tokenizers import normalizers
+
+    # NFC keeps é one character; stripping accents would make Spanish or French unlearnable.
+    clean = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase)
+    return normalizers.Sequence([normalizers.NFC(), clean])
+
+
+def _bpe(size: int, special: list[str], unk: str, lowercase: bool) -> "tuple[Tokenizer, Any]":
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = _plain_normalizer(lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    return tokenizer, trainers.BpeTrainer(
+        vocab_size=size, special_tokens=special, initial_alphabet=sorted(alphabet), show_progress=False
+    )
+
+
+def _unigram(size: int, special: list[str], unk: str, lowercase: bool) -> "tuple[Tokenizer, Any]":
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = _plain_normalizer(lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    return tokenizer, trainers.UnigramTrainer(
+        vocab_size=size, special_tokens=special, unk_token=unk, show_progress=False
+    )
+
+
+def _plain_normalizer(lowercase: bool) -> Any:
+    from tokenizers import normalizers
+
+    return normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
+
+
+BUILDERS: dict[str, Callable[[int, list[str], str, bool], "tuple[Tokenizer, Any]"]] = {
+    "wordpiece": _wordpiece,
+    "bpe": _bpe,
+    "unigram": _unigram,
+}
+
+
+def _wrap(tokenizer: "Tokenizer", first: str, last: str) -> None:
+    from tokenizers import processors
+
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        pair=f"{first} $A {last} $B:1 {last}:1",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in (first, last)],
+    )
+
+
+def _fast(tokenizer: "Tokenizer", special: dict[str, str], max_length: int) -> "PreTrainedTokenizerBase":
+    from transformers import PreTrainedTokenizerFast
+
+    names = {f"{role}_token": token for role, token in special.items()}
+    if "eos" in special:
+        names["bos_token"] = special["eos"]
+    elif special["cls"] == "<s>":
+        names |= {"bos_token": special["cls"], "eos_token": special["sep"]}
+    fast: PreTrainedTokenizerBase = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=max_length, clean_up_tokenization_spaces=False, **names
+    )
+    return fast
+
+
+def load_tokenizer(name_or_path: str) -> "PreTrainedTokenizerBase":
+    """Load an existing tokenizer from a folder, a run, the hub or its cache; no code of its own is run."""
+    from transformers import AutoTokenizer
+
+    path = Path(name_or_path)
+    if path.is_dir() and not any((path / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
+        inner = path / "model"
+        if not inner.is_dir():
+            raise ModelError(f"{path} holds no tokenizer.", fix="Name a folder with a tokenizer.json.")
+        path = inner
+    elif not path.is_dir() and (path.is_absolute() or name_or_path.startswith(".") or name_or_path.count("/") > 1):
+        raise ModelError(f"There is no folder {name_or_path}.", fix="Check the path.")
+    # A name that no cache holds must not cost minutes of retries on a machine without network.
+    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "5")
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "3")
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(
+            f"No tokenizer {name_or_path!r}: it is no folder here, and the hub does not answer or does not have it.",
+            fix=f"Name a folder, or train one with --tokenizer {KINDS[0]}.",
+        ) from error
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class TokenizerReport:
+    """What a tokenizer makes of a text; words are what stands between spaces, so read characters for Chinese."""
+
+    vocab_size: int
+    tokens_per_word: float
+    characters_per_token: float
+    unknown_rate: float
+
+    def lines(self) -> list[str]:
+        """Return the report as sentences to show."""
+        return [
+            f"vocabulary {self.vocab_size:,}; {self.tokens_per_word:.2f} tokens a word, "
+            f"{self.characters_per_token:.2f} characters a token, {self.unknown_rate:.2%} unknown"
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        return asdict(self)
+
+
+def tokenizer_report(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> TokenizerReport:
+    """Measure a tokenizer on sample texts."""
+    encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    tokens = sum(len(ids) for ids in encoded)
+    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in encoded)
+    words = sum(len(text.split()) for text in texts)
+    characters = sum(len(text) for text in texts)
+    return TokenizerReport(
+        vocab_size=len(tokenizer),
+        tokens_per_word=round(tokens / max(words, 1), 3),
+        characters_per_token=round(characters / max(tokens, 1), 3),
+        unknown_rate=round(unknown / max(tokens, 1), 6),
+    )
+
+
+def special_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_]:
+    """Mark the ids [V] that stand for no text."""
+    flags = np.zeros(len(tokenizer), dtype=bool)
+    flags[list(tokenizer.all_special_ids)] = True
+    return flags
+
+
+def continuation_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_]:
+    """Mark the ids [V] that go on with the word before them, by the mark that this kind of vocabulary uses."""
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    if any(piece.startswith("##") for piece in pieces):
+        flags = [piece.startswith("##") for piece in pieces]
+    else:
+        flags = [not piece.startswith(("Ġ", "▁", "Ċ")) for piece in pieces]
+    return np.array(flags, dtype=bool) & ~special_flags(tokenizer)
