@@ -1,0 +1,53 @@
+"""What the machine can do: device, precision, and the speed of its matrix products."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from hflm.errors import UsageError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a run computes: cuda, mps or cpu, and in which precision."""
+
+    kind: str
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return DTYPES[self.precision]
+
+
+def choose_device(precision: str) -> Device:
+    """Choose the device, and for `auto` the fastest precision that it has in hardware."""
+    kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(kind) else "fp16" if kind == "cuda" else "fp32"
+    if precision == "fp16" and kind != "cuda":
+        raise UsageError(f"--precision fp16 needs a CUDA device; this is {kind}.", fix="Pass --precision bf16 or fp32.")
+    return Device(kind, precision)
+
+
+def _has_bf16(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return kind == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def matmul_ceiling(device: Device, *, size: int = 1024, seconds: float = 0.4) -> float:
+    """Measure the floating-point operations a second of square matrix products: the best of the rounds."""
+    matrix = torch.ones(size, size, device=device.kind, dtype=device.dtype)
+    best, end = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < end or not best:
+        start = time.perf_counter()
+        product = matrix @ matrix
+        if device.kind == "cuda":
+            torch.cuda.synchronize()
+        elif product[0, 0].item() < 0:
+            raise ArithmeticError("ones times ones is positive")
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best

@@ -1,0 +1,43 @@
+"""How a global batch is split: micro-batch x accumulation x processes."""
+
+from dataclasses import dataclass
+
+from hflm.errors import UsageError
+
+# Tokens of one forward pass that keep two cores or a GPU busy without filling the memory.
+TOKENS_CPU = 4096
+TOKENS_GPU = 65536
+
+
+@dataclass(frozen=True)
+class Split:
+    """micro_batch x accumulation x processes = the global batch."""
+
+    micro_batch: int
+    accumulation: int
+    processes: int
+
+    def __str__(self) -> str:
+        whole = self.micro_batch * self.accumulation * self.processes
+        return f"{whole} = {self.micro_batch} (micro-batch) x {self.accumulation} (accumulation) x {self.processes} (processes)"
+
+
+def split_batch(batch_size: int, *, micro_batch: int | None, processes: int, max_length: int, gpu: bool) -> Split:
+    """Solve the split; raises UsageError where the batch cannot be split evenly, naming the nearest that can."""
+    if batch_size % processes:
+        low = max(batch_size // processes, 1) * processes
+        raise UsageError(
+            f"--batch-size {batch_size} cannot be split over {processes} processes.",
+            fix=f"Pass --batch-size {low} or {low + processes}.",
+        )
+    share = batch_size // processes
+    if micro_batch is None:
+        room = max(1, (TOKENS_GPU if gpu else TOKENS_CPU) // max_length)
+        micro_batch = max(n for n in range(1, min(room, share) + 1) if share % n == 0)
+    if share % micro_batch:
+        near = max(n for n in range(1, min(micro_batch, share) + 1) if share % n == 0)
+        raise UsageError(
+            f"{share} sequences a process cannot be split into micro-batches of {micro_batch}.",
+            fix=f"Pass --micro-batch-size {near}.",
+        )
+    return Split(micro_batch, share // micro_batch, processes)

@@ -1,0 +1,143 @@
+"""Language models on packed rows: masked tokens for encoders, next tokens for decoders.
+
+Both families collate rows into a batch of `input_ids` [B, T], `segments` [B, T], the flat `positions` [M]
+that predict something and the `labels` [M] they predict, and sum the loss over these: the sum over a global
+batch divided by its number of labels does not depend on how the batch was split.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hflm.data.masking import EVAL_PROBABILITY, EVAL_SEED, Masking, mask_row
+from hflm.data.packing import PADDING, Row
+from hflm.families.sparse_head import SparseHead, fits
+from hflm.models.attention import packed_inputs
+
+Batch = dict[str, Tensor]
+
+
+class Item(NamedTuple):
+    """A row and where it stands in the run, which is all that its mask depends on."""
+
+    row: Row
+    epoch: int
+    index: int
+
+
+class Sums(NamedTuple):
+    """Sums over the predicted positions of a batch: loss (with its graph), right predictions, positions."""
+
+    loss: Tensor
+    correct: Tensor
+    count: int
+
+
+class Family(Protocol):
+    """What the engine asks of a model head."""
+
+    def collate(self, items: list[Item]) -> Batch:
+        """Rows into a batch."""
+
+    def collate_eval(self, items: list[Item]) -> Batch:
+        """Rows into a batch whose targets are the same in every run."""
+
+    def sums(self, model: Any, batch: Batch) -> Sums:
+        """Forward a batch and sum what it scores."""
+
+
+@dataclass
+class MaskedLM:
+    """Predict the masked tokens."""
+
+    masking: Masking
+    head: SparseHead | None = field(default=None, init=False)
+
+    def prepare(self, model: Any) -> bool:
+        """Put the sparse head on a model where it fits; tell whether it did."""
+        if fits(model):
+            self.head = SparseHead(model)
+        return self.head is not None
+
+    def collate(self, items: list[Item]) -> Batch:
+        """Mask by (seed, epoch, row)."""
+        return self._collate(items, self.masking)
+
+    def collate_eval(self, items: list[Item]) -> Batch:
+        """Mask 15 % by the row alone, token by token, so that runs and objectives compare."""
+        fixed = replace(self.masking, probability=EVAL_PROBABILITY, seed=EVAL_SEED, continuation=None)
+        return self._collate([item._replace(epoch=0) for item in items], fixed)
+
+    def _collate(self, items: list[Item], masking: Masking) -> Batch:
+        fed, positions, labels = [], [], []
+        for number, item in enumerate(items):
+            row = np.asarray(item.row.ids, dtype=np.int64)
+            ids, places = mask_row(row, masking=masking, epoch=item.epoch, index=item.index)
+            fed.append(ids)
+            positions.append(places + number * row.size)
+            labels.append(row[places])
+        return {
+            "input_ids": torch.from_numpy(np.stack(fed)),
+            "segments": _segments(items),
+            "positions": torch.from_numpy(np.concatenate(positions)),
+            "labels": torch.from_numpy(np.concatenate(labels)),
+        }
+
+    def sums(self, model: Any, batch: Batch) -> Sums:
+        """Cross-entropy at the masked positions."""
+        extra = packed_inputs(batch["segments"], config=_config(model))
+        if self.head is None:
+            logits = model(input_ids=batch["input_ids"], **extra).logits.flatten(0, 1)[batch["positions"]]  # [M, V]
+        else:
+            self.head.positions = batch["positions"]
+            try:
+                logits = model(input_ids=batch["input_ids"], **extra).logits[0]  # [M, V]
+            finally:
+                self.head.positions = None
+        return _sums(logits, batch["labels"])
+
+
+@dataclass
+class CausalLM:
+    """Predict the next token, within each document."""
+
+    def collate(self, items: list[Item]) -> Batch:
+        """Every token that has a successor in its document predicts it."""
+        ids = torch.from_numpy(np.stack([np.asarray(item.row.ids, dtype=np.int64) for item in items]))
+        segments = _segments(items)
+        follows = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] != PADDING)
+        places = functional.pad(follows, (0, 1)).flatten().nonzero()[:, 0]
+        return {"input_ids": ids, "segments": segments, "positions": places, "labels": ids.flatten()[places + 1]}
+
+    collate_eval = collate
+
+    def sums(self, model: Any, batch: Batch) -> Sums:
+        """Cross-entropy at the positions that have a successor."""
+        extra = packed_inputs(batch["segments"], config=_config(model))
+        logits = model(input_ids=batch["input_ids"], use_cache=False, **extra).logits.flatten(0, 1)
+        if batch["positions"].numel() < len(logits):
+            logits = logits.index_select(0, batch["positions"])  # [M, V]
+        return _sums(logits, batch["labels"])
+
+
+def _segments(items: list[Item]) -> Tensor:
+    return torch.from_numpy(np.stack([np.asarray(item.row.segments, dtype=np.int64) for item in items]))
+
+
+def _config(model: Any) -> Any:
+    """Return the configuration, through the wrappers of DDP and torch.compile."""
+    while not hasattr(model, "config"):
+        model = getattr(model, "module", None) or model._orig_mod
+    return model.config
+
+
+def _sums(logits: Tensor, labels: Tensor) -> Sums:
+    # Summed in float32: a bfloat16 sum over thousands of positions has three digits.
+    loss = functional.cross_entropy(logits.float(), labels, reduction="sum")
+    with torch.no_grad():
+        correct = (logits.argmax(dim=-1) == labels).sum()
+    return Sums(loss, correct, labels.numel())
