@@ -13,7 +13,9 @@ class MuonWithAdamW(Optimizer):
     Muon's updates are scaled to the size of AdamW's (Liu et al. 2025, 2.2), so that both take one learning rate.
     """
 
-    def __init__(self, matrices: list[nn.Parameter], rest: list[dict[str, Any]], *, lr: float, weight_decay: float) -> None:
+    def __init__(
+        self, matrices: list[nn.Parameter], rest: list[dict[str, Any]], *, lr: float, weight_decay: float
+    ) -> None:
         super().__init__([{"params": matrices, "weight_decay": weight_decay}, *rest], {"lr": lr})
         self.parts: tuple[Optimizer, ...] = (
             Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
@@ -58,4 +60,9 @@ def build_optimizer(model: nn.Module, *, name: str, lr: float, weight_decay: flo
         if matrices:
             return MuonWithAdamW(matrices, groups, lr=lr, weight_decay=weight_decay)
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return AdamW([group for group in groups if group["params"]], lr=lr, betas=(0.9, 0.98 if name == "muon" else 0.999), fused=True)
+    return AdamW(
+        [group for group in groups if group["params"]],
+        lr=lr,
+        betas=(0.9, 0.98 if name == "muon" else 0.999),
+        fused=True,
+    )

@@ -56,7 +56,9 @@ def check_shape(arch: str, shape: Shape, *, objective: str) -> None:
     names = {"clm": MODEL_FOR_CAUSAL_LM_MAPPING_NAMES}.get(objective, MODEL_FOR_MASKED_LM_MAPPING_NAMES)
     other = MODEL_FOR_MASKED_LM_MAPPING_NAMES if objective == "clm" else MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     if objective == "clm" and arch in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-        raise ModelError(f"{arch} is an encoder and predicts masked tokens.", fix="Pass --objective mlm, or --arch llama.")
+        raise ModelError(
+            f"{arch} is an encoder and predicts masked tokens.", fix="Pass --objective mlm, or --arch llama."
+        )
     if arch not in names and arch in other:
         raise ModelError(f"{arch} is a decoder and predicts next tokens.", fix="Pass --objective clm, or --arch bert.")
     if arch not in names:
@@ -95,7 +97,10 @@ def build_config(
         names.get("num_attention_heads", "num_attention_heads"): shape.heads,
         **_feed_forward(arch, shape.width),
         **_positions(arch, max_length),
-        **{f"{name}_token_id": getattr(tokenizer, f"{name}_token_id", None) for name in ("pad", "bos", "eos", "cls", "sep")},
+        **{
+            f"{name}_token_id": getattr(tokenizer, f"{name}_token_id", None)
+            for name in ("pad", "bos", "eos", "cls", "sep")
+        },
         **{name: dropout for name in known if "drop" in name and name != "classifier_dropout"},
         **EXTRAS.get(arch, {}),
     }

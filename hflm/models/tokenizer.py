@@ -72,7 +72,9 @@ def _bert_normalizer(lowercase: bool) -> Any:
     from tokenizers import normalizers
 
     # NFC keeps é one character; stripping accents would make Spanish or French unlearnable.
-    clean = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase)
+    clean = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
+    )
     return normalizers.Sequence([normalizers.NFC(), clean])
 
 
@@ -143,7 +145,9 @@ def load_tokenizer(name_or_path: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     path = Path(name_or_path)
-    if path.is_dir() and not any((path / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
+    if path.is_dir() and not any(
+        (path / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+    ):
         inner = path / "model"
         if not inner.is_dir():
             raise ModelError(f"{path} holds no tokenizer.", fix="Name a folder with a tokenizer.json.")

@@ -1,0 +1,85 @@
+"""What happens beside the steps of a run: the log, the events for whoever watches, signals."""
+
+import json
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[str, Mapping[str, Any]], None]
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
+
+
+class Recorder(TrainerCallback):
+    """Write every log to `log.jsonl` and tell the watcher of every step."""
+
+    def __init__(self, path: Path, *, watch: Watch, tokens_per_step: int) -> None:
+        self.path, self.watch, self.tokens_per_step = path, watch, tokens_per_step
+        self._loss: float | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> None:
+        """Note where the clock starts, for the rate."""
+        self._start, self._first = time.perf_counter(), state.global_step
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Tell the watcher how far the run is."""
+        seconds = time.perf_counter() - self._start
+        rate = self.tokens_per_step * (state.global_step - self._first) / max(seconds, 1e-9)
+        self.watch(
+            "step", {"step": state.global_step, "steps": state.max_steps, "tokens_per_second": rate, "loss": self._loss}
+        )
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **more: Any
+    ) -> None:
+        """Append a line; a run that goes on from a checkpoint appends too."""
+        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
+            return
+        self._loss = logs.get("loss", self._loss)
+        line = {"step": state.global_step, "time": round(time.time(), 3), **logs}
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+        self.watch("log", line)
+
+
+class StopOnSignal(TrainerCallback):
+    """Save and stop at the end of the step in which a signal came; a second signal ends the process at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Turn a received signal into a save and a stop."""
+        if self.received is not None:
+            control.should_save = True
+            control.should_evaluate = False
+            control.should_training_stop = True
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Catch the signals while the block runs; off the main thread nothing can be caught."""
+        try:
+            before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        except ValueError:
+            log.info("Not on the main thread: signals are not caught.")
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self.received = number
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
