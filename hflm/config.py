@@ -131,8 +131,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("muon", "adamw"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
 }
-POSITIVE = ("max_length", "batch_size", "micro_batch_size", "vocab_size", "layers", "heads", "width", "max_steps",
-            "epochs", "eval_steps", "save_steps", "save_total_limit", "logging_steps", "patience", "max_documents", "threads")  # fmt: skip
+POSITIVE = (
+    "max_length", "batch_size", "micro_batch_size", "vocab_size", "layers", "heads", "width", "max_steps", "epochs",
+    "eval_steps", "save_steps", "save_total_limit", "logging_steps", "patience", "max_documents", "threads",
+)  # fmt: skip
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed")
 SHARES = ("mlm_probability", "dropout", "eval_fraction", "decay")
 

@@ -60,10 +60,6 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
-    def tokenizer(self) -> Path:
-        return self.path / "tokenizer"
-
-    @property
     def model(self) -> Path:
         return self.path / "model"
 
@@ -72,32 +68,42 @@ class RunFolder:
         return self.model / "README.md"
 
     @classmethod
-    def create(cls, path: Path, *, overwrite: bool) -> "RunFolder":
-        """Make an empty run folder, or empty an old run on `overwrite`.
+    def free(cls, path: Path, *, overwrite: bool) -> "RunFolder":
+        """Name a new run's folder; nothing is written or deleted yet.
 
-        Raises UsageError where the folder cannot be written, or holds something that no run wrote.
+        Raises UsageError where the folder holds something, unless that is an old run and `overwrite` is set.
         """
         run = cls(path)
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file.", fix="Give --output-dir a folder that does not exist yet.")
         if path.is_dir() and any(path.iterdir()):
-            if not overwrite:
-                hint = "go on with --resume, or replace it with --overwrite" if run.config.exists() else "name another"
-                raise UsageError(f"The output folder {path} is not empty.", fix=f"To mend it, {hint}.")
             if not run.config.exists():
                 raise UsageError(
-                    f"{path} holds files that no run wrote.", fix="Name another folder; hflm empties only its own."
+                    f"The output folder {path} holds files that no run wrote.",
+                    fix="Name another; hflm replaces only its own.",
                 )
-            shutil.rmtree(path)
+            if not overwrite:
+                raise UsageError(
+                    f"The output folder {path} is not empty.",
+                    fix="Go on with --resume, or replace it with --overwrite.",
+                )
+        existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        if not os.access(existing, os.W_OK):
+            raise UsageError(f"Cannot write to {existing}.", fix="Choose another --output-dir.")
+        return run
+
+    def create(self) -> None:
+        """Make the folder, emptied of an old run; raises UsageError where it cannot be written."""
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path):
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            self.path.mkdir(parents=True)
+            with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
             raise UsageError(
-                f"Cannot write to {path}: {error.strerror}.", fix="Choose another --output-dir."
+                f"Cannot write to {self.path}: {error.strerror}.", fix="Choose another --output-dir."
             ) from error
-        return run
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":

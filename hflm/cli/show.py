@@ -3,12 +3,12 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 
-def is_terminal() -> bool:
-    """Say whether a person is likely to read stdout."""
-    return sys.stdout.isatty()
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Say whether a person is likely to read a stream, stdout by default."""
+    return (stream or sys.stdout).isatty()
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

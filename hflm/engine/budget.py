@@ -27,8 +27,9 @@ class Probe:
 
 
 def probe(
-    model: Any, *, family: Family, rows: Readable, order: Order, split: Split, make_optimizer: Callable[[Any], Optimizer],
-    context: Callable[[], AbstractContextManager[Any]], seconds: float, device: Any,
+    model: Any, *, family: Family, rows: Readable, order: Order, split: Split,
+    make_optimizer: Callable[[Any], Optimizer], context: Callable[[], AbstractContextManager[Any]],
+    seconds: float, device: Any,
 ) -> Probe:  # fmt: skip
     """Time real steps on a copy of the model; neither the weights nor any random state is moved."""
     begin = time.perf_counter()

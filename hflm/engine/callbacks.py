@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,14 +30,25 @@ class Recorder(TrainerCallback):
     ) -> None:
         """Note where the clock starts, for the rate."""
         self._start, self._first = time.perf_counter(), state.global_step
+        self._times: list[float] = []
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Note when a step begins."""
+        self._begun = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Tell the watcher how far the run is."""
-        seconds = time.perf_counter() - self._start
-        rate = self.tokens_per_step * (state.global_step - self._first) / max(seconds, 1e-9)
-        self.watch(
-            "step", {"step": state.global_step, "steps": state.max_steps, "tokens_per_second": rate, "loss": self._loss}
-        )
+        now = time.perf_counter()
+        seconds = now - self._start
+        self._times.append(now - self._begun)
+        each = seconds / max(state.global_step - self._first, 1)
+        event = {"step": state.global_step, "steps": state.max_steps, "seconds_per_step": each, "loss": self._loss}
+        self.watch("step", {**event, "tokens_per_second": self.tokens_per_step / max(self.step_seconds(), 1e-9)})
+
+    def step_seconds(self) -> float:
+        """Return the median time of a step, evaluation and saving not counted."""
+        kept = sorted(self._times[-100:])
+        return kept[len(kept) // 2] if kept else math.nan
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **more: Any

@@ -19,7 +19,8 @@ class Split:
 
     def __str__(self) -> str:
         whole = self.micro_batch * self.accumulation * self.processes
-        return f"{whole} = {self.micro_batch} (micro-batch) x {self.accumulation} (accumulation) x {self.processes} (processes)"
+        parts = f"{self.micro_batch} (micro-batch) x {self.accumulation} (accumulation) x {self.processes} (processes)"
+        return f"{whole} = {parts}"
 
 
 def split_batch(batch_size: int, *, micro_batch: int | None, processes: int, max_length: int, gpu: bool) -> Split:

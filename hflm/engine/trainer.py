@@ -43,6 +43,7 @@ class EngineTrainer(Trainer):
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=Placed(rows), eval_dataset=Placed(eval_rows), **rest)
         self.family, self.order, self.keep = family, order, keep
+        self.rows, self.eval_rows = rows, eval_rows
         self._make_optimizer, self._rate = make_optimizer, rate
         self._staging: Path | None = None
         # compute_loss divides by the targets of the whole global batch: nothing is left to scale.
@@ -51,32 +52,34 @@ class EngineTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Load micro-batches in the run's order; the generator keeps torch's own draws off the global state."""
         loader: DataLoader[Any] = DataLoader(
-            self.train_dataset,
+            Placed(self.rows),
             batch_size=self.args.per_device_train_batch_size,
             sampler=self.order,
-            collate_fn=self.family.collate,  # type: ignore[arg-type]
+            collate_fn=self.family.collate,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(0),
         )
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
 
     def create_optimizer(self, model: Any = None) -> Optimizer:
         """Build the optimizer that the settings ask for."""
         if self.optimizer is None:
             self.optimizer = self._make_optimizer(model or self.model)
-        return self.optimizer  # type: ignore[no-any-return]
+        return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
         """Build the schedule that the settings ask for."""
         if self.lr_scheduler is None:
-            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self._rate)
+            self.lr_scheduler = LambdaLR(optimizer or self.create_optimizer(), self._rate)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> Tensor:
         count = torch.tensor(sum(batch["labels"].numel() for batch in batch_samples), device=device)
-        return self.accelerator.reduce(count, "sum") if self.args.world_size > 1 else count  # type: ignore[no-any-return]
+        total: Tensor = self.accelerator.reduce(count, "sum") if self.args.world_size > 1 else count
+        return total
 
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -85,11 +88,13 @@ class EngineTrainer(Trainer):
         loss = self.family.sums(model, inputs).loss
         if not torch.isfinite(loss):
             raise NumericsError(
-                f"The loss is {loss.item()} at step {self.state.global_step + 1}, learning rate {self._get_learning_rate():g}.",
+                f"The loss is {loss.item()} at step {self.state.global_step + 1}, "
+                f"learning rate {self._get_learning_rate():g}.",
                 fix="The last checkpoint is kept; try a lower --learning-rate or --precision fp32.",
             )
         # DDP averages over the ranks what must be summed.
-        return loss * (self.args.world_size / num_items_in_batch)
+        share: Tensor = loss * (self.args.world_size / num_items_in_batch)
+        return share
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Leave the count to hflm.models.flops, which knows of the sparse head."""
@@ -100,7 +105,7 @@ class EngineTrainer(Trainer):
     ) -> dict[str, float]:
         """Score every evaluation row exactly once, keeping sums and no logits."""
         loss, correct, count = eval_sums(
-            self.model, self.eval_dataset.rows, family=self.family, batch_size=self.args.per_device_eval_batch_size,
+            self.model, self.eval_rows, family=self.family, batch_size=self.args.per_device_eval_batch_size,
             context=self.compute_loss_context_manager, rank=self.args.process_index, world_size=self.args.world_size,
             device=self.args.device,
         )  # fmt: skip
@@ -117,7 +122,7 @@ class EngineTrainer(Trainer):
         return str(self._staging) if self._staging else str(self.args.output_dir)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        folder = Path(self.args.output_dir)
+        folder = Path(str(self.args.output_dir))
         name = f"{checkpoints.PREFIX}{self.state.global_step}"
         self._staging = folder / ".staging"
         try:

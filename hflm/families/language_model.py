@@ -6,7 +6,7 @@ batch divided by its number of labels does not depend on how the batch was split
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from hflm.models.attention import packed_inputs
 Batch = dict[str, Tensor]
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Item:
     """A row and where it stands in the run, which is all that its mask depends on."""
 
     row: Row
@@ -29,7 +30,8 @@ class Item(NamedTuple):
     index: int
 
 
-class Sums(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sums:
     """Sums over the predicted positions of a batch: loss (with its graph), right predictions, positions."""
 
     loss: Tensor
@@ -70,7 +72,7 @@ class MaskedLM:
     def collate_eval(self, items: list[Item]) -> Batch:
         """Mask 15 % by the row alone, token by token, so that runs and objectives compare."""
         fixed = replace(self.masking, probability=EVAL_PROBABILITY, seed=EVAL_SEED, continuation=None)
-        return self._collate([item._replace(epoch=0) for item in items], fixed)
+        return self._collate([replace(item, epoch=0) for item in items], fixed)
 
     def _collate(self, items: list[Item], masking: Masking) -> Batch:
         fed, positions, labels = [], [], []

@@ -16,7 +16,7 @@ class SparseHead:
 
     def __init__(self, model: nn.Module) -> None:
         self.positions: Tensor | None = None
-        self._handle = model.base_model.register_forward_hook(self._gather)  # type: ignore[union-attr, operator]
+        self._handle = model.base_model.register_forward_hook(self._gather)  # type: ignore[union-attr]
 
     def remove(self) -> None:
         """Take the hook off the model."""

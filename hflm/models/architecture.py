@@ -147,7 +147,7 @@ def build_model(config: "PretrainedConfig", *, objective: str, seed: int) -> "Pr
     factory = AutoModelForCausalLM if objective == "clm" else AutoModelForMaskedLM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: PreTrainedModel = factory.from_config(config)
+        model: PreTrainedModel = factory.from_config(config)  # type: ignore[no-untyped-call]
     return model
 
 

@@ -1,0 +1,93 @@
+"""`hflm pretrain`: parse, call, show."""
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hflm.cli.progress import Progress
+from hflm.cli.settings import notices, with_settings
+from hflm.cli.show import print_json
+from hflm.config import build, read_yaml, resolve, to_yaml
+from hflm.errors import UsageError
+from hflm.recipe_files import load_task
+from hflm.run import MARKER, RunFolder
+
+RENAMED = {
+    "--num-train-epochs": "--epochs",
+    "--per-device-train-batch-size": "--micro-batch-size",
+    "--warmup-steps": "--warmup",
+}
+
+
+def _pretrain(
+    *,
+    settings: dict[str, Any],
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Run folder. [default: runs/<time>]")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings; flags win over it.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest whole checkpoint of the run.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON, and nothing else.")] = False,
+) -> None:
+    """Train a language model on raw text: files, folders, globs or a hub data set; with none, a sample.
+
+    hflm pretrain book.txt --size mini --budget 10m -o out
+    """
+    folder = output_dir or Path("runs") / datetime.now().strftime("pretrain-%Y%m%d-%H%M%S")
+    if resume:
+        if settings or config or not output_dir:
+            raise UsageError(
+                "--resume takes its settings from the run.", fix="Pass --output-dir RUN --resume, and no others."
+            )
+        run = RunFolder.open(folder)
+        resolved = build(read_yaml(run.config), where=str(run.path / MARKER))
+    else:
+        file = read_yaml(config) if config else {}
+        recipe = load_task({**file, **settings}.get("recipe", "pretraining"))
+        resolved = resolve(recipe=recipe.defaults, file=file, flags=settings, where=str(config or "the command line"))
+    progress = Progress(quiet=json)
+    for notice in notices(sys.argv, RENAMED):
+        progress.note(notice)
+    progress.settings(to_yaml(resolved))
+    from hflm.pretrain import pretrain
+
+    with progress:
+        metrics = pretrain(resolved, folder, overwrite=overwrite, resume=resume, watch=progress.watch)
+    if json:
+        print_json({"run": str(folder), **metrics})
+    else:
+        _report(folder, metrics)
+
+
+def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
+    gain = metrics["unigram_loss"] - metrics["eval_loss"]
+    kind = "next" if metrics["objective"] == "clm" else "masked"
+    print(
+        f"\neval loss      {metrics['eval_loss']:.3f} nats a token, {gain:.3f} below the unigram baseline "
+        f"({metrics['unigram_loss']:.3f})\n"
+        f"accuracy       {metrics['eval_accuracy']:.1%} of the {kind} tokens\n"
+        f"speed          {metrics['tokens_per_second']:,.0f} tokens/s; "
+        f"{metrics['flops_per_second'] / 1e9:,.0f} GFLOP/s, "
+        f"{metrics['model_flops_utilisation']:.0%} of the measured matmul ceiling\n"
+        f"trained        {metrics['steps']:,} steps, {metrics['tokens_seen']:,} tokens in {metrics['seconds']:.0f} s; "
+        f"peak memory {metrics['peak_memory_bytes'] / 2**30:.2f} GiB\n"
+        f"run            {folder}"
+    )
+    if metrics["samples"]:
+        print("\nOn sentences that it was not trained on:")
+    for sample in metrics["samples"]:
+        print(f"  {sample['text']}\n    guesses {', '.join(sample['guesses'])}; the author wrote {sample['word']}")
+    print("\nNext:")
+    if metrics["objective"] != "clm":
+        print(f'  hflm fill-mask {folder} "She was very [MASK] ."')
+    print(f"  hflm runs show {folder}\n  open {folder / 'loss.png'} and {folder / 'model' / 'README.md'}")
+
+
+command = with_settings(_pretrain, argument="data")

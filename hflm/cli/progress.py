@@ -1,0 +1,95 @@
+"""What a training job shows: a bar with rate, time left and loss on a terminal, plain lines on a pipe."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from hflm.cli.show import is_terminal
+
+# A pipe gets a line this often, in seconds.
+EVERY = 10.0
+
+
+class Progress:
+    """Listen to a job and show it; everything goes to stderr with `quiet`, so that stdout stays data."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.stream = sys.stderr if quiet else sys.stdout
+        self._bar: Any = None
+        self._task: Any = None
+        self._shown = 0.0
+        self._loss = ""
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=self.stream, flush=True)
+
+    def settings(self, yaml: str) -> None:
+        """Show the resolved settings, folded to the width of a page."""
+        import textwrap
+
+        given = [line for line in yaml.splitlines() if not line.endswith((": null", ": []", ": {}"))]
+        self.note(
+            textwrap.fill("settings: " + ", ".join(given), width=110, subsequent_indent="  ", break_long_words=False)
+        )
+
+    def watch(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Take an event of the job."""
+        if kind == "note":
+            self.note(content["text"])
+        elif kind == "log" and "eval_loss" in content:
+            self.note(
+                f"step {content['step']:,}: eval loss {content['eval_loss']:.4f}, "
+                f"accuracy {content['eval_accuracy']:.1%}"
+            )
+        elif kind == "step":
+            self._step(content)
+
+    def _step(self, content: Mapping[str, Any]) -> None:
+        rate, loss = content["tokens_per_second"], content["loss"]
+        self._loss = f"loss {loss:.3f}" if loss is not None else ""
+        if is_terminal(self.stream):
+            self._draw(content, rate)
+        elif time.monotonic() - self._shown > EVERY or content["step"] == content["steps"]:
+            self._shown = time.monotonic()
+            left = (content["steps"] - content["step"]) * content["seconds_per_step"]
+            parts = [f"step {content['step']:,} of {content['steps']:,}", f"{rate:,.0f} tokens/s"]
+            self.note(", ".join([*parts, f"{_clock(left)} left", *([self._loss] if self._loss else [])]))
+
+    def _draw(self, content: Mapping[str, Any], rate: float) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        if self._bar is None:
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.completed:,} of {task.total:,} steps"),
+                progress.BarColumn(),
+                progress.TextColumn("{task.fields[rate]:,.0f} tokens/s"),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("left  {task.fields[loss]}"),
+                console=Console(file=self.stream),
+            )
+            self._task = self._bar.add_task("", total=content["steps"], rate=0.0, loss="")
+            self._bar.start()
+        self._bar.update(self._task, completed=content["step"], rate=rate, loss=self._loss)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

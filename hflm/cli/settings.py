@@ -1,0 +1,70 @@
+"""Command-line options made from the fields of a configuration: one source for names, help and defaults."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
+from typing import Any
+
+import typer
+
+from hflm.config import PretrainConfig
+
+# Only values that stand on the command line reach the configuration; None means that a flag was not given.
+Settings = dict[str, Any]
+
+
+def with_settings(command: Callable[..., None], *, argument: str) -> Callable[..., None]:
+    """Give a command an option for every setting; it receives those given as `settings`.
+
+    `argument` names the setting that is read from the words without a flag.
+    """
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
+    hints = typing.get_type_hints(PretrainConfig)
+    made = [_parameter(item, hints[item.name], positional=item.name == argument) for item in fields(PretrainConfig)]
+    made = [parameter for parameter in made if parameter is not None]
+    names = [parameter.name for parameter in made if parameter is not None]
+
+    def called(**values: Any) -> None:
+        given = {name: values.pop(name) for name in names}
+        command(settings={name: value for name, value in given.items() if value not in (None, [], ())}, **values)
+
+    called.__doc__ = command.__doc__
+    called.__signature__ = inspect.Signature([*(p for p in made if p), *own])  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in [*made, *own] if p}
+    return called
+
+
+def _parameter(item: Field[Any], declared: Any, *, positional: bool) -> inspect.Parameter | None:
+    kind = _plain(declared)
+    if kind is None:
+        return None
+    meta, default = item.metadata, item.default
+    text = meta["help"]
+    if positional:
+        option: Any = typer.Argument(help=text, metavar="[DATA]...")
+    else:
+        flag = f"--{item.name.replace('_', '-')}"
+        shown = default if default not in (None, (), "") and not isinstance(default, bool) else None
+        names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag, *meta["flags"])
+        if shown is not None:
+            text = f"{text} [default: {shown}]"
+        option = typer.Option(*names, help=text, rich_help_panel=meta["group"], show_default=False)
+    annotation: Any = typing.Annotated[kind | None, option]
+    return inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _plain(declared: Any) -> Any:
+    """Return the type that typer reads: a setting of several values may be given several times."""
+    if typing.get_origin(declared) is types.UnionType:
+        declared = next(kind for kind in typing.get_args(declared) if kind is not type(None))
+    if typing.get_origin(declared) is tuple:
+        return list[str]
+    return declared if declared in (str, int, float, bool) else None
+
+
+def notices(words: list[str], renamed: Mapping[str, str]) -> list[str]:
+    """Say which names of older tools stand on the command line, and hflm's own names for them."""
+    found = [word.split("=")[0].replace("_", "-") for word in words if word.startswith("--")]
+    return [f"{word} is understood; hflm calls it {renamed[word]}." for word in found if word in renamed]

@@ -1,0 +1,45 @@
+"""What is kept aside to evaluate on: a function of the text alone, so that it is the same in every run."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from hflm.data.documents import Document
+from hflm.data.rows import Rows
+
+# A document of this many characters gives its own end to the evaluation; a shorter one goes whole to one side.
+LONG = 20_000
+
+
+def hold_out(documents: Iterable[Document], fraction: float) -> Iterator[tuple[str, str]]:
+    """Divide each document into what is trained and what is evaluated on; a function of its text alone."""
+    for document in documents:
+        text = document.text
+        if len(text) >= LONG:
+            cut = text.rfind("\n", 0, int(len(text) * (1 - fraction)))
+            cut = cut if cut > len(text) // 2 else int(len(text) * (1 - fraction))
+            yield text[:cut], text[cut:]
+        else:
+            digest = hashlib.blake2b(text.encode(), digest_size=4).digest()
+            share = int.from_bytes(digest, "big") / 2**32
+            yield ("", text) if share < fraction else (text, "")
+
+
+def split_rows(rows: Rows) -> tuple[Rows, Rows]:
+    """Hold out the last rows where no document could be held out."""
+    count = len(rows) - max(1, len(rows) // 20)
+    return Rows(rows.ids[:count], rows.segments[:count]), Rows(rows.ids[count:], rows.segments[count:])
+
+
+def sample_sentences(texts: tuple[str, ...], *, count: int, seed: int) -> list[str]:
+    """Choose short sentences of the evaluation text, the same for the same text."""
+    found = [
+        sentence.strip()
+        for text in texts
+        for sentence in re.split(r"(?<=[.!?。！？؟])\s*", text[:100_000])
+        if 30 <= len(sentence.strip()) <= 90 and "\n" not in sentence.strip()
+    ]
+    draw = np.random.Generator(np.random.Philox(key=[seed, 7]))
+    return [found[n] for n in sorted(draw.permutation(len(found))[:count])]

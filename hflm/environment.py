@@ -1,0 +1,40 @@
+"""Where a run ran: versions, machine, command."""
+
+import os
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+PACKAGES = ("hflm", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Describe this process for the run folder; paths of the user's are kept only in the command."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["hflm", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def processor() -> str:
+    """Return the processor's name as its maker gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            return next((line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")), "")
+    except OSError:
+        return platform.processor()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,81 @@
+"""What a pretraining run is worth: its loss beside a baseline, its speed beside the machine's."""
+
+import math
+import resource
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hflm.assemble import Setup, tokens_per_step
+from hflm.data.holdout import sample_sentences
+from hflm.engine.device import matmul_ceiling
+from hflm.engine.order import Placed
+from hflm.fill_mask import blank_one_word, fill_mask
+from hflm.models.architecture import count_parameters
+from hflm.models.flops import flops_shape, forward_flops
+from hflm.run import read_json
+
+
+def measure(
+    setup: Setup, *, steps: int, last: Mapping[str, float], spent: float, step_seconds: float
+) -> dict[str, Any]:
+    """Return the metrics of a finished run; losses in nats a token, speeds a second, memory in bytes."""
+    tokens = tokens_per_step(setup)
+    share = 1.0 if setup.config.objective == "clm" else setup.config.mlm_probability
+    length = setup.data.eval_rows.ids.shape[1]
+    forward = forward_flops(
+        flops_shape(setup.model), tokens=tokens, sequence_length=length, predicted=int(share * tokens)
+    )
+    ceiling = matmul_ceiling(setup.device)
+    return {
+        "job": "pretrain",
+        "started": read_json(setup.run.environment)["started"],
+        "data": setup.data.name,
+        "arch": setup.arch,
+        "objective": setup.config.objective,
+        "parameters": count_parameters(setup.model),
+        "steps": steps,
+        "seconds": round(spent, 2),
+        "train_tokens": setup.data.report["tokens"],
+        "tokens_seen": steps * tokens,
+        "eval_loss": last["eval_loss"],
+        "perplexity": math.exp(min(last["eval_loss"], 50)),
+        "eval_accuracy": last["eval_accuracy"],
+        "unigram_loss": unigram_loss(setup),
+        "tokens_per_second": tokens / step_seconds,
+        "flops_per_second": 3 * forward / step_seconds,
+        "matmul_ceiling": ceiling,
+        "model_flops_utilisation": 3 * forward / step_seconds / ceiling,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024),
+        "samples": samples(setup),
+        **{f"data_{name}": value for name, value in setup.data.report.items()},
+    }
+
+
+def unigram_loss(setup: Setup) -> float:
+    """Score the evaluation targets by how often each token stands in the training text (one added to each count)."""
+    counts = setup.data.counts + 1.0
+    surprise = -np.log(counts / counts.sum())
+    data, total, number = Placed(setup.data.eval_rows), 0.0, 0
+    for index in range(len(data)):
+        labels = setup.family.collate_eval([data[0, index]])["labels"].numpy()
+        total += float(surprise[labels].sum())
+        number += labels.size
+    return total / number
+
+
+def samples(setup: Setup) -> list[dict[str, Any]]:
+    """Let the model fill a blank in sentences that it was not trained on."""
+    if setup.config.objective == "clm":
+        return []
+    draw = np.random.Generator(np.random.Philox(key=[setup.config.seed, 11]))
+    model = setup.model.eval()
+    found = []
+    for sentence in sample_sentences(setup.data.sentences, count=5, seed=setup.config.seed):
+        text, word = blank_one_word(sentence, draw)
+        candidates = fill_mask(model, setup.data.tokenizer, text, top=3)[0]
+        found.append({"text": text, "word": word, "guesses": [candidate.token for candidate in candidates]})
+    return found

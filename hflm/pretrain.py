@@ -1,0 +1,110 @@
+"""From raw text to a language model: prepare, build, train, evaluate, save.
+
+hflm pretrain book.txt --size mini --budget 2m -o out
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hflm.card import model_card
+from hflm.config import PretrainConfig, to_yaml
+from hflm.environment import environment
+from hflm.errors import Interrupted, UsageError
+from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
+from hflm.plots import plot_loss, read_log
+from hflm.run import RunFolder, read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from hflm.assemble import Setup
+    from hflm.engine.callbacks import Watch
+
+LICENSE_OF_SAMPLE = "cc0-1.0"
+
+
+def pretrain(config: PretrainConfig, folder: Path, *, overwrite: bool, resume: bool, watch: "Watch") -> dict[str, Any]:
+    """Run the whole job and return its metrics; `watch` hears of every note, step and log.
+
+    Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
+    """
+    # Everything that can be refused is refused before the folder is touched.
+    arch = config.arch or DEFAULT_ARCH[config.objective]
+    if not config.model:
+        shape = choose_shape(size=config.size, layers=config.layers, width=config.width, heads=config.heads)
+        check_shape(arch, shape, objective=config.objective)
+    check_trackers(config.report_to)
+    run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
+    began = time.perf_counter()
+    from hflm.assemble import fix_steps, set_up
+
+    setup = set_up(config, run, arch=arch, say=lambda text: watch("note", {"text": text}))
+    if not resume:
+        run.create()
+        write_text(run.config, to_yaml(config))
+        write_json(run.environment, environment())
+    spent = time.perf_counter() - began
+    setup = fix_steps(setup, resume=resume, spent=spent, say=lambda text: watch("note", {"text": text}))
+    return train(setup, resume=resume, watch=watch)
+
+
+def check_trackers(names: tuple[str, ...]) -> None:
+    """Raise UsageError where a tracker is unknown or not installed."""
+    from importlib.util import find_spec
+
+    for name in names:
+        if name not in ("tensorboard", "wandb", "trackio"):
+            raise UsageError(f"--report-to {name!r} is unknown.", fix="Choose tensorboard, wandb or trackio.")
+        if find_spec(name) is None:
+            raise UsageError(f"--report-to {name}: it is not installed.", fix=f"Run `pip install {name}`.")
+
+
+def train(setup: Setup, *, resume: bool, watch: "Watch") -> dict[str, Any]:
+    """Train, evaluate, save the model and everything that tells of it."""
+    from hflm.assemble import make_trainer, tokens_per_step
+    from hflm.engine import checkpoints
+    from hflm.engine.callbacks import Recorder, StopOnSignal
+    from hflm.measure import measure
+
+    run = setup.run
+    start = checkpoints.newest_valid(run.checkpoints) if resume else None
+    signals = StopOnSignal()
+    recorder = Recorder(run.log, watch=watch, tokens_per_step=tokens_per_step(setup))
+    trainer = make_trainer(setup, callbacks=[recorder, signals])
+    began = time.perf_counter()
+    with signals.listening():
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    if signals.received is not None:
+        raise Interrupted(
+            f"Stopped by a signal after step {trainer.state.global_step} of {setup.steps}; everything is saved.",
+            fix=f"Go on with `hflm pretrain -o {run.path} --resume`.",
+        )
+    spent = time.perf_counter() - began
+    last = _last_evaluation(trainer) or trainer.evaluate()
+    metrics = measure(
+        setup, steps=trainer.state.global_step, last=last, spent=spent, step_seconds=recorder.step_seconds()
+    )
+    save(setup, metrics)
+    return metrics
+
+
+def _last_evaluation(trainer: Any) -> dict[str, float] | None:
+    entry = trainer.state.log_history[-2:] if trainer.state.log_history else []
+    found = [line for line in entry if "eval_loss" in line and line["step"] == trainer.state.global_step]
+    return found[-1] if found else None
+
+
+def save(setup: Setup, metrics: Mapping[str, Any]) -> None:
+    """Write the model folder, the card, the picture, and last the metrics, which say that the run is done."""
+    import torch
+
+    run, config = setup.run, setup.config
+    setup.model.to(torch.device("cpu"))
+    setup.model.save_pretrained(run.model)
+    setup.data.tokenizer.save_pretrained(run.model)
+    title = f"{metrics['arch']} on {metrics['data']}"
+    plot_loss(read_log(run.log), run.plot, title=title, baselines={"unigram": metrics["unigram_loss"]})
+    plot_loss(read_log(run.log), run.model / "loss.png", title=title, baselines={"unigram": metrics["unigram_loss"]})
+    license = config.license or (None if config.data or config.model else LICENSE_OF_SAMPLE)
+    write_text(run.card, model_card(config, metrics=metrics, environment=read_json(run.environment), license=license))
+    write_json(run.metrics, metrics)

@@ -1,0 +1,82 @@
+"""The tokenizer of a run: trained on its text and kept by content, or an existing one."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from hflm.config import PretrainConfig
+from hflm.data.rows import cache_folder, cache_key
+from hflm.errors import DataError, UsageError
+from hflm.models.load import model_folder
+from hflm.models.tokenizer import KINDS, ROBERTA_LIKE, load_tokenizer, train_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Say = Callable[[str], None]
+
+# A vocabulary gains little from more text than this.
+ENOUGH_CHARACTERS = 50_000_000
+
+
+def obtain_tokenizer(
+    config: PretrainConfig, texts: Callable[[], Iterator[str]], *, arch: str, max_length: int, key: str, say: Say
+) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer that the settings name, or train one; `key` stands for the content of the text."""
+    if config.tokenizer and config.tokenizer not in KINDS:
+        return load_tokenizer(config.tokenizer)
+    if config.model:
+        if config.tokenizer:
+            raise UsageError(
+                f"--model {config.model} comes with a tokenizer of its own.",
+                fix="Leave --tokenizer away, or start from scratch.",
+            )
+        return load_tokenizer(model_folder(config.model))
+    kind = config.tokenizer or ("bpe" if config.objective == "clm" else "wordpiece")
+    style = "roberta" if arch in ROBERTA_LIKE else "bert"
+    name = cache_key(
+        data=key, fraction=config.eval_fraction, held=bool(config.eval_data), size=config.vocab_size, kind=kind,
+        style=style, objective=config.objective, lowercase=config.lowercase, max_length=max_length,
+    )  # fmt: skip
+    folder = cache_folder() / f"tokenizer-{name}"
+    if folder.exists():
+        return load_tokenizer(str(folder))
+    size = config.vocab_size or _vocabulary_size(_limited(texts()))
+    say(f"training a {kind} tokenizer of {size:,} pieces")
+    tokenizer = train_tokenizer(
+        _pieces(_limited(texts())), kind=kind, vocab_size=size, arch=arch, max_length=max_length,
+        objective=config.objective, lowercase=config.lowercase, strict=config.vocab_size is not None,
+    )  # fmt: skip
+    staging = folder.with_name(f".{folder.name}.part")
+    tokenizer.save_pretrained(staging)
+    if not folder.exists():
+        staging.rename(folder)
+    return load_tokenizer(str(folder))
+
+
+def _limited(texts: Iterator[str]) -> Iterator[str]:
+    """Stop after as much text as a vocabulary can gain from."""
+    seen = 0
+    for text in texts:
+        if seen > ENOUGH_CHARACTERS:
+            return
+        seen += len(text)
+        yield text
+
+
+def _pieces(texts: Iterator[str]) -> Iterator[str]:
+    """Cut long documents at line ends: trainers work on one text at a time."""
+    return (line for text in texts for line in (text.splitlines() if len(text) > 10_000 else [text]) if line.strip())
+
+
+def _vocabulary_size(texts: Iterator[str]) -> int:
+    """Choose a power of two near three times the root of the text's length, with room for its alphabet."""
+    characters, alphabet = 0, set[str]()
+    for text in texts:
+        characters += len(text)
+        alphabet.update(text)
+    if not characters:
+        raise DataError("The data holds no text.", fix="Check the files, and what --clean drops.")
+    by_length: int = 2 ** int(math.log2(max(3 * math.sqrt(characters), 512)))
+    by_alphabet: int = 2 ** math.ceil(math.log2(max(1.5 * len(alphabet), 1)))
+    return max(512, min(32_768, max(by_length, by_alphabet)))
