@@ -174,16 +174,41 @@ def _order(setup: Setup, *, steps: int) -> Any:
 
 def make_trainer(setup: Setup, *, callbacks: list[Any]) -> EngineTrainer:
     """Map the settings onto the Trainer."""
-    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainingArguments
+    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
     config, steps = setup.config, setup.steps
-    every = config.eval_steps or max(1, math.ceil(steps / EVALUATIONS))
+    warmup = warmup_steps(config.warmup, steps=steps)
+    rows = setup.data.stream(steps * config.batch_size) if setup.data.stream else setup.data.rows
+    assert rows is not None
+    trainer = EngineTrainer(
+        model=setup.model, args=_training_arguments(setup), family=setup.family, rows=rows,
+        eval_rows=setup.data.eval_rows, order=_order(setup, steps=steps), make_optimizer=_optimizer(config),
+        rate=partial(factor, name=config.schedule, steps=steps, warmup=warmup, decay=config.decay),
+        keep=config.save_total_limit, callbacks=callbacks,
+    )  # fmt: skip
+    if config.patience:
+        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=config.patience))
+    for noisy in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(noisy)
+    return trainer
+
+
+def _training_arguments(setup: Setup) -> Any:
+    from transformers import TrainingArguments
+
+    config = setup.config
+    unknown = set(config.training_arguments) - set(TrainingArguments.__dataclass_fields__)
+    if unknown:
+        raise UsageError(
+            f"transformers.TrainingArguments has no {sorted(unknown)[0]!r}.", fix="Check training_arguments."
+        )
+    every = config.eval_steps or math.ceil(setup.steps / EVALUATIONS)
     values: dict[str, Any] = {
         "output_dir": str(setup.run.checkpoints),
         "per_device_train_batch_size": setup.split.micro_batch,
         "gradient_accumulation_steps": setup.split.accumulation,
         "per_device_eval_batch_size": 32,
-        "max_steps": steps,
+        "max_steps": setup.steps,
         "learning_rate": config.learning_rate,
         "max_grad_norm": config.max_grad_norm,
         "bf16": setup.device.precision == "bf16",
@@ -204,26 +229,7 @@ def make_trainer(setup: Setup, *, callbacks: list[Any]) -> EngineTrainer:
         "disable_tqdm": True,
         "run_name": setup.run.path.name,
     }
-    unknown = set(config.training_arguments) - set(TrainingArguments.__dataclass_fields__)
-    if unknown:
-        raise UsageError(
-            f"transformers.TrainingArguments has no {sorted(unknown)[0]!r}.", fix="Check training_arguments."
-        )
-    rate = partial(
-        factor, name=config.schedule, steps=steps, warmup=warmup_steps(config.warmup, steps=steps), decay=config.decay
-    )
-    rows = setup.data.stream(steps * config.batch_size) if setup.data.stream else setup.data.rows
-    assert rows is not None
-    trainer = EngineTrainer(
-        model=setup.model, args=TrainingArguments(**{**values, **config.training_arguments}), family=setup.family,
-        rows=rows, eval_rows=setup.data.eval_rows, order=_order(setup, steps=steps),
-        make_optimizer=_optimizer(config), rate=rate, keep=config.save_total_limit, callbacks=callbacks,
-    )  # fmt: skip
-    if config.patience:
-        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=config.patience))
-    for noisy in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(noisy)
-    return trainer
+    return TrainingArguments(**{**values, **config.training_arguments})
 
 
 def tokens_per_step(setup: Setup) -> int:

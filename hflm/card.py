@@ -1,6 +1,6 @@
 """The model card, written from the run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hflm.config import PretrainConfig
@@ -13,60 +13,67 @@ def model_card(
 ) -> str:
     """Write the README.md of a model folder: front matter for the hub, then what a reader must know."""
     task = TASKS[config.objective]
-    front = [
-        "---",
-        "library_name: transformers",
-        f"pipeline_tag: {task}",
-        *([f"license: {license}"] if license else []),
-    ]
-    example = "She was [MASK] ." if task == "fill-mask" else "She was"
-    samples = "".join(
-        f"| {sample['text']} | {sample['word']} | {', '.join(sample['guesses'])} |\n"
-        for sample in metrics.get("samples", [])
-    )
-    table = f"\n| sentence not trained on | word | guesses |\n|---|---|---|\n{samples}" if samples else ""
-    return "\n".join(
-        [
-            *front,
-            "tags: [hflm]",
-            "---",
-            "",
-            f"# {metrics['arch']}, {metrics['parameters']:,} parameters",
-            "",
-            f"Trained by `hflm pretrain` on {metrics['data']}: {metrics['train_tokens']:,} tokens of text, "
-            f"{metrics['tokens_seen']:,} tokens seen in {metrics['steps']:,} steps "
-            f"and {metrics['seconds']:.0f} seconds.",
-            "",
-            f"Licence of the weights: {license or 'not stated by whoever trained them'}.",
-            "",
-            "| measure on held-out text | value |",
-            "|---|---|",
-            *(f"| {name} | {metrics[key]:.4g} |" for name, key in ROWS if metrics.get(key) is not None),
-            table,
-            "![loss](loss.png)",
-            "",
-            "```python",
-            "from transformers import pipeline",
-            "",
-            f'pipeline("{task}", "path/to/this/folder")("{example}")',
-            "```",
-            "",
-            "## Limits",
-            "",
-            f"The model knows the text above and nothing else, reads at most {config.max_length} tokens, and repeats "
-            "the views and errors of that text. It was measured on held-out text of the same kind only.",
-            "",
-            "## How it was made",
-            "",
-            f"`{environment['command']}` with seed {config.seed}, on "
-            f"{environment['processor'] or environment['platform']}; "
-            + ", ".join(f"{name} {number}" for name, number in environment["packages"].items() if number)
-            + ".",
-            "",
-        ]
+    measured = "\n".join(f"| {name} | {metrics[key]:.4g} |" for name, key in ROWS if metrics.get(key) is not None)
+    packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items() if number)
+    return TEMPLATE.format(
+        task=task,
+        license_line=f"license: {license}\n" if license else "",
+        license=license or "not stated by whoever trained them",
+        measured=measured,
+        samples=_samples(metrics.get("samples", [])),
+        example="She was [MASK] ." if task == "fill-mask" else "She was",
+        max_length=config.max_length,
+        seed=config.seed,
+        command=environment["command"],
+        machine=environment["processor"] or environment["platform"],
+        packages=packages,
+        **{name: metrics[name] for name in ("arch", "data", "steps", "seconds", "parameters")},
+        train_tokens=metrics["train_tokens"],
+        tokens_seen=metrics["tokens_seen"],
     )
 
 
+def _samples(samples: Sequence[Mapping[str, Any]]) -> str:
+    if not samples:
+        return ""
+    cells = [(sample["text"], sample["word"], ", ".join(sample["guesses"])) for sample in samples]
+    # A bar in the text would end the cell.
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return "\n".join(["", "| sentence not trained on | word | guesses |", "|---|---|---|", *lines, ""])
+
+
+TEMPLATE = """---
+library_name: transformers
+pipeline_tag: {task}
+{license_line}tags: [hflm]
+---
+
+# {arch}, {parameters:,} parameters
+
+Trained by `hflm pretrain` on {data}: {train_tokens:,} tokens of text, {tokens_seen:,} tokens seen in
+{steps:,} steps and {seconds:.0f} seconds. Licence of the weights: {license}.
+
+| measure on held-out text | value |
+|---|---|
+{measured}
+{samples}
+![loss](loss.png)
+
+```python
+from transformers import pipeline
+
+pipeline("{task}", "path/to/this/folder")("{example}")
+```
+
+## Limits
+
+The model knows the text above and nothing else, reads at most {max_length} tokens, and repeats the views and
+errors of that text. It was measured on held-out text of the same kind only.
+
+## How it was made
+
+`{command}` with seed {seed}, on {machine}; {packages}.
+"""
 ROWS = (
     ("loss (nats a token)", "eval_loss"),
     ("perplexity", "perplexity"),

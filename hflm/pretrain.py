@@ -59,7 +59,7 @@ def check_trackers(names: tuple[str, ...]) -> None:
             raise UsageError(f"--report-to {name}: it is not installed.", fix=f"Run `pip install {name}`.")
 
 
-def train(setup: Setup, *, resume: bool, watch: "Watch") -> dict[str, Any]:
+def train(setup: "Setup", *, resume: bool, watch: "Watch") -> dict[str, Any]:
     """Train, evaluate, save the model and everything that tells of it."""
     from hflm.assemble import make_trainer, tokens_per_step
     from hflm.engine import checkpoints
@@ -94,12 +94,12 @@ def _last_evaluation(trainer: Any) -> dict[str, float] | None:
     return found[-1] if found else None
 
 
-def save(setup: Setup, metrics: Mapping[str, Any]) -> None:
+def save(setup: "Setup", metrics: Mapping[str, Any]) -> None:
     """Write the model folder, the card, the picture, and last the metrics, which say that the run is done."""
     import torch
 
     run, config = setup.run, setup.config
-    setup.model.to(torch.device("cpu"))
+    setup.model.to(torch.device("cpu"))  # type: ignore[arg-type]
     setup.model.save_pretrained(run.model)
     setup.data.tokenizer.save_pretrained(run.model)
     title = f"{metrics['arch']} on {metrics['data']}"

@@ -13,7 +13,7 @@ FILES = {
     for path in sorted((ROOT / "hflm").rglob("*.py"))
 }
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
-ROOMS = (("errors",), ("plain",), ("data", "models", "metrics"), ("families", "engine"), ("jobs",), ("cli",))
+ROOMS = (("errors",), ("plain",), ("data", "models", "metrics"), ("families",), ("engine",), ("jobs",), ("cli",))
 LEVELS = {name: level for level, names in enumerate(ROOMS) for name in names}
 PLAIN = {"config", "task", "run", "recipe_files"}
 HEAVY = {"torch", "transformers", "datasets", "accelerate"}

@@ -21,7 +21,8 @@ METRICS = {
 
 
 def make(folder: Path, metrics: object = None) -> RunFolder:
-    run = RunFolder.create(folder, overwrite=False)
+    run = RunFolder.free(folder, overwrite=False)
+    run.create()
     run.config.write_text("seed: 1\n")
     if metrics is not None:
         run.metrics.write_text(metrics if isinstance(metrics, str) else json.dumps(metrics))
