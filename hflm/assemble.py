@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ class Setup:
 def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Callable[[str], None]) -> Setup:
     """Prepare the data and build the model; nothing is written into the run folder yet."""
     quiet_libraries()
+    _check_arguments(config.training_arguments)
     if config.threads:
         torch.set_num_threads(config.threads)
     device = choose_device(config.precision)
@@ -69,6 +70,16 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Callable[[
     say(f"batch: {split}")
     model.to(device.kind)  # type: ignore[arg-type]
     return Setup(config, run, arch, data, model, family, device, split, steps=0)
+
+
+def _check_arguments(names: Iterable[str]) -> None:
+    from transformers import TrainingArguments
+
+    unknown = set(names) - set(TrainingArguments.__dataclass_fields__)
+    if unknown:
+        raise UsageError(
+            f"transformers.TrainingArguments has no {sorted(unknown)[0]!r}.", fix="Check training_arguments."
+        )
 
 
 def _length(config: PretrainConfig, loaded: "PreTrainedModel | None") -> int:
@@ -197,11 +208,6 @@ def _training_arguments(setup: Setup) -> Any:
     from transformers import TrainingArguments
 
     config = setup.config
-    unknown = set(config.training_arguments) - set(TrainingArguments.__dataclass_fields__)
-    if unknown:
-        raise UsageError(
-            f"transformers.TrainingArguments has no {sorted(unknown)[0]!r}.", fix="Check training_arguments."
-        )
     every = config.eval_steps or math.ceil(setup.steps / EVALUATIONS)
     values: dict[str, Any] = {
         "output_dir": str(setup.run.checkpoints),

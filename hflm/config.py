@@ -1,6 +1,7 @@
 """The settings of a run: frozen data, one source for flags, help text, YAML and the run folder."""
 
 import difflib
+import math
 import re
 import types
 import typing
@@ -136,6 +137,8 @@ POSITIVE = (
     "eval_steps", "save_steps", "save_total_limit", "logging_steps", "patience", "max_documents", "threads",
 )  # fmt: skip
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed")
+# Tokens in a sequence: the two that frame a text, and some text between them.
+SHORTEST = 8
 SHARES = ("mlm_probability", "dropout", "eval_fraction", "decay")
 
 
@@ -233,8 +236,10 @@ def _check_ranges(config: PretrainConfig) -> None:
     for names, low, text in ((POSITIVE, 0.0, "more than 0"), (NOT_NEGATIVE, None, "0 or more")):
         for name in names:
             value = getattr(config, name)
-            if value is not None and not (value > low if low is not None else value >= 0):
+            if value is not None and not (math.isfinite(value) and (value > low if low is not None else value >= 0)):
                 raise UsageError(f"--{flag(name)} is {value}.", fix=f"It must be {text}.")
+    if config.max_length < SHORTEST:
+        raise UsageError(f"--max-length is {config.max_length}.", fix=f"It must be {SHORTEST} or more.")
     for name in SHARES:
         value = getattr(config, name)
         if not 0 <= value < 1 or (name == "mlm_probability" and value == 0):

@@ -21,7 +21,10 @@ from hflm.run import read_json
 def measure(
     setup: Setup, *, steps: int, last: Mapping[str, float], spent: float, step_seconds: float
 ) -> dict[str, Any]:
-    """Return the metrics of a finished run; losses in nats a token, speeds a second, memory in bytes."""
+    """Return the metrics of a finished run; losses in nats a token, speeds a second, memory in bytes.
+
+    Speeds are 0 where no step was timed: the run was stopped after its last one, and resumed.
+    """
     tokens = tokens_per_step(setup)
     share = 1.0 if setup.config.objective == "clm" else setup.config.mlm_probability
     length = setup.data.eval_rows.ids.shape[1]
@@ -29,6 +32,7 @@ def measure(
         flops_shape(setup.model), tokens=tokens, sequence_length=length, predicted=int(share * tokens)
     )
     ceiling = matmul_ceiling(setup.device)
+    rate = 1 / step_seconds if step_seconds > 0 else 0.0
     return {
         "job": "pretrain",
         "started": read_json(setup.run.environment)["started"],
@@ -44,10 +48,10 @@ def measure(
         "perplexity": math.exp(min(last["eval_loss"], 50)),
         "eval_accuracy": last["eval_accuracy"],
         "unigram_loss": unigram_loss(setup),
-        "tokens_per_second": tokens / step_seconds,
-        "flops_per_second": 3 * forward / step_seconds,
+        "tokens_per_second": tokens * rate,
+        "flops_per_second": 3 * forward * rate,
         "matmul_ceiling": ceiling,
-        "model_flops_utilisation": 3 * forward / step_seconds / ceiling,
+        "model_flops_utilisation": 3 * forward * rate / ceiling,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         * (1 if sys.platform == "darwin" else 1024),
         "samples": samples(setup),

@@ -169,6 +169,11 @@ def _sides(
     if held is not None:
         return (lambda: (d.text for d in train.documents())), (lambda: (d.text for d in held.documents()))
     if config.streaming:
+        if next(itertools.islice(train.documents(), STREAM_EVAL, None), None) is None:
+            raise DataError(
+                f"--streaming keeps the first {STREAM_EVAL} documents to evaluate on, and there are no more.",
+                fix="Leave --streaming away, or pass --eval-data.",
+            )
         return (
             lambda: (d.text for d in itertools.islice(train.documents(), STREAM_EVAL, None)),
             lambda: (d.text for d in itertools.islice(train.documents(), STREAM_EVAL)),

@@ -35,6 +35,9 @@ def pretrain(config: PretrainConfig, folder: Path, *, overwrite: bool, resume: b
         check_shape(arch, shape, objective=config.objective)
     check_trackers(config.report_to)
     run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
+    if resume and run.metrics.exists():
+        watch("note", {"text": f"{run.path} is done; nothing is left to train."})
+        return read_json(run.metrics)
     began = time.perf_counter()
     from hflm.assemble import fix_steps, set_up
 

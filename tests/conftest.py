@@ -3,7 +3,7 @@
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +55,48 @@ def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
     yield
+
+
+# The smallest model and text that still show everything: a run takes about a second.
+TINY: dict[str, Any] = {
+    "layers": 2, "width": 64, "heads": 2, "vocab_size": 500, "max_length": 32, "batch_size": 8, "max_steps": 8,
+    "logging_steps": 1, "eval_steps": 4, "save_steps": 4, "precision": "fp32",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 60 kB of a novel."""
+    import gzip
+
+    novel = Path(__file__).parents[1] / "hflm" / "corpus" / "emma.txt.gz"
+    path = tmp_path_factory.mktemp("text") / "emma.txt"
+    path.write_bytes(gzip.decompress(novel.read_bytes())[:60_000].rpartition(b"\n")[0])
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_pretrain(text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that runs a tiny `hflm pretrain` in this process, with the settings given, and returns its folder."""
+    from hflm import measure
+    from hflm.config import build
+    from hflm.pretrain import pretrain
+    from hflm.recipe_files import load_task
+
+    def run(folder: Path | None = None, *, resume: bool = False, **settings: Any) -> Path:
+        folder = folder or tmp_path_factory.mktemp("runs") / "run"
+        values = {**load_task("pretraining").defaults, "arch": "bert", **TINY, "data": [str(text_file)], **settings}
+        config = build({name: value for name, value in values.items() if value is not None}, where="a test")
+        with pytest.MonkeyPatch.context() as patch:
+            # The speed of the machine, which takes most of a second to measure.
+            patch.setattr(measure, "matmul_ceiling", lambda device: 1e11)
+            pretrain(config, folder, overwrite=False, resume=resume, watch=lambda kind, content: None)
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(run_pretrain: Callable[..., Path]) -> Path:
+    """A finished run of BERT, to look at and not to change."""
+    return run_pretrain()

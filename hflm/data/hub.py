@@ -1,5 +1,6 @@
 """Text from a data set on the hub, streamed; nothing but its files is read."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,6 @@ def hub_documents(name: str, *, text_column: str | None) -> Iterator[Document]:
             fix="Check the path; offline, name a file or a folder.",
         ) from error
     column = choose_column(list(first), text_column, where=name)
-    yield Document(str(first[column]), name, 1)
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(itertools.chain([first], rows), start=1):
         if row[column]:
             yield Document(str(row[column]), name, number)

@@ -8,14 +8,18 @@ from hflm.data.sources import BLOCK, Source, unreadable
 from hflm.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
-# First bytes that are no UTF-8 text: what the file is, and what to do. UTF-32 begins with the mark of UTF-16.
-SIGNATURES = (
-    (b"\xff\xfe\x00\x00", "UTF-32, not UTF-8", "iconv -f UTF-32 -t UTF-8 {path} > {new}"),
-    (b"\xff\xfe", "UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {path} > {new}"),
-    (b"\xfe\xff", "UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {path} > {new}"),
+# First bytes of UTF-16 and UTF-32, which begins with the mark of UTF-16.
+ENCODINGS = ((b"\xff\xfe\x00\x00", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+# First bytes that are no text at all: what the file is, and what to do with it.
+FORMATS = (
     (b"\x1f\x8b", "gzip, under a name without .gz", "mv {path} {path}.gz"),
     (b"PK\x03\x04", "a zip archive", "unzip {path}"),
-    (b"PAR1", "parquet", "mv {path} {new}.parquet"),
+    (b"PAR1", "parquet", "mv {path} {stem}.parquet"),
+)
+FORMATS_IN_GZIP = (
+    (b"\x1f\x8b", "gzip inside gzip", "gzip -dc {path} > {new}"),
+    (b"PK\x03\x04", "a zip archive inside gzip", "gzip -dc {path} > {stem}.zip && unzip {stem}.zip"),
+    (b"PAR1", "parquet inside gzip", "gzip -dc {path} > {stem}.parquet"),
 )
 
 
@@ -31,7 +35,7 @@ def read_lines(source: Source) -> Iterator[tuple[int, str]]:
             raise DataError(
                 f"{source.path}, line {number}: not UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start + 1} "
                 "of the line.",
-                fix=f"If it is Latin-1: {_command(source, 'iconv -f LATIN1 -t UTF-8 {path} > {new}')}",
+                fix=f"If it is Latin-1: {_iconv(source, 'LATIN1')}",
             ) from error
 
 
@@ -58,20 +62,27 @@ def _raw_lines(source: Source) -> Iterator[tuple[int, bytes]]:
                     number += 1
                     yield number, part
     except (OSError, EOFError, zlib.error) as error:
-        raise unreadable(source.path, error, after=f", after line {number}") from error
+        raise unreadable(source.path, error, after=f", after line {number}" if number else "") from error
 
 
 def _refuse_signatures(source: Source, raw: bytes) -> None:
-    for signature, what, command in SIGNATURES:
+    where = f"{source.path}, line 1: the file is"
+    for mark, encoding in ENCODINGS:
+        if raw.startswith(mark):
+            raise DataError(f"{where} {encoding}, not UTF-8.", fix=f"Run: {_iconv(source, encoding)}")
+    for signature, what, command in FORMATS_IN_GZIP if source.gzipped else FORMATS:
         if raw.startswith(signature):
-            raise DataError(f"{source.path}, line 1: the file is {what}.", fix=f"Run: {_command(source, command)}")
+            raise DataError(f"{where} {what}.", fix=f"Run: {_command(source, command)}")
+
+
+def _iconv(source: Source, encoding: str) -> str:
+    convert = f"iconv -f {encoding} -t UTF-8"
+    command = f"gzip -dc {{path}} | {convert} | gzip > {{new}}" if source.gzipped else f"{convert} {{path}} > {{new}}"
+    return _command(source, command)
 
 
 def _command(source: Source, command: str) -> str:
     path = source.path
     stem, _, rest = path.name.partition(".")
-    new = shlex.quote(str(path.with_name(f"{stem}.utf8.{rest}")))
-    old = shlex.quote(str(path))
-    if source.gzipped:
-        command = "gzip -dc {path} | " + command.replace(" {path}", "").replace("> {new}", "| gzip > {new}")
-    return command.format(path=old, new=new)
+    names = {"path": path, "new": path.with_name(f"{stem}.utf8.{rest}"), "stem": path.with_name(stem or "data")}
+    return command.format_map({key: shlex.quote(str(value)) for key, value in names.items()})

@@ -16,7 +16,7 @@ def near_duplicate_finder() -> Callable[[str], bool]:
 
     Jaccard similarity of character 5-grams, estimated by MinHash with a fixed seed and looked up by locality-
     sensitive hashing (Broder 1997; Leskovec et al., Mining of Massive Datasets, 3). Memory grows with the texts
-    kept: about 1 kB each.
+    kept: about 1.5 kB each.
     """
     # Compiled code that only this filter needs.
     import rensa

@@ -39,7 +39,12 @@ class Frame:
 
 
 def pack(documents: Iterable[list[int]], *, frame: Frame) -> Iterator[Row]:
-    """Fill rows with documents [n] of token ids in their order; with `frame.pack` off, one piece a row."""
+    """Fill rows with documents [n] of token ids in their order; with `frame.pack` off, one piece a row.
+
+    Raises ValueError where a row has no room for a token of text.
+    """
+    if frame.room < 1:
+        raise ValueError(f"A row of {frame.max_length} has no room beside {frame.before + frame.after}.")
     open_row: list[list[int]] = []
     used = 0
     for piece in _pieces(documents, frame):

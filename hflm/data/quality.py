@@ -1,13 +1,18 @@
-"""Is it text in some language? Three measures that hold for every script and need no word list."""
+"""Is it text in some language? Four measures that hold for every script and need no word list."""
 
 import re
 import unicodedata
+from collections import Counter
 
 # Letters and marks among characters that are not space. Prose has 0.75 to 0.98 in any script, source code 0.6.
 FEWEST_LETTERS = 0.4
 # U+FFFD stands where a decoder met bytes it could not read.
 MOST_BROKEN = 0.02
 LONGEST_RUN = 100
+# One line, this often and more than half of the text: a menu or a log, and beyond the refrain of a song.
+FEWEST_REPEATS = 10
+# The rules and borders of tables repeat too, and are made of fewer different characters than this.
+FEWEST_DIFFERENT = 7
 
 _ASCII_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ASCII_SPACE = b" \t\n\r\x0b\x0c"
@@ -44,7 +49,18 @@ def judge_quality(text: str) -> str | None:
         return "broken characters"
     if len(text) >= LONGEST_RUN and _RUN_IN_SAMPLE.search(text[::_STRIDE]) and _RUN.search(text):
         return "one character repeated"
+    if _repeats_a_line(text):
+        return "one line repeated"
     return None
+
+
+def _repeats_a_line(text: str) -> bool:
+    if text.count("\n") < FEWEST_REPEATS - 1:
+        return False
+    lines = Counter(line.strip() for line in text.split("\n"))
+    total = sum(len(line) * count for line, count in lines.items())
+    often = (line for line, count in lines.items() if count >= FEWEST_REPEATS and 2 * len(line) * count > total)
+    return any(len(set(line)) >= FEWEST_DIFFERENT for line in often)
 
 
 def _count(text: str) -> tuple[int, int, int]:

@@ -28,6 +28,8 @@ NEVER_GZIPPED = {".parquet"}
 SUFFIXES = KINDS | {f"{suffix}.gz": kind for suffix, kind in KINDS.items() if suffix not in NEVER_GZIPPED}
 ACCEPTED = f"{', '.join(KINDS)}, each but .parquet also with .gz"
 BLOCK = 1 << 20
+# Longer names are shortened in messages; no system takes one file name of more than 255 bytes.
+LONGEST_NAME = 300
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,10 @@ def unreadable(path: Path, error: Exception, *, after: str = "") -> DataError:
     """Say why a file cannot be read, as a DataError; `after` says how far reading had come."""
     where = f"{path}{after}"
     if isinstance(error, PermissionError):
-        return DataError(f"{where} cannot be read: permission denied.", fix=f"Allow it: chmod +r {path}")
-    if isinstance(error, gzip.BadGzipFile) and "Not a gzipped file" in str(error):
+        fix = f"Allow it: chmod +r {path}, and +x on the folders above."
+        return DataError(f"{where} cannot be read: permission denied.", fix=fix)
+    # The same error later in the file means that something else was put behind the gzip.
+    if isinstance(error, gzip.BadGzipFile) and "Not a gzipped file" in str(error) and not after:
         return DataError(f"{where} is not gzip, though its name ends in .gz.", fix="Rename it without .gz.")
     if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
         return DataError(
@@ -94,7 +98,18 @@ def unreadable(path: Path, error: Exception, *, after: str = "") -> DataError:
 
 
 def _expand(text: str) -> list[Source]:
-    path = Path(text).expanduser()
+    if not text.strip():
+        # Path("") is the working directory, which nobody means who passes an unset variable.
+        raise DataError("The name of a file to read is empty.", fix="Name a file, a folder or a glob.")
+    try:
+        return _find(Path(text).expanduser(), text)
+    except (OSError, RuntimeError) as error:
+        # The system refuses even to look: a closed folder above, a name too long, ~ of an unknown user.
+        named = str(getattr(error, "filename", None) or text)
+        raise unreadable(Path(named if len(named) <= LONGEST_NAME else f"{named[:LONGEST_NAME]}..."), error) from error
+
+
+def _find(path: Path, text: str) -> list[Source]:
     # A name that exists is taken as it is: brackets and stars are legal in file names.
     if path.is_dir():
         return _readable(sorted(_walk(path)), f"The folder {text}")
@@ -111,13 +126,20 @@ def _walk(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise unreadable(Path(error.filename), error) from error
 
+    seen: set[tuple[int, int]] = set()
     for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        status = os.stat(root)
+        # Links may lead back up: a few of them would be walked in more ways than can be counted.
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(root, name) for name in names if not name.startswith("."))
 
 
 def _readable(files: list[Path], what: str) -> list[Source]:
-    known = [Source(path, kind) for path in files if (kind := _kind(path))]
+    known = [Source(path, kind) for path in files if (kind := _kind(path)) and not _special(path)]
     sources = [source for source in known if not _empty(source)]
     if sources:
         return sources
@@ -136,6 +158,9 @@ def _named(path: Path) -> Source:
     if kind is None:
         ending = f"the extension {path.suffix}" if path.suffix else "no extension"
         raise DataError(f"{path} has {ending}, which says not how to read it.", fix=f"Rename or convert to {ACCEPTED}.")
+    if _special(path):
+        # To open a pipe that nobody writes to would wait for ever, and data is read more than once.
+        raise DataError(f"{path} is a pipe or a device.", fix="Write it to a file, and name that.")
     source = Source(path, kind)
     if _empty(source):
         raise DataError(f"{path} is empty.", fix="Name a file with text in it.")
@@ -155,7 +180,13 @@ def _empty(source: Source) -> bool:
         raise unreadable(source.path, error) from error
 
 
+def _special(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
 def _missing(path: Path) -> DataError:
+    if path.is_symlink():
+        return DataError(f"{path} is a link to {os.readlink(path)}, which is not there.", fix="Mend the link.")
     try:
         names = sorted(os.listdir(path.parent))
     except OSError:

@@ -4,6 +4,7 @@ import csv
 import difflib
 import json
 import reprlib
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ SEPARATORS = {"csv": ",", "tsv": "\t"}
 # Characters in one CSV field: beyond any document, and a stop where a quote is never closed.
 LARGEST_FIELD = 1 << 28
 PARQUET_BATCH = 1024
+# Columns named in a message.
+MOST_SHOWN = 12
 PARQUET_STRINGS = ("string", "large_string", "dictionary<values=string", "dictionary<values=large_string")
 
 Texts = Iterator[tuple[int, str]]
@@ -34,7 +37,9 @@ def read_json_lines(source: Source, *, text_column: str | None = None) -> Texts:
             raise DataError(f"{where}: {_show(row)} is not an object.", fix=_one_a_line(source, line))
         column = column or choose_column(list(row), text_column, where=where)
         if column not in row:
-            raise DataError(f"{where}: no field {column!r}; it has {list(row)}.", fix="Give every row the same fields.")
+            raise DataError(
+                f"{where}: no field {column!r}; it has {_columns(list(row))}.", fix="Give every row the same fields."
+            )
         # Only an escape can hold half a surrogate pair, and no tokenizer takes one.
         yield number, _whole(_text(row[column], column, where), escaped="\\u" in line)
 
@@ -91,19 +96,26 @@ def choose_column(columns: Sequence[str], requested: str | None, *, where: str) 
         if requested in columns:
             return requested
         guess = difflib.get_close_matches(requested, columns, 1)
-        problem = f"{where}: no column {requested!r}; it has {list(columns)}."
+        problem = f"{where}: no column {requested!r}; it has {_columns(columns)}."
         raise DataError(problem, fix=_pass_column(guess))
     plain = {column.strip().lower(): column for column in reversed(columns)}
     for name in TEXT_COLUMNS:
         if name in plain:
             return plain[name]
     guess = [match for name in TEXT_COLUMNS for match in difflib.get_close_matches(name, columns, 1)]
-    problem = f"{where}: no column is called {', '.join(TEXT_COLUMNS)}; it has {list(columns)}."
+    problem = f"{where}: no column is called {', '.join(TEXT_COLUMNS)}; it has {_columns(columns)}."
     raise DataError(problem, fix=_pass_column(guess))
 
 
 def _pass_column(guess: list[str]) -> str:
-    return f"Did you mean {guess[0]!r}? Pass --text-column {guess[0]}." if guess else "Pass --text-column NAME."
+    if not guess:
+        return "Pass --text-column NAME."
+    return f"Did you mean {guess[0]!r}? Pass --text-column {shlex.quote(guess[0])}."
+
+
+def _columns(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - MOST_SHOWN} more" if len(columns) > MOST_SHOWN else ""
+    return f"{list(columns[:MOST_SHOWN])}{more}"
 
 
 def _parse(line: str, where: str, source: Source) -> Any:

@@ -41,6 +41,8 @@ def problem(checkpoint: Path) -> str | None:
     """Say what is wrong with a checkpoint, or None where every byte is as it was written."""
     try:
         files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(files, dict):
+            return f"{MANIFEST} is no list of files"
         missing = [name for name in REQUIRED if name not in files]
         for name, expected in files.items():
             path = checkpoint / name

@@ -1,5 +1,6 @@
 """The one Trainer subclass: summed losses, an order that is a function of the seed, whole checkpoints."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -87,14 +88,23 @@ class EngineTrainer(Trainer):
         """Return this micro-batch's share of the global batch's mean loss."""
         loss = self.family.sums(model, inputs).loss
         if not torch.isfinite(loss):
-            raise NumericsError(
-                f"The loss is {loss.item()} at step {self.state.global_step + 1}, "
-                f"learning rate {self._get_learning_rate():g}.",
-                fix="The last checkpoint is kept; try a lower --learning-rate or --precision fp32.",
-            )
+            raise self._bad_numbers(f"The loss is {loss.item()}")
         # DDP averages over the ranks what must be summed.
         share: Tensor = loss * (self.args.world_size / num_items_in_batch)
         return share
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
+        # Called right before the optimizer's step. The scaler of fp16 looks for itself, and skips such a step.
+        if norm is not None and not self.args.fp16 and not math.isfinite(float(norm)):
+            raise self._bad_numbers(f"The gradient's norm is {float(norm)}")
+        return norm
+
+    def _bad_numbers(self, what: str) -> NumericsError:
+        return NumericsError(
+            f"{what} at step {self.state.global_step + 1}, learning rate {self._get_learning_rate():g}.",
+            fix="The last checkpoint is kept; try a lower --learning-rate or --precision fp32.",
+        )
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Leave the count to hflm.models.flops, which knows of the sparse head."""
@@ -158,7 +168,7 @@ def eval_sums(
         with context():
             sums = family.sums(model, batch)
         loss += sums.loss.item()
-        correct += int(sums.correct)
+        correct += int(sums.correct) if sums.correct is not None else 0
         count += sums.count
     model.train()
     return loss, correct, count

@@ -32,10 +32,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over the predicted positions of a batch: loss (with its graph), right predictions, positions."""
+    """Sums over the predicted positions of a batch: loss (with its graph), right predictions, positions.
+
+    Right predictions are counted where no gradient is asked for; training does not pay for them.
+    """
 
     loss: Tensor
-    correct: Tensor
+    correct: Tensor | None
     count: int
 
 
@@ -139,7 +142,9 @@ def _config(model: Any) -> Any:
 
 def _sums(logits: Tensor, labels: Tensor) -> Sums:
     # Summed in float32: a bfloat16 sum over thousands of positions has three digits.
-    loss = functional.cross_entropy(logits.float(), labels, reduction="sum")
-    with torch.no_grad():
-        correct = (logits.argmax(dim=-1) == labels).sum()
-    return Sums(loss, correct, labels.numel())
+    scores = logits.float()  # [M, V]
+    # The cross-entropy by its definition: on a CPU its backward takes a third of the time of log_softmax's.
+    loss = (scores.logsumexp(dim=-1) - scores.gather(-1, labels[:, None])[:, 0]).sum()
+    if torch.is_grad_enabled():
+        return Sums(loss, None, labels.numel())
+    return Sums(loss, (scores.argmax(dim=-1) == labels).sum(), labels.numel())

@@ -37,6 +37,7 @@ def load_language_model(name_or_path: str, *, objective: str) -> "PreTrainedMode
 
     Raises ModelError where there is no such model, it lacks weights, or it is of the other kind.
     """
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
     where = model_folder(name_or_path)
@@ -53,9 +54,19 @@ def load_language_model(name_or_path: str, *, objective: str) -> "PreTrainedMode
         raise ModelError(f"{name_or_path} is a decoder ({made_for}).", fix="Pass --objective clm.")
     if objective == "clm" and "MaskedLM" in made_for:
         raise ModelError(f"{name_or_path} is an encoder ({made_for}).", fix="Pass --objective mlm.")
+    model: PreTrainedModel
     try:
-        model: PreTrainedModel = factory.from_pretrained(where, trust_remote_code=False, use_safetensors=True)
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{name_or_path} cannot be loaded: {reason}", fix="Check the folder.") from error
+        model, found = factory.from_pretrained(  # type: ignore[misc]
+            where, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+        )
+    except (ValueError, OSError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise ModelError(f"{name_or_path} cannot be loaded: {reason}.", fix="Check the folder.") from error
+    # transformers fills what is missing with random numbers, and goes on.
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise ModelError(
+            f"{name_or_path} lacks weights: {missing[0]}" + (f" and {len(missing) - 1} more." if missing[1:] else "."),
+            fix="Name a folder that holds the whole model with its head.",
+        )
     return model

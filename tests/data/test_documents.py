@@ -144,6 +144,11 @@ BAD: list[tuple[str, str | bytes, dict[str, str], list[str]]] = [
     ("a.txt", "x".encode("utf-16"), {}, ["a.txt, line 1", "UTF-16", "iconv -f UTF-16 -t UTF-8"]),
     ("a.txt", "x".encode("utf-32"), {}, ["UTF-32", "iconv -f UTF-32"]),
     ("a.txt", gzip.compress(b"x"), {}, ["gzip, under a name without .gz", "mv "]),
+    ("a.txt", b"PAR1\n", {}, ["parquet", "/a.parquet"]),
+    ("a.txt.gz", gzip.compress(b"x"), {}, ["gzip inside gzip", "gzip -dc ", "/a.txt.gz > ", "/a.utf8.txt.gz"]),
+    ("a.txt.gz", b"PK\x03\x04", {}, ["zip archive inside gzip", "/a.zip && unzip "]),
+    ("a.txt.gz", b"PAR1\n", {}, ["parquet inside gzip", "/a.txt.gz > ", "/a.parquet"]),
+    ("a.txt.gz", "x".encode("utf-16"), {}, ["| iconv -f UTF-16 -t UTF-8 | gzip > "]),
     ("a.jsonl", '{"text": "a"}\n\n{"text": "b",}', {}, ["a.jsonl, line 3, column 14", "Write one object a line"]),
     ("a.jsonl", '{"text": "a"}\n{"text": ["b"]}', {}, ["a.jsonl, line 2", "field 'text'", "['b']", "--text-column"]),
     ("a.jsonl", '{"text": 1}', {}, ["line 1", "found 1", "not a string"]),
@@ -156,6 +161,8 @@ BAD: list[tuple[str, str | bytes, dict[str, str], list[str]]] = [
     ("a.jsonl", '{"texts": "a"}', {}, ["line 1", "['texts']", "Did you mean 'texts'", "--text-column texts"]),
     ("a.jsonl", '{"review": "a"}', {}, ["['review']", "Pass --text-column NAME."]),
     ("a.csv", "review,id\na,1\n", {"text_column": "reviews"}, ["no column 'reviews'", "--text-column review."]),
+    ("a.csv", "My Text,id\na,1\n", {"text_column": "my text"}, ["--text-column 'My Text'."]),
+    ("a.csv", ",".join(f"c{n}" for n in range(999)), {}, ["'c11'] and 987 more", "--text-column NAME"]),
     ("a.csv", "id,text\n1,a\n2,one, two\n", {}, ["a.csv, line 3", "3 columns", "header has 2", "double quotes"]),
     ("a.csv", "id,text\n1,a\n2\n", {}, ["line 3", "found 1 columns", "header has 2"]),
     ("a.csv", 'text\na\n"never\nclosed\n', {}, ["a.csv, line 3", "not CSV", "Close every quote"]),
@@ -178,6 +185,13 @@ def test_damaged_gzip(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "a.txt.gz"
     path.write_bytes(CUT if damage == "cut" else CUT[:-2000] + bytes(500) + CUT[-1500:])
     with pytest.raises(DataError, match=r"a\.txt\.gz, after line \d+ is cut off or damaged gzip.*gzip -t"):
+        read(find_sources([str(path)])[0])
+
+
+def test_something_else_behind_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"line\n" * 9) + b"garbage")
+    with pytest.raises(DataError, match=r"after line 9 is cut off or damaged gzip.*gzip -t"):
         read(find_sources([str(path)])[0])
 
 

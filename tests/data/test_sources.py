@@ -76,6 +76,10 @@ REFUSED: list[tuple[str, Callable[[Path], None], list[str]]] = [
     ("empty.txt.gz", lambda folder: nothing(write(folder / "empty.txt.gz", b"")), ["empty.txt.gz is empty"]),
     ("a.png", only_pictures, ["extension .png", ".txt"]),
     ("text", lambda folder: nothing(write(folder / "text")), ["no extension", ".txt"]),
+    ("pipe.txt", lambda folder: os.mkfifo(folder / "pipe.txt"), ["pipe.txt is a pipe", "Write it to a file"]),
+    ("", lambda folder: os.mkfifo(folder / "pipe.txt"), ["nothing readable"]),
+    ("dead.txt", lambda folder: (folder / "dead.txt").symlink_to("gone.txt"), ["a link to gone.txt", "Mend the link"]),
+    ("x" * 1000 + ".txt", nothing, ["cannot be read: File name too long", "..."]),
     ("a.parquet.gz", lambda folder: nothing(write(folder / "a.parquet.gz")), ["extension .gz", "each but .parquet"]),
 ]
 
@@ -87,6 +91,30 @@ def test_refused(tmp_path: Path, path: str, prepare: Callable[[Path], None], sai
         find_sources([str(tmp_path / path)])
     assert all(part in str(caught.value) for part in said), str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("path", "said"), [("", "is empty"), (" ", "is empty"), ("~no-such-user/a.txt", "cannot be")])
+def test_names_that_lead_nowhere(path: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        find_sources([path])
+
+
+def test_links_that_lead_back(tmp_path: Path) -> None:
+    write(tmp_path / "sub" / "a.txt")
+    for name in ("p", "q", "sub/r", "sub/s"):
+        (tmp_path / name).symlink_to(tmp_path)
+    assert [source.path.name for source in find_sources([str(tmp_path)])] == ["a.txt"]
+
+
+def test_a_closed_folder_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.txt")
+
+    def refuse(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(DataError, match=r"a\.txt cannot be read: permission denied.*\+x on the folders"):
+        find_sources([str(path)])
 
 
 def test_not_gzip(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Names of data sets on the hub, told from paths; offline they are refused with a remedy."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hflm.data.hub import hub_documents, looks_like_hub_id
+from hflm.errors import DataError
+
+
+@pytest.mark.parametrize("name", ["owner/name", "owner/name:config", "a.b/c-d_e"])
+def test_ids(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert looks_like_hub_id(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["book.txt", "a/b.txt", "a/b.jsonl.gz", "/a/b", "./a", "a/b/c", "a/*", "", "folder/new"]
+)
+def test_paths(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert not looks_like_hub_id(name)
+
+
+def test_offline() -> None:
+    with pytest.raises(DataError, match="'nobody/nothing' is no file here.*offline, name a file"):
+        next(hub_documents("nobody/nothing", text_column=None))
+
+
+def test_rows_become_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def load(*words: Any, **more: Any) -> Iterator[dict[str, Any]]:
+        asked.append((words, more))
+        return iter(
+            [{"id": 1, "text": "one"}, {"id": 2, "text": ""}, {"id": 3, "text": None}, {"id": 4, "text": "four"}]
+        )
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    found = list(hub_documents("owner/name:config", text_column=None))
+    assert [(d.text, d.file, d.line) for d in found] == [
+        ("one", "owner/name:config", 1),
+        ("four", "owner/name:config", 4),
+    ]
+    assert asked == [(("owner/name", "config"), {"split": "train", "streaming": True})]
+
+
+def test_a_first_row_without_text_is_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: iter([{"text": None}, {"text": "two"}]))
+    assert [d.text for d in hub_documents("owner/name", text_column=None)] == ["two"]
+
+
+def test_an_empty_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: iter(()))
+    with pytest.raises(DataError, match="is empty"):
+        next(hub_documents("owner/name", text_column=None))

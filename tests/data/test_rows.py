@@ -1,0 +1,66 @@
+"""Rows on disk: as written, whole or not there, under a key that changes with the content."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hflm.data.packing import Frame, Row
+from hflm.data.rows import BATCH, cache_folder, cache_key, encode_rows, open_rows, write_rows
+
+
+def rows(number: int) -> list[Row]:
+    return [Row(np.arange(n, n + 4, dtype=np.int32), np.array([0, 0, 1, -1], np.int16)) for n in range(number)]
+
+
+@pytest.mark.parametrize("number", [0, 1, 7])
+def test_as_written(number: int, tmp_path: Path) -> None:
+    written = write_rows(iter(rows(number)), tmp_path / "cache" / "rows", max_length=4)
+    for found in (written, open_rows(tmp_path / "cache" / "rows")):
+        assert len(found) == number and found.ids.shape == (number, 4) and found.tokens == 3 * number
+        for row, expected in zip((found[n] for n in range(number)), rows(number), strict=True):
+            assert (row.ids == expected.ids).all() and (row.segments == expected.segments).all()
+
+
+def test_rows_are_read_only(tmp_path: Path) -> None:
+    found = write_rows(iter(rows(2)), tmp_path / "rows", max_length=4)
+    with pytest.raises(ValueError):
+        found.ids[0, 0] = 5
+
+
+def test_an_error_half_way_leaves_no_rows(tmp_path: Path) -> None:
+    def broken() -> object:
+        yield from rows(3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_rows(broken(), tmp_path / "rows", max_length=4)  # type: ignore[arg-type]
+    assert not (tmp_path / "rows").exists()
+    assert len(write_rows(iter(rows(2)), tmp_path / "rows", max_length=4)) == 2
+
+
+def test_texts_are_encoded_in_batches_and_in_order() -> None:
+    sizes = []
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        sizes.append(len(texts))
+        return [[int(text)] for text in texts]
+
+    frame = Frame(before=(), after=(), pad_id=0, max_length=8)
+    found = list(encode_rows((str(n) for n in range(BATCH + 10)), encode=encode, frame=frame))
+    assert sizes == [BATCH, 10]
+    assert np.concatenate([row.ids for row in found])[: BATCH + 10].tolist() == list(range(BATCH + 10))
+
+
+def test_keys() -> None:
+    assert cache_key(a=1, b="x") == cache_key(b="x", a=1)
+    keys = [cache_key(a=1), cache_key(a=2), cache_key(b=1), cache_key(a="1"), cache_key(a=None), cache_key()]
+    assert len(set(keys)) == len(keys)
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HFLM_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("HFLM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "hflm"

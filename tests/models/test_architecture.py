@@ -1,0 +1,103 @@
+"""Models from scratch: sizes, shapes that cannot be, and weights that follow from the seed alone."""
+
+import pytest
+import torch
+
+from hflm.errors import ModelError, UsageError
+from hflm.models.architecture import (
+    DEFAULT_ARCH,
+    SIZES,
+    Shape,
+    build_config,
+    build_model,
+    check_shape,
+    choose_shape,
+    count_parameters,
+)
+from hflm.models.tokenizer import train_tokenizer
+
+ENCODERS = ["bert", "roberta", "distilbert", "modernbert", "deberta-v2", "electra", "albert", "xlm-roberta"]
+DECODERS = ["llama", "gpt2", "qwen2", "qwen3", "mistral"]
+WORDS = [f"word{n} {n * 31} letters" for n in range(100)]
+
+
+def build(arch: str, *, seed: int = 1, dropout: float = 0.0) -> torch.nn.Module:
+    objective = "clm" if arch in DECODERS else "mlm"
+    tokenizer = train_tokenizer(iter(WORDS), kind="bpe", vocab_size=280, arch=arch, max_length=24, objective=objective)
+    config = build_config(
+        arch=arch, shape=Shape(2, 64, 2), vocab_size=280, max_length=24, tokenizer=tokenizer, dropout=dropout
+    )
+    return build_model(config, objective=objective, seed=seed)
+
+
+@pytest.mark.parametrize("arch", ENCODERS + DECODERS)
+def test_the_model_is_as_ordered(arch: str) -> None:
+    model = build(arch)
+    config = model.config
+    assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == (2, 64, 2)
+    assert config.vocab_size == 280 and config.tie_word_embeddings
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    # A row of the full length fits, and one number comes out for each word.
+    assert model(input_ids=torch.full((1, 24), 9)).logits.shape == (1, 24, 280)
+
+
+@pytest.mark.parametrize("arch", ["bert", "modernbert", "llama"])
+def test_weights_follow_from_the_seed_and_leave_the_random_state_alone(arch: str) -> None:
+    before = torch.get_rng_state()
+    one, same, other = build(arch), build(arch), build(arch, seed=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    pairs = list(zip(one.parameters(), same.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert any(not torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("arch", ENCODERS + DECODERS)
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_dropout_is_everywhere_or_nowhere(arch: str, dropout: float) -> None:
+    found = {module.p for module in build(arch, dropout=dropout).modules() if isinstance(module, torch.nn.Dropout)}
+    assert found <= {dropout}
+
+
+def test_special_ids_come_from_the_tokenizer() -> None:
+    assert build("roberta").config.pad_token_id == 1
+    assert build("bert").config.pad_token_id == 0
+
+
+def test_sizes() -> None:
+    assert choose_shape(size="mini", layers=None, width=None, heads=None) == SIZES["mini"]
+    assert choose_shape(size="mini", layers=3, width=None, heads=None) == Shape(3, 256, 4)
+    assert choose_shape(size="mini", layers=None, width=128, heads=None) == Shape(4, 128, 2)
+    assert choose_shape(size="tiny", layers=1, width=32, heads=4) == Shape(1, 32, 4)
+    assert choose_shape(size="tiny", layers=None, width=32, heads=None).heads == 1
+    with pytest.raises(UsageError, match="Did you mean 'mini'"):
+        choose_shape(size="minni", layers=None, width=None, heads=None)
+
+
+@pytest.mark.parametrize(
+    ("arch", "shape", "objective", "message"),
+    [
+        ("modernbrt", Shape(2, 64, 2), "mlm", "Did you mean 'modernbert'"),
+        ("nonsense", Shape(2, 64, 2), "mlm", "has no architecture 'nonsense'.*Try modernbert"),
+        ("llama", Shape(2, 64, 2), "mlm", "is a decoder.*--objective clm"),
+        ("llama", Shape(2, 64, 2), "wwm", "is a decoder.*--objective clm"),
+        ("bert", Shape(2, 64, 2), "clm", "is an encoder.*--arch llama"),
+        ("bert", Shape(2, 64, 3), "mlm", "3 heads do not divide a width of 64.*--heads [24]"),
+        ("bert", Shape(2, 64, 100), "mlm", "do not divide.*--heads 64"),
+        ("modernbert", Shape(2, 66, 22), "mlm", "heads of an even width"),
+        ("llama", Shape(2, 9, 3), "clm", "heads of an even width"),
+    ],
+)
+def test_what_cannot_be_built(arch: str, shape: Shape, objective: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        check_shape(arch, shape, objective=objective)
+
+
+@pytest.mark.parametrize(("objective", "arch"), DEFAULT_ARCH.items())
+def test_the_defaults_can_be_built(objective: str, arch: str) -> None:
+    for shape in SIZES.values():
+        check_shape(arch, shape, objective=objective)
+
+
+def test_tied_parameters_count_once() -> None:
+    model = build("bert")
+    assert count_parameters(model) == sum(p.numel() for p in {id(p): p for p in model.parameters()}.values())

@@ -1,0 +1,94 @@
+"""Settings: frozen, checked, in and out of YAML, each documented once."""
+
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hflm.config import PretrainConfig, build, read_yaml, resolve, seconds, to_dict, to_yaml
+from hflm.errors import UsageError
+from hflm.recipe_files import load_task, recipe_paths
+
+
+def made(**values: Any) -> PretrainConfig:
+    return build(values, where="a test")
+
+
+def test_frozen_and_documented() -> None:
+    with pytest.raises(FrozenInstanceError):
+        made().seed = 2  # type: ignore[misc]
+    for item in fields(PretrainConfig):
+        assert item.metadata["help"].endswith(".") and item.metadata["group"], item.name
+
+
+@pytest.mark.parametrize("recipe", recipe_paths())
+def test_yaml_goes_round(recipe: str, tmp_path: Path) -> None:
+    config = resolve(recipe=load_task(recipe).defaults, flags={"data": ["a.txt", "字.txt"], "recipe": recipe})
+    (tmp_path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    assert build(read_yaml(tmp_path / "config.yaml"), where="a file") == config
+    assert to_dict(config)["data"] == ["a.txt", "字.txt"]
+
+
+def test_flags_over_file_over_recipe() -> None:
+    config = resolve(recipe={"seed": 1, "size": "tiny", "layers": 1}, file={"seed": 2, "layers": 2}, flags={"seed": 3})
+    assert (config.seed, config.layers, config.size) == (3, 2, "tiny")
+
+
+def test_a_recipe_gives_way_to_weights_and_to_next_tokens() -> None:
+    recipe = {"arch": "bert"}
+    assert resolve(recipe=recipe, flags={"model": "run"}).arch is None
+    assert resolve(recipe=recipe, flags={"objective": "clm"}).arch is None
+    assert resolve(recipe=recipe, file={"arch": "gpt2", "objective": "clm"}).arch == "gpt2"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"learning_rate": "2e-3"}, 2e-3), ({"learning_rate": 1}, 1.0), ({"batch_size": "8"}, 8),
+        ({"data": "a.txt"}, ("a.txt",)), ({"data": ["a", "b"]}, ("a", "b")), ({"data": None}, ()),
+        ({"budget": 90}, "90"), ({"max_steps": None}, None), ({"training_arguments": {"a": 1}}, {"a": 1}),
+    ],
+)  # fmt: skip
+def test_values_as_yaml_has_them(values: dict[str, Any], expected: Any) -> None:
+    (name,) = values
+    found = getattr(made(**values), name)
+    assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"batchsize": 1}, "Unknown setting 'batchsize' in a test.*'batch_size'"),
+        ({"zzz": 1}, "Unknown setting 'zzz'.*--help"),
+        ({"seed": 1.5}, "'seed' in a test is 1.5.*a whole number"),
+        ({"seed": True}, "a whole number"),
+        ({"seed": None}, "'seed' in a test is None"),
+        ({"learning_rate": [1]}, "a number"),
+        ({"streaming": "yes"}, "true or false"),
+        ({"size": 3}, "text"),
+        ({"training_arguments": 3}, "a mapping"),
+        ({"seed": -1}, "--seed is -1.*0 or more"),
+        ({"batch_size": 0}, "more than 0"),
+        ({"dropout": 1.0}, "a share"),
+        ({"weight_decay": float("inf")}, "--weight-decay is inf"),
+        ({"schedule": "lineer"}, "Did you mean 'linear'"),
+        ({"precision": "x"}, "Choose one of auto, fp32"),
+        ({"max_steps": 1, "epochs": 1}, "contradict"),
+        ({"max_length": 7}, "8 or more"),
+    ],
+)
+def test_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        made(**values)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("1.5h", 5400), (" 10M ", 600), ("2 m", 120)])
+def test_durations(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "m", "-1m", "1d", "1e3", "ten", "1m30s"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(UsageError, match="is no duration"):
+        seconds(text)

@@ -1,0 +1,169 @@
+"""What the docs say is so: commands run, outputs of examples match, links lead somewhere, options exist."""
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from hflm.cli.app import COMMANDS, app, load, main
+
+ROOT = Path(__file__).parents[1]
+DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]*")
+# What is neither run nor looked up in the Makefile.
+ALLOWED = [re.compile(r"pip install (torch==[\d.]+|-e \.)"), re.compile(r"git (clone|pull)\b.*")]
+TARGETS = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+SMALL = [
+    "--layers", "2", "--width", "64", "--heads", "2", "--vocab-size", "500", "--max-length", "32", "--batch-size", "8",
+    "--eval-steps", "4", "--precision", "fp32", "--threads", "1", "--max-steps", "4",
+]  # fmt: skip
+LENGTHS = ("--budget", "--max-steps", "--epochs")
+
+by_document = pytest.mark.parametrize("document", DOCS, ids=lambda path: path.stem)
+
+
+def blocks(document: Path) -> list[tuple[str, str]]:
+    """Return (tag, content) of the fenced blocks."""
+    return BLOCK.findall(document.read_text(encoding="utf-8"))
+
+
+def prose(document: Path) -> str:
+    return BLOCK.sub("", document.read_text(encoding="utf-8"))
+
+
+def make_commands(target: str) -> list[str]:
+    """Return the hflm command lines of a target of the Makefile."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    body = re.search(rf"^{target}:.*\n((?:\t.*\n)*)", text, re.MULTILINE)
+    assert body
+    return [line.strip().removeprefix("$(BIN)/") for line in body[1].splitlines() if "$(BIN)/hflm" in line]
+
+
+def made_small(words: list[str]) -> list[str]:
+    """Give a run of `hflm pretrain` four steps of a tiny model."""
+    if words[0] != "pretrain" or {"--help", "--resume"} & set(words):
+        return words
+    lengths = [place for place, word in enumerate(words) if word in LENGTHS]
+    return [word for place, word in enumerate(words) if place not in lengths and place - 1 not in lengths] + SMALL
+
+
+def run_line(line: str) -> None:
+    """Run a command line of the docs, or look it up where it is none of hflm's."""
+    words = shlex.split(line, comments=True)
+    if not words or any(allowed.fullmatch(line.strip()) for allowed in ALLOWED):
+        return
+    if words[0] == "make":
+        assert set(words[1:]) <= TARGETS, line
+        for command in (command for target in words[1:] for command in make_commands(target)):
+            run_line(command)
+        return
+    assert words[0] in ("hflm", ".venv/bin/hflm"), f"{line}: not a command that the docs may show"
+    code = main(made_small(words[1:]))
+    assert code == 0, f"{line}: exit {code}"
+
+
+def run_python(code: str, names: dict[str, Any]) -> str:
+    """Run an example and return what it printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "an example", "exec"), names)
+    return printed.getvalue()
+
+
+@pytest.fixture
+def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the files that the docs name."""
+    import json
+
+    import torch
+
+    text = text_file.read_text(encoding="utf-8")
+    shutil.copy(text_file, tmp_path / "book.txt")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "one.txt").write_text(text[:30_000], encoding="utf-8")
+    (tmp_path / "texts" / "two.txt").write_text(text[30_000:], encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"body": line}) + "\n" for line in text.splitlines()))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hflm.measure.matmul_ceiling", lambda device: 1e11)
+    threads = torch.get_num_threads()
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+@by_document
+def test_commands_and_examples_run(document: Path, workplace: Path) -> None:
+    names: dict[str, Any] = {}
+    found = blocks(document)
+    for place, (tag, content) in enumerate(found):
+        if tag == "bash":
+            for line in content.splitlines():
+                run_line(line)
+        elif tag == "python":
+            printed = run_python(content, names)
+            after = found[place + 1 : place + 2]
+            if after and after[0][0] == "text" and f"```\n\n```text\n{after[0][1]}" in document.read_text():
+                assert printed == after[0][1]
+
+
+@by_document
+def test_blocks_say_what_they_are(document: Path) -> None:
+    assert {tag for tag, _ in blocks(document)} <= {"bash", "python", "text", "yaml"}
+
+
+@by_document
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in LINK.findall(prose(document)):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (document.parent / name).resolve() if name else document
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, link
+
+
+def options_of(command: Any) -> set[str]:
+    """Collect the options of a command and of those below it."""
+    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    inner = getattr(command, "commands", {}).values()
+    return own.union({"--help"}, *(options_of(each) for each in inner))
+
+
+@pytest.fixture(scope="module")
+def options() -> set[str]:
+    """Every option of hflm."""
+    return options_of(typer.main.get_command(app)).union(*(options_of(load(name)) for name in COMMANDS))
+
+
+@by_document
+def test_options_exist(document: Path, options: set[str]) -> None:
+    found = set(OPTION.findall(document.read_text(encoding="utf-8")))
+    assert found <= options, sorted(found - options)
+
+
+@by_document
+def test_no_path_of_a_machine(document: Path) -> None:
+    assert not re.search(r"(?<![\w.])/(work|tmp|home|root|Users)/", document.read_text(encoding="utf-8"))
+
+
+def test_the_readme_lists_every_command() -> None:
+    table = re.findall(r"^\| (`hflm .*?) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [row.split()[1].strip("`") for row in table] == list(COMMANDS)
+
+
+def test_the_checks_see_what_is_wrong(workplace: Path, options: set[str]) -> None:
+    for line in ("make nothing", "rm -rf out", "pip install other", "hflm pretrain nothing.txt"):
+        with pytest.raises(AssertionError):
+            run_line(line)
+    assert "--no-such" not in options and {"--budget", "--lr", "--no-streaming", "--force", "--version"} <= options
+    assert made_small(["pretrain", "--budget", "3m", "a.txt"])[:2] == ["pretrain", "a.txt"]
