@@ -1,0 +1,120 @@
+"""One side of a measurement, in a process of its own: prints one line of JSON.
+
+python -m bench.side plain --size mini --steps 12
+python -m bench.side hflm --size mini --steps 12 --set optimizer=adamw
+"""
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+
+from hflm.assemble import Setup, make_trainer, set_up
+from hflm.config import PretrainConfig, resolve
+from hflm.engine.trainer import quiet_libraries
+from hflm.recipe_files import load_task
+from hflm.run import RunFolder
+
+LENGTH = 128
+# The first steps are slower on both sides: memory is fetched, kernels are chosen.
+WARM_UP = 3
+
+
+class Clock(TrainerCallback):
+    """Note when each step ended."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.times.append(time.perf_counter())
+
+    def seconds(self) -> float:
+        """Median seconds of a step."""
+        return float(np.median(np.diff(self.times[WARM_UP:])))
+
+
+def config_of(options: argparse.Namespace) -> PretrainConfig:
+    """Return hflm's own defaults with the architecture, batch and vocabulary of the comparison."""
+    flags: dict[str, Any] = {
+        "arch": "bert", "size": options.size, "batch_size": options.batch_size, "max_length": LENGTH,
+        "vocab_size": 8192, "max_steps": options.steps, "logging_steps": 10**6, "eval_steps": 10**6,
+        "save_steps": 10**6, "seed": 1,
+    }  # fmt: skip
+    for pair in options.set:
+        name, _, value = pair.partition("=")
+        flags[name] = type(flags[name])(value) if name in flags else _value(value)
+    return resolve(recipe=load_task("pretraining").defaults, flags=flags)
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text, text)
+
+
+def widen(setup: Setup, vocab_size: int) -> None:
+    """Give the model a larger vocabulary than its text has, for the memory of large vocabularies."""
+    setup.model.resize_token_embeddings(vocab_size, mean_resizing=False)
+
+
+def main() -> None:
+    """Run one side and print what it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("side", choices=["plain", "hflm"])
+    parser.add_argument("--size", default="mini")
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--vocab-size", type=int, default=8192)
+    parser.add_argument("--set", action="append", default=[], help="a setting of hflm, NAME=VALUE")
+    options = parser.parse_args()
+    quiet_libraries()
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(run(options, clock, Path(folder))))
+
+
+def run(options: argparse.Namespace, clock: Clock, folder: Path) -> dict[str, Any]:
+    """Train for the steps asked for and return seconds a step, tokens a second and peak memory."""
+    setup = set_up(config_of(options), RunFolder(folder), arch="bert", say=lambda text: None)
+    if options.side == "plain":
+        from bench.plain import plain_trainer
+
+        assert setup.data.rows is not None
+        ids = np.stack([row.ids for row in setup.data.rows if (row.segments >= 0).all()])
+        trainer: Any = plain_trainer(
+            ids, tokenizer=setup.data.tokenizer, size=options.size, vocab_size=options.vocab_size,
+            batch_size=options.batch_size, steps=options.steps, lr=5e-4, folder=folder, callbacks=[clock],
+        )  # fmt: skip
+        for noisy in (PrinterCallback, ProgressCallback):
+            trainer.remove_callback(noisy)
+        del setup
+    else:
+        if options.vocab_size != 8192:
+            widen(setup, options.vocab_size)
+        from dataclasses import replace
+
+        trainer = make_trainer(replace(setup, steps=options.steps), callbacks=[clock])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    trainer.args.save_strategy = "no"
+    trainer.train()
+    return {
+        "side": options.side,
+        "step_seconds": clock.seconds(),
+        "tokens_per_second": options.batch_size * LENGTH / clock.seconds(),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory_before_mib": before / 1024,
+    }
+
+
+if __name__ == "__main__":
+    main()
