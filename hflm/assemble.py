@@ -154,7 +154,7 @@ def _steps_in(setup: Setup, left: float) -> tuple[int, float]:
     evaluation = (time.perf_counter() - begin) * len(setup.data.eval_rows) / len(one)
     found = probe(
         setup.model, family=setup.family, rows=rows, order=_order(setup, steps=10**6), split=setup.split,
-        make_optimizer=_optimizer(setup.config), context=context, seconds=min(10.0, 0.05 * left),
+        make_optimizer=_optimizer(setup), context=context, seconds=min(10.0, 0.05 * left),
         device=setup.device.kind,
     )  # fmt: skip
     left -= time.perf_counter() - begin
@@ -171,8 +171,12 @@ def _autocast(device: Device) -> Any:
     return torch.autocast(device.kind, dtype=device.dtype, enabled=device.precision != "fp32")
 
 
-def _optimizer(config: PretrainConfig) -> Any:
-    return partial(build_optimizer, name=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay)
+def _optimizer(setup: Setup) -> Any:
+    config = setup.config
+    return partial(
+        build_optimizer, name=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay,
+        dtype=torch.bfloat16 if setup.device.precision == "bf16" else torch.float32,
+    )  # fmt: skip
 
 
 def _order(setup: Setup, *, steps: int) -> Any:
@@ -193,7 +197,7 @@ def make_trainer(setup: Setup, *, callbacks: list[Any]) -> EngineTrainer:
     assert rows is not None
     trainer = EngineTrainer(
         model=setup.model, args=_training_arguments(setup), family=setup.family, rows=rows,
-        eval_rows=setup.data.eval_rows, order=_order(setup, steps=steps), make_optimizer=_optimizer(config),
+        eval_rows=setup.data.eval_rows, order=_order(setup, steps=steps), make_optimizer=_optimizer(setup),
         rate=partial(factor, name=config.schedule, steps=steps, warmup=warmup, decay=config.decay),
         keep=config.save_total_limit, callbacks=callbacks,
     )  # fmt: skip

@@ -3,22 +3,66 @@
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+
+# The quintic of Jordan et al. 2024: steepest at zero, so that five rounds bring every singular value near one.
+QUINTIC = (3.4445, -4.7750, 2.0315)
+ROUNDS = 5
+MOMENTUM = 0.95
+
+
+def orthogonalize(matrix: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """Bring the singular values of a matrix [m, n] near one by Newton-Schulz rounds in `dtype`."""
+    a, b, c = QUINTIC
+    wide = matrix.to(dtype) if matrix.size(0) <= matrix.size(1) else matrix.to(dtype).T
+    wide = wide / wide.norm().clamp(min=1e-7)
+    for _ in range(ROUNDS):
+        gram = wide @ wide.T  # [m, m]
+        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide if matrix.size(0) <= matrix.size(1) else wide.T
+
+
+class Muon(Optimizer):
+    """Muon (Jordan et al. 2024) for matrices, its updates scaled to the size of AdamW's (Liu et al. 2025, 2.2).
+
+    torch.optim.Muon iterates in bfloat16 whatever the run computes in. That makes the weights of a float32 run
+    depend on how its batch was split, and is slow where the machine has no bfloat16: here `dtype` decides.
+    """
+
+    def __init__(self, matrices: list[nn.Parameter], *, lr: float, weight_decay: float, dtype: torch.dtype) -> None:
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Move every matrix that has a gradient."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(weight)
+                momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
+                update = orthogonalize(weight.grad.lerp(momentum, MOMENTUM), dtype=self.dtype)
+                # 0.2 is the root mean square of AdamW's usual update.
+                scale = 0.2 * max(weight.shape) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(update, alpha=-group["lr"] * scale)
 
 
 class MuonWithAdamW(Optimizer):
-    """Muon (Jordan et al. 2024) for the matrices, AdamW for the rest, as one optimizer with one schedule.
-
-    Muon's updates are scaled to the size of AdamW's (Liu et al. 2025, 2.2), so that both take one learning rate.
-    """
+    """Muon for the matrices, AdamW for the rest, as one optimizer with one learning rate and one schedule."""
 
     def __init__(
-        self, matrices: list[nn.Parameter], rest: list[dict[str, Any]], *, lr: float, weight_decay: float
-    ) -> None:
+        self, matrices: list[nn.Parameter], rest: list[dict[str, Any]], *, lr: float, weight_decay: float,
+        dtype: torch.dtype,
+    ) -> None:  # fmt: skip
         super().__init__([{"params": matrices, "weight_decay": weight_decay}, *rest], {"lr": lr})
         self.parts: tuple[Optimizer, ...] = (
-            Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+            Muon(matrices, lr=lr, weight_decay=weight_decay, dtype=dtype),
             AdamW([dict(group) for group in rest], lr=lr, betas=(0.9, 0.98), fused=True),
         )
 
@@ -43,8 +87,13 @@ class MuonWithAdamW(Optimizer):
             group["lr"] = lr
 
 
-def build_optimizer(model: nn.Module, *, name: str, lr: float, weight_decay: float) -> Optimizer:
-    """Build an optimizer; biases, norms and embeddings are not decayed, as is usual."""
+def build_optimizer(
+    model: nn.Module, *, name: str, lr: float, weight_decay: float, dtype: torch.dtype = torch.float32
+) -> Optimizer:
+    """Build an optimizer; biases, norms and embeddings are not decayed, as is usual.
+
+    `dtype` is what Muon's own products are computed in: bfloat16, or float32 for a run in anything else.
+    """
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     matrices = [p for p in trained if p.dim() == 2 and id(p) not in tables]
@@ -58,7 +107,7 @@ def build_optimizer(model: nn.Module, *, name: str, lr: float, weight_decay: flo
         if own:
             groups.append({"params": own, "weight_decay": weight_decay})
         if matrices:
-            return MuonWithAdamW(matrices, groups, lr=lr, weight_decay=weight_decay)
+            return MuonWithAdamW(matrices, groups, lr=lr, weight_decay=weight_decay, dtype=dtype)
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return AdamW(
         [group for group in groups if group["params"]],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from hflm.engine.optimizer import MuonWithAdamW, build_optimizer
+from hflm.engine.optimizer import Muon, MuonWithAdamW, build_optimizer, orthogonalize
 from hflm.models.architecture import Shape, build_config, build_model
 from hflm.models.tokenizer import train_tokenizer
 
@@ -70,3 +70,22 @@ def test_frozen_weights_are_left_out() -> None:
     model.base_model.requires_grad_(False)
     held = [w for g in build_optimizer(model, name="muon", lr=1, weight_decay=0).param_groups for w in g["params"]]
     assert held and all(weight.requires_grad for weight in held)
+
+
+def test_muon_in_bfloat16_is_that_of_torch() -> None:
+    draw = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(48, 100)) for _ in range(2))
+    mine = Muon([ours], lr=1e-2, weight_decay=0.1, dtype=torch.bfloat16)
+    peer = torch.optim.Muon([theirs], lr=1e-2, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        ours.grad = theirs.grad = torch.randn(48, 100, generator=draw)
+        mine.step()
+        peer.step()
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("shape", [(20, 60), (60, 20)])
+def test_orthogonalize_brings_singular_values_near_one(shape: tuple[int, int]) -> None:
+    draw = torch.Generator().manual_seed(0)
+    values = torch.linalg.svdvals(orthogonalize(torch.randn(*shape, generator=draw), dtype=torch.float32))
+    assert 0.6 < values.min() and values.max() < 1.3
