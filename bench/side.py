@@ -9,6 +9,7 @@ import json
 import resource
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from hflm.assemble import Setup, make_trainer, set_up
 from hflm.config import PretrainConfig, resolve
+from hflm.engine.device import choose_device, matmul_ceiling
 from hflm.engine.trainer import quiet_libraries
+from hflm.models.flops import flops_shape, forward_flops
 from hflm.recipe_files import load_task
 from hflm.run import RunFolder
 
@@ -67,6 +70,15 @@ def widen(setup: Setup, vocab_size: int) -> None:
     setup.model.resize_token_embeddings(vocab_size, mean_resizing=False)
 
 
+def utilisation(options: argparse.Namespace, trainer: Any, step_seconds: float) -> float:
+    """Return the share of the measured matrix-product ceiling; the plain side predicts every position."""
+    tokens = options.batch_size * LENGTH
+    predicted = tokens if options.side == "plain" else int(config_of(options).mlm_probability * tokens)
+    forward = forward_flops(flops_shape(trainer.model), tokens=tokens, sequence_length=LENGTH, predicted=predicted)
+    device = choose_device("fp32" if options.side == "plain" else "auto")
+    return 3 * forward / step_seconds / matmul_ceiling(device)
+
+
 def main() -> None:
     """Run one side and print what it took."""
     parser = argparse.ArgumentParser()
@@ -90,7 +102,8 @@ def run(options: argparse.Namespace, clock: Clock, folder: Path) -> dict[str, An
         from bench.plain import plain_trainer
 
         assert setup.data.rows is not None
-        ids = np.stack([row.ids for row in setup.data.rows if (row.segments >= 0).all()])
+        rows = setup.data.rows
+        ids = np.stack([rows[n].ids for n in range(len(rows)) if (rows[n].segments >= 0).all()])
         trainer: Any = plain_trainer(
             ids, tokenizer=setup.data.tokenizer, size=options.size, vocab_size=options.vocab_size,
             batch_size=options.batch_size, steps=options.steps, lr=5e-4, folder=folder, callbacks=[clock],
@@ -101,14 +114,13 @@ def run(options: argparse.Namespace, clock: Clock, folder: Path) -> dict[str, An
     else:
         if options.vocab_size != 8192:
             widen(setup, options.vocab_size)
-        from dataclasses import replace
-
         trainer = make_trainer(replace(setup, steps=options.steps), callbacks=[clock])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trainer.args.save_strategy = "no"
     trainer.train()
     return {
         "side": options.side,
+        "utilisation": utilisation(options, trainer, clock.seconds()),
         "step_seconds": clock.seconds(),
         "tokens_per_second": options.batch_size * LENGTH / clock.seconds(),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -12,7 +12,7 @@ import torch
 from hflm.config import PretrainConfig, seconds
 from hflm.data.masking import Masking
 from hflm.engine.budget import probe
-from hflm.engine.device import Device, choose_device
+from hflm.engine.device import Device, choose_device, fast_attention
 from hflm.engine.optimizer import build_optimizer
 from hflm.engine.order import Order
 from hflm.engine.schedule import factor, warmup_steps
@@ -61,6 +61,8 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Callable[[
     max_length = _length(config, loaded)
     data = prepare(config, arch=arch, max_length=max_length, pack=arch in BIDIRECTIONAL | CAUSAL, say=say)
     model = loaded or _build(config, arch, data, max_length)
+    if arch in BIDIRECTIONAL | CAUSAL and (attention := fast_attention(device, max_length=max_length)):
+        model.set_attn_implementation(attention)
     family = _family(config, data, model)
     split = split_batch(
         config.batch_size, micro_batch=config.micro_batch_size, processes=1, max_length=max_length,

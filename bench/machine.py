@@ -1,0 +1,22 @@
+"""Where a measurement was taken."""
+
+import os
+import platform
+from typing import Any
+
+import torch
+import transformers
+
+from hflm.environment import processor
+
+
+def machine() -> dict[str, Any]:
+    """Name the processor, the cores that this process may use, and the versions that matter."""
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }

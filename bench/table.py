@@ -1,0 +1,89 @@
+"""The table of docs/performance.md, written from the results and from nothing else."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+
+
+def write_table(results: Path, page: Path) -> None:
+    """Put the measured numbers between the markers of the page."""
+    text = page.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n{table(results)}{END}{after}")
+
+
+def table(results: Path) -> str:
+    """Return the table in Markdown."""
+    found = {file.stem: json.loads(file.read_text()) for file in sorted(results.glob("*.json"))}
+    lines = ["| | what | target | measured | |", "|---|---|---|---|---|"]
+    for name, rows in ROWS.items():
+        for what, target, value, good in rows:
+            if name in found:
+                measured = value(found[name])
+                lines.append(f"| {name.upper()} | {what} | {target} | {measured} | {_verdict(good, found[name])} |")
+    machines = sorted({_machine(entry) for entry in found.values()})
+    return "\n".join([*lines, "", "Measured on " + "; ".join(machines) + ".", ""])
+
+
+def _verdict(good: Callable[[Any], bool], entry: Any) -> str:
+    return "reached" if good(entry) else "not reached"
+
+
+def _machine(entry: Any) -> str:
+    m = entry["machine"]
+    return (
+        f"{m['processor']}, {m['cores']} cores, torch {m['torch']}, transformers {m['transformers']} ({entry['date']})"
+    )
+
+
+def _speed(entry: Any, name: str) -> str:
+    rate, plain = entry["median"][name], entry["median"]["plain"]
+    return f"{rate:,.0f} tokens/s against {plain:,.0f}: {entry['over_plain'][name]:.2f} x"
+
+
+Row = tuple[str, str, Callable[[Any], str], Callable[[Any], bool]]
+ROWS: dict[str, list[Row]] = {
+    "f1": [
+        (
+            "BERT mini, batch 32 x 128, V 8,192: hflm as it comes (Muon)", ">= 3.0 x plain",
+            lambda e: _speed(e["mini"], "hflm"), lambda e: e["mini"]["over_plain"]["hflm"] >= 3.0,
+        ),
+        (
+            "the same with AdamW, as the plain side has", ">= 3.0 x plain",
+            lambda e: _speed(e["mini"], "hflm, adamw"), lambda e: e["mini"]["over_plain"]["hflm, adamw"] >= 3.0,
+        ),
+        (
+            "BERT base, batch 4 x 128, V 30,522, AdamW on both sides", ">= 2.7 x plain",
+            lambda e: _speed(e["base"], "hflm, adamw"), lambda e: e["base"]["over_plain"]["hflm, adamw"] >= 2.7,
+        ),
+        (
+            "the same with Muon, whose cost does not shrink with the batch", "none",
+            lambda e: _speed(e["base"], "hflm"), lambda e: True,
+        ),
+    ],
+    "f3": [
+        (
+            "peak memory of the process, BERT mini, batch 32 x 128, V 30,522", "<= 1/2 of plain",
+            lambda e: f"{e['median']['hflm']:,.0f} MiB against {e['median']['plain']:,.0f}: "
+            f"{e['over_plain']['hflm']:.2f} x",
+            lambda e: e["over_plain"]["hflm"] <= 0.5,
+        ),
+    ],
+    "f4": [
+        (
+            "share of the matmul ceiling, BERT base, batch 16 x 128, AdamW", ">= 50 %",
+            lambda e: f"{e['median']['adamw']:.0%} (with Muon {e['median']['muon']:.0%})",
+            lambda e: e["median"]["adamw"] >= 0.5,
+        ),
+    ],
+    "f9": [
+        (
+            "`hflm --help`", "<= 0.25 s", lambda e: f"{e['median']['hflm --help']:.2f} s",
+            lambda e: e["median"]["hflm --help"] <= 0.25,
+        ),
+    ],
+}  # fmt: skip

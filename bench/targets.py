@@ -1,0 +1,86 @@
+"""The measurements: each runs both sides in processes of their own, in turns, and returns medians.
+
+F1 speed of masked-language-model training, F3 its peak memory, F4 its share of the machine's matrix speed, F9 `--help`.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Side = tuple[str, ...]
+BASE = ("--size", "base", "--batch-size", "4", "--vocab-size", "30522", "--steps", "9")
+ADAMW = ("--set", "optimizer=adamw")
+
+
+def run_side(*arguments: str) -> dict[str, Any]:
+    """Run one side once and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.side", *arguments], check=True, capture_output=True, text=True
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def interleave(sides: Mapping[str, Side], *, rounds: int, key: str) -> dict[str, Any]:
+    """Run every side in turn, `rounds` times over; return each round and the median of `key`."""
+    seen: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, arguments in sides.items():
+            seen[name].append(run_side(*arguments)[key])
+    return {"rounds": seen, "median": {name: statistics.median(values) for name, values in seen.items()}}
+
+
+def f1(rounds: int) -> dict[str, Any]:
+    """Tokens a second, BERT mini and base; at base size the optimizer is the plain side's."""
+    mini = interleave(
+        {"plain": ("plain",), "hflm": ("hflm",), "hflm, adamw": ("hflm", *ADAMW)}, rounds=rounds,
+        key="tokens_per_second",
+    )  # fmt: skip
+    base = interleave(
+        {"plain": ("plain", *BASE), "hflm, adamw": ("hflm", *BASE, *ADAMW), "hflm": ("hflm", *BASE)}, rounds=rounds,
+        key="tokens_per_second",
+    )  # fmt: skip
+    return {"mini": _over_plain(mini), "base": _over_plain(base)}
+
+
+def f3(rounds: int) -> dict[str, Any]:
+    """Peak memory of the whole process in MiB, BERT mini with a vocabulary of 30,522."""
+    size = ("--vocab-size", "30522", "--steps", "6")
+    return _over_plain(
+        interleave({"plain": ("plain", *size), "hflm": ("hflm", *size)}, rounds=rounds, key="peak_memory_mib")
+    )
+
+
+def f4(rounds: int) -> dict[str, Any]:
+    """Model FLOPs utilisation of the measured matrix-product ceiling, at base size and hflm's own batch."""
+    size = ("hflm", "--size", "base", "--batch-size", "16", "--vocab-size", "30522", "--steps", "7")
+    return interleave({"muon": size, "adamw": (*size, *ADAMW)}, rounds=rounds, key="utilisation")
+
+
+def f9(rounds: int) -> dict[str, Any]:
+    """Seconds of `hflm --help`, from the start of the process to its end."""
+    times = []
+    for _ in range(5 * rounds):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "hflm", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - begin)
+    return {"median": {"hflm --help": statistics.median(times)}}
+
+
+def attention(rounds: int) -> dict[str, Any]:
+    """Milliseconds of attention by kernel, precision and length."""
+    from bench.attention import measure
+
+    return {"rows": measure(2 * rounds + 1)}
+
+
+def _over_plain(found: dict[str, Any]) -> dict[str, Any]:
+    plain = found["median"]["plain"]
+    return {**found, "over_plain": {name: value / plain for name, value in found["median"].items()}}
+
+
+TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {"f1": f1, "f3": f3, "f4": f4, "f9": f9, "attention": attention}
