@@ -20,7 +20,7 @@ from hflm.engine.split import Split, split_batch
 from hflm.engine.trainer import EngineTrainer, eval_sums, quiet_libraries
 from hflm.errors import CheckpointError, UsageError
 from hflm.families.language_model import CausalLM, Family, MaskedLM
-from hflm.models.architecture import build_config, build_model, choose_shape, count_parameters
+from hflm.models.architecture import build_config, build_model, choose_shape, count_parameters, position_offset
 from hflm.models.attention import BIDIRECTIONAL, CAUSAL
 from hflm.models.load import load_language_model
 from hflm.models.tokenizer import continuation_flags, special_flags
@@ -88,8 +88,7 @@ def _length(config: PretrainConfig, loaded: "PreTrainedModel | None") -> int:
     if loaded is None:
         return config.max_length
     limit = getattr(loaded.config, "max_position_embeddings", config.max_length)
-    if loaded.config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        limit -= 2
+    limit -= position_offset(loaded.config.model_type, pad_token_id=loaded.config.pad_token_id)
     return min(config.max_length, limit)
 
 

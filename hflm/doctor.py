@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import socket
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from hflm.models.hub import hub_state
 
 GIB = 2**30
 TESTED = {"torch": (2, 9), "transformers": (5, 20), "accelerate": (1, 0)}
@@ -152,14 +152,11 @@ def _disk(folder: Path) -> Finding:
 
 
 def _hub(timeout: float) -> Finding:
-    """Try the hub's port; being offline is no fault, since local files and folders always work."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        return Finding(name="hub", value="offline", meaning="HF_HUB_OFFLINE is set: local files and cached ids only")
-    endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
-    try:
-        socket.create_connection((endpoint.hostname or "", port), timeout=timeout).close()
-    except OSError:
-        meaning = "local files and cached ids only; set HF_HUB_OFFLINE=1 to spare the waiting"
-        return Finding(name="hub", value="not reachable", meaning=meaning)
-    return Finding(name="hub", value="reachable", meaning="models and data sets load by id")
+    """Try the hub; being offline is no fault, since local files and folders always work."""
+    state = hub_state(timeout=timeout)
+    meanings = {
+        "offline": "HF_HUB_OFFLINE is set: local files and cached ids only",
+        "not reachable": "local files and cached ids only; set HF_HUB_OFFLINE=1 to spare the waiting",
+        "reachable": "models and data sets load by id",
+    }
+    return Finding(name="hub", value=state, meaning=meanings[state])

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from hflm.config import PretrainConfig
 from hflm.data.rows import cache_folder, cache_key
 from hflm.errors import DataError, UsageError
+from hflm.models.architecture import ROBERTA_LIKE
 from hflm.models.load import model_folder
-from hflm.models.tokenizer import KINDS, ROBERTA_LIKE, load_tokenizer, train_tokenizer
+from hflm.models.tokenizer import KINDS, load_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Say = Callable[[str], None]
 
+# Counts up when the same text gives another vocabulary: what was trained before is not taken from the cache then.
+TRAINER = 2
 # A vocabulary gains little from more text than this.
 ENOUGH_CHARACTERS = 50_000_000
 
@@ -36,7 +39,7 @@ def obtain_tokenizer(
     style = "roberta" if arch in ROBERTA_LIKE else "bert"
     name = cache_key(
         data=key, fraction=config.eval_fraction, held=bool(config.eval_data), size=config.vocab_size, kind=kind,
-        style=style, objective=config.objective, lowercase=config.lowercase, max_length=max_length,
+        style=style, objective=config.objective, lowercase=config.lowercase, max_length=max_length, trainer=TRAINER,
     )  # fmt: skip
     folder = cache_folder() / f"tokenizer-{name}"
     if folder.exists():

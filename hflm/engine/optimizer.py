@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-
 # The quintic of Jordan et al. 2024: steepest at zero, so that five rounds bring every singular value near one.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5

@@ -1,8 +1,10 @@
 """Models from scratch: any encoder or decoder of transformers, by its model type and a size."""
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hflm.errors import ModelError, UsageError
@@ -29,9 +31,22 @@ SIZES: Mapping[str, Shape] = {
 }
 DEFAULT_ARCH = {"mlm": "modernbert", "wwm": "modernbert", "clm": "llama"}
 # Rotary positions turn pairs of numbers, so a head of theirs is even.
-ROTARY = {"modernbert", "llama", "qwen2", "qwen3", "mistral", "gemma", "gpt_neox"}
+ROTARY = {
+    "modernbert", "eurobert", "nomic_bert", "llama", "qwen2", "qwen3", "mistral", "gemma", "gpt_neox", "olmo2", "phi",
+    "smollm3",
+}  # fmt: skip
 # A gated feed-forward layer has three matrices: 8/3 of the width makes as many parameters as 4 x with two.
-GATED = {"modernbert", "llama", "qwen2", "qwen3", "mistral", "gemma"}
+GATED = {"modernbert", "eurobert", "nomic_bert", "llama", "qwen2", "qwen3", "mistral", "gemma", "olmo2", "smollm3"}
+# RoBERTa and its kin count positions from the padding id on: the first of a text is pad_token_id + 1.
+ROBERTA_LIKE = {
+    "roberta", "xlm-roberta", "camembert", "data2vec-text", "mpnet", "roberta-prelayernorm", "ibert", "luke", "xmod",
+    "xlm-roberta-xl", "longformer", "esm",
+}  # fmt: skip
+
+
+def position_offset(model_type: str, *, pad_token_id: int | None = 1) -> int:
+    """Return how many rows of the position table stand before the first position of a text: 0 for most models."""
+    return (1 if pad_token_id is None else pad_token_id) + 1 if model_type in ROBERTA_LIKE else 0
 
 
 def choose_shape(*, size: str, layers: int | None, width: int | None, heads: int | None) -> Shape:
@@ -41,30 +56,21 @@ def choose_shape(*, size: str, layers: int | None, width: int | None, heads: int
         fix = f"Did you mean {guess[0]!r}?" if guess else f"Choose one of {', '.join(SIZES)}."
         raise UsageError(f"--size is {size!r}.", fix=fix)
     base = SIZES[size]
-    if width and not heads:
+    if width is not None and heads is None:
         heads = max(1, width // 64)
-    return Shape(layers or base.layers, width or base.width, heads or base.heads)
+    return Shape(
+        base.layers if layers is None else layers,
+        base.width if width is None else width,
+        base.heads if heads is None else heads,
+    )
 
 
 def check_shape(arch: str, shape: Shape, *, objective: str) -> None:
     """Raise ModelError where the architecture is unknown, does not fit the objective, or the heads do not fit."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    )
-
-    names = {"clm": MODEL_FOR_CAUSAL_LM_MAPPING_NAMES}.get(objective, MODEL_FOR_MASKED_LM_MAPPING_NAMES)
-    other = MODEL_FOR_MASKED_LM_MAPPING_NAMES if objective == "clm" else MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    if objective == "clm" and arch in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-        raise ModelError(
-            f"{arch} is an encoder and predicts masked tokens.", fix="Pass --objective mlm, or --arch llama."
-        )
-    if arch not in names and arch in other:
-        raise ModelError(f"{arch} is a decoder and predicts next tokens.", fix="Pass --objective clm, or --arch bert.")
-    if arch not in names:
-        guess = difflib.get_close_matches(arch, list(names), 1)
-        fix = f"Did you mean {guess[0]!r}?" if guess else "Try modernbert, bert, roberta, distilbert, llama or gpt2."
-        raise ModelError(f"transformers has no architecture {arch!r} for --objective {objective}.", fix=fix)
+    for name, value in asdict(shape).items():
+        if value < 1:
+            raise ModelError(f"--{name} is {value}.", fix="Pass 1 or more.")
+    _check_kind(arch, objective)
     if shape.width % shape.heads:
         near = min((n for n in range(1, shape.width + 1) if shape.width % n == 0), key=lambda n: abs(n - shape.heads))
         raise ModelError(f"{shape.heads} heads do not divide a width of {shape.width}.", fix=f"Pass --heads {near}.")
@@ -73,6 +79,34 @@ def check_shape(arch: str, shape: Shape, *, objective: str) -> None:
             f"{arch} needs heads of an even width; {shape.width} / {shape.heads} is {shape.width // shape.heads}.",
             fix="Change --heads or --width.",
         )
+
+
+def _check_kind(arch: str, objective: str) -> None:
+    """Raise ModelError where transformers has no such architecture for the objective."""
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    clm = objective == "clm"
+    if arch in CONFIG_MAPPING and getattr(CONFIG_MAPPING[arch], "is_encoder_decoder", False) is True:
+        instead = "llama, qwen3 or gpt2" if clm else "modernbert, bert or roberta"
+        wanted = "a decoder" if clm else "an encoder"
+        problem = f"{arch} is an encoder-decoder; --objective {objective} needs {wanted}."
+        raise ModelError(problem, fix=f"Try --arch {instead}.")
+    if clm and arch in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise ModelError(
+            f"{arch} is an encoder and predicts masked tokens.", fix="Pass --objective mlm, or --arch llama."
+        )
+    names = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if clm else MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if arch in names:
+        return
+    if arch in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelError(f"{arch} is a decoder and predicts next tokens.", fix="Pass --objective clm, or --arch bert.")
+    guess = difflib.get_close_matches(arch, list(names), 1)
+    fix = f"Did you mean {guess[0]!r}?" if guess else "Try modernbert, bert, roberta, distilbert, llama or gpt2."
+    raise ModelError(f"transformers has no architecture {arch!r} for --objective {objective}.", fix=fix)
 
 
 def build_config(
@@ -84,11 +118,15 @@ def build_config(
     tokenizer: "PreTrainedTokenizerBase",
     dropout: float = 0.0,
 ) -> "PretrainedConfig":
-    """Build the configuration of a model from scratch; every special id comes from the tokenizer."""
+    """Build the configuration of a model from scratch; every special id comes from the tokenizer.
+
+    Raises ModelError where the architecture refuses the shape, or does not take it from these settings.
+    """
     from transformers import AutoConfig
 
     kind = type(AutoConfig.for_model(arch))
-    known = set(kind().to_dict())
+    defaults = kind().to_dict()
+    known = set(defaults)
     names = kind.attribute_map
     values: dict[str, Any] = {
         "vocab_size": vocab_size,
@@ -101,7 +139,7 @@ def build_config(
             f"{name}_token_id": getattr(tokenizer, f"{name}_token_id", None)
             for name in ("pad", "bos", "eos", "cls", "sep")
         },
-        **{name: dropout for name in known if "drop" in name and name != "classifier_dropout"},
+        **{name: dropout for name, value in defaults.items() if _is_dropout(name, value)},
         **EXTRAS.get(arch, {}),
     }
     if "num_key_value_heads" in known:
@@ -111,7 +149,41 @@ def build_config(
     if "embedding_size" in known:
         values["embedding_size"] = shape.width
     known |= {"tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id"} | set(names)
-    return kind(**{"tie_word_embeddings": True, **{name: value for name, value in values.items() if name in known}})
+    settings = {"tie_word_embeddings": True, **{name: value for name, value in values.items() if name in known}}
+    with _one_line(arch, shape):
+        config = kind(**settings)
+    found = tuple(getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size", "vocab_size"))
+    if found != (shape.layers, shape.width, vocab_size):
+        raise ModelError(
+            f"{arch} does not take layers, width and vocabulary from the usual settings.", fix="Choose another --arch."
+        )
+    return config
+
+
+def _is_dropout(name: str, value: object) -> bool:
+    # Some switches have "drop" in their name too.
+    return (
+        "drop" in name
+        and name != "classifier_dropout"
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    )
+
+
+@contextmanager
+def _one_line(arch: str, shape: Shape) -> Iterator[None]:
+    """Turn whatever an architecture says against its settings into one line."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        reason = textwrap.shorten(str(error), 160, placeholder=" ...").rstrip(".") or type(error).__name__
+        ordered = f"{shape.layers} layers, width {shape.width} and {shape.heads} heads"
+        raise ModelError(
+            f"{arch} cannot be built with {ordered}: {reason}.",
+            fix="Change --width and --heads, or choose another --arch.",
+        ) from error
 
 
 EXTRAS: Mapping[str, Mapping[str, Any]] = {
@@ -134,8 +206,7 @@ def _feed_forward(arch: str, width: int) -> dict[str, int]:
 
 
 def _positions(arch: str, max_length: int) -> dict[str, int]:
-    # RoBERTa and its kin count positions from the padding id on, and so need two more.
-    size = max_length + 2 if arch in {"roberta", "xlm-roberta", "camembert", "longformer"} else max_length
+    size = max_length + position_offset(arch)
     return {"max_position_embeddings": size, "n_positions": size}
 
 
@@ -145,7 +216,8 @@ def build_model(config: "PretrainedConfig", *, objective: str, seed: int) -> "Pr
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     factory = AutoModelForCausalLM if objective == "clm" else AutoModelForMaskedLM
-    with torch.random.fork_rng(devices=[]):
+    shape = Shape(config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
+    with torch.random.fork_rng(devices=[]), _one_line(config.model_type, shape):
         torch.manual_seed(seed)
         model: PreTrainedModel = factory.from_config(config)  # type: ignore[no-untyped-call]
     return model

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
+
+# Where ALBERT keeps its layers: groups of weights, each used by several layers.
+SHARED = "albert_layer_groups"
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,15 @@ def flops_shape(model: "PreTrainedModel") -> FlopsShape:
 
     The head is what stands outside `base_model`; a tied output matrix counts once, as vocabulary x width.
     """
-    tables = {id(module.weight) for module in model.modules() if type(module).__name__ == "Embedding"}
+    import torch
+
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     base = {id(weight) for weight in model.base_model.parameters()}
-    layer = sum(w.numel() for w in model.base_model.parameters() if w.dim() == 2 and id(w) not in tables)
+    layer = sum(
+        w.numel() * (_rounds(model.config) if SHARED in name else 1)
+        for name, w in model.base_model.named_parameters()
+        if w.dim() == 2 and id(w) not in tables
+    )
     output = model.get_output_embeddings()
     tied = output.weight.numel() if output is not None else 0
     head = sum(
@@ -34,6 +43,10 @@ def flops_shape(model: "PreTrainedModel") -> FlopsShape:
     )
     config = model.config
     return FlopsShape(layer, head + tied, config.num_hidden_layers, config.hidden_size)
+
+
+def _rounds(config: "PretrainedConfig") -> int:
+    return int(config.num_hidden_layers // config.num_hidden_groups)
 
 
 def forward_flops(shape: FlopsShape, *, tokens: int, sequence_length: int, predicted: int) -> int:

@@ -1,9 +1,10 @@
 """Weights that exist already: a folder, a run, or the hub and its cache. No code of theirs is run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hflm.errors import ModelError
+from hflm.models.hub import from_cache_or_hub
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,31 +38,27 @@ def load_language_model(name_or_path: str, *, objective: str) -> "PreTrainedMode
 
     Raises ModelError where there is no such model, it lacks weights, or it is of the other kind.
     """
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
     where = model_folder(name_or_path)
     factory = AutoModelForCausalLM if objective == "clm" else AutoModelForMaskedLM
-    try:
-        config = AutoConfig.from_pretrained(where, trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(
-            f"No model {name_or_path!r}: it is no folder here, and the hub does not answer or does not have it.",
-            fix="Name a folder, or start from scratch with --arch.",
-        ) from error
+    fix = "Name a folder, or start from scratch with --arch."
+    config = from_cache_or_hub(
+        lambda local: AutoConfig.from_pretrained(where, trust_remote_code=False, local_files_only=local),
+        where, what="model", fix=fix,
+    )  # fmt: skip
     made_for = " ".join(config.architectures or ())
     if objective != "clm" and ("CausalLM" in made_for or "LMHead" in made_for):
         raise ModelError(f"{name_or_path} is a decoder ({made_for}).", fix="Pass --objective clm.")
     if objective == "clm" and "MaskedLM" in made_for:
         raise ModelError(f"{name_or_path} is an encoder ({made_for}).", fix="Pass --objective mlm.")
-    model: PreTrainedModel
-    try:
-        model, found = factory.from_pretrained(  # type: ignore[misc]
-            where, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+
+    def load(local: bool) -> "tuple[PreTrainedModel, dict[str, Any]]":
+        return factory.from_pretrained(  # type: ignore[return-value]
+            where, trust_remote_code=False, use_safetensors=True, output_loading_info=True, local_files_only=local
         )
-    except (ValueError, OSError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        raise ModelError(f"{name_or_path} cannot be loaded: {reason}.", fix="Check the folder.") from error
+
+    model, found = from_cache_or_hub(load, where, what="weights of", fix=fix)
     # transformers fills what is missing with random numbers, and goes on.
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])

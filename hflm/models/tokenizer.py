@@ -1,7 +1,6 @@
 """Tokenizers: trained on the user's own text, or loaded; and what they do to it, in numbers."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hflm.errors import DataError, ModelError
+from hflm.models.architecture import ROBERTA_LIKE
+from hflm.models.hub import from_cache_or_hub
+from hflm.models.trainers import TRAINERS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -20,7 +22,6 @@ BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "
 # RoBERTa's order: its positions are counted from the padding id, 1.
 ROBERTA_TOKENS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
 CLM_TOKENS = {"eos": "<|endoftext|>", "pad": "<|padding|>", "unk": "<|unknown|>"}
-ROBERTA_LIKE = {"roberta", "xlm-roberta", "camembert", "longformer"}
 
 
 def train_tokenizer(
@@ -34,13 +35,14 @@ def train_tokenizer(
     lowercase: bool = False,
     strict: bool = False,
 ) -> "PreTrainedTokenizerBase":
-    """Train a tokenizer; accents, case and scripts are kept.
+    """Train a tokenizer, the same from the same texts in every process; accents, case and scripts are kept.
 
     With `strict`, a vocabulary that the text cannot fill raises DataError; otherwise it is as large as it gets.
     """
     special = _special_tokens(arch, objective)
-    tokenizer, trainer = BUILDERS[kind](vocab_size, list(special.values()), special["unk"], lowercase)
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer = TRAINERS[kind](
+        texts, size=vocab_size, special=list(special.values()), unk=special["unk"], lowercase=lowercase
+    )
     found = tokenizer.get_vocab_size()
     if strict and found < 0.9 * vocab_size:
         raise DataError(
@@ -56,64 +58,6 @@ def _special_tokens(arch: str, objective: str) -> dict[str, str]:
     if objective == "clm":
         return CLM_TOKENS
     return ROBERTA_TOKENS if arch in ROBERTA_LIKE else BERT_TOKENS
-
-
-def _wordpiece(size: int, special: list[str], unk: str, lowercase: bool) -> "tuple[Tokenizer, Any]":
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.WordPiece(unk_token=unk, max_input_chars_per_word=100))
-    tokenizer.normalizer = _bert_normalizer(lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    return tokenizer, trainers.WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
-
-
-def _bert_normalizer(lowercase: bool) -> Any:
-    from tokenizers import normalizers
-
-    # NFC keeps é one character; stripping accents would make Spanish or French unlearnable.
-    clean = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
-    )
-    return normalizers.Sequence([normalizers.NFC(), clean])
-
-
-def _bpe(size: int, special: list[str], unk: str, lowercase: bool) -> "tuple[Tokenizer, Any]":
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = _plain_normalizer(lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    return tokenizer, trainers.BpeTrainer(
-        vocab_size=size, special_tokens=special, initial_alphabet=sorted(alphabet), show_progress=False
-    )
-
-
-def _unigram(size: int, special: list[str], unk: str, lowercase: bool) -> "tuple[Tokenizer, Any]":
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = _plain_normalizer(lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    return tokenizer, trainers.UnigramTrainer(
-        vocab_size=size, special_tokens=special, unk_token=unk, show_progress=False
-    )
-
-
-def _plain_normalizer(lowercase: bool) -> Any:
-    from tokenizers import normalizers
-
-    return normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
-
-
-BUILDERS: dict[str, Callable[[int, list[str], str, bool], "tuple[Tokenizer, Any]"]] = {
-    "wordpiece": _wordpiece,
-    "bpe": _bpe,
-    "unigram": _unigram,
-}
 
 
 def _wrap(tokenizer: "Tokenizer", first: str, last: str) -> None:
@@ -154,17 +98,18 @@ def load_tokenizer(name_or_path: str) -> "PreTrainedTokenizerBase":
         path = inner
     elif not path.is_dir() and (path.is_absolute() or name_or_path.startswith(".") or name_or_path.count("/") > 1):
         raise ModelError(f"There is no folder {name_or_path}.", fix="Check the path.")
-    # A name that no cache holds must not cost minutes of retries on a machine without network.
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "5")
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "3")
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(
-            f"No tokenizer {name_or_path!r}: it is no folder here, and the hub does not answer or does not have it.",
-            fix=f"Name a folder, or train one with --tokenizer {KINDS[0]}.",
-        ) from error
-    return tokenizer
+
+    def load(local: bool) -> "PreTrainedTokenizerBase":
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(path), trust_remote_code=False, local_files_only=local
+        )
+        # Where only the configuration is in the cache, transformers makes a tokenizer of special tokens alone.
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            raise ModelError("its vocabulary is missing", fix="")
+        return tokenizer
+
+    fix = f"Name a folder, or train one with --tokenizer {KINDS[0]}."
+    return from_cache_or_hub(load, str(path), what="tokenizer", fix=fix)
 
 
 @dataclass(frozen=True)
@@ -211,10 +156,25 @@ def special_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_]:
 
 
 def continuation_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_]:
-    """Mark the ids [V] that go on with the word before them, by the mark that this kind of vocabulary uses."""
+    """Mark the ids [V] that go on with the word before them, by the mark that this kind of vocabulary uses.
+
+    WordPiece marks what goes on (`##`); the others mark what starts: `Ġ` byte-level, `▁` otherwise.
+    """
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    if any(piece.startswith("##") for piece in pieces):
-        flags = [piece.startswith("##") for piece in pieces]
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    kind = type(backend.model).__name__ if backend is not None else "Unigram"
+    if kind == "WordLevel":
+        flags = [False] * len(pieces)
+    elif kind == "WordPiece":
+        # The pieces decide nothing here: a vocabulary of Chinese characters may have no ## at all.
+        mark = backend.model.continuing_subword_prefix
+        flags = [piece.startswith(mark) and piece != mark for piece in pieces]
     else:
-        flags = [not piece.startswith(("Ġ", "▁", "Ċ")) for piece in pieces]
+        # Bytes of white space show as letters from Ā to Ġ: Ċ is a line end, ĉ a tab.
+        starts = ("Ġ", "Ċ", "ĉ", "č") if _byte_level(backend) else ("▁",)
+        flags = [not piece.startswith(starts) for piece in pieces]
     return np.array(flags, dtype=bool) & ~special_flags(tokenizer)
+
+
+def _byte_level(backend: Any) -> bool:
+    return backend is not None and "ByteLevel" in f"{backend.pre_tokenizer!r} {backend.decoder!r}"

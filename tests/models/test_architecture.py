@@ -13,19 +13,21 @@ from hflm.models.architecture import (
     check_shape,
     choose_shape,
     count_parameters,
+    position_offset,
 )
+from hflm.models.attention import BIDIRECTIONAL, CAUSAL
 from hflm.models.tokenizer import train_tokenizer
 
-ENCODERS = ["bert", "roberta", "distilbert", "modernbert", "deberta-v2", "electra", "albert", "xlm-roberta"]
-DECODERS = ["llama", "gpt2", "qwen2", "qwen3", "mistral"]
+ENCODERS = sorted(BIDIRECTIONAL | {"deberta-v2", "ibert", "mpnet", "esm", "nystromformer"})
+DECODERS = sorted(CAUSAL)
 WORDS = [f"word{n} {n * 31} letters" for n in range(100)]
 
 
-def build(arch: str, *, seed: int = 1, dropout: float = 0.0) -> torch.nn.Module:
+def build(arch: str, *, seed: int = 1, dropout: float = 0.0, heads: int = 2) -> torch.nn.Module:
     objective = "clm" if arch in DECODERS else "mlm"
     tokenizer = train_tokenizer(iter(WORDS), kind="bpe", vocab_size=280, arch=arch, max_length=24, objective=objective)
     config = build_config(
-        arch=arch, shape=Shape(2, 64, 2), vocab_size=280, max_length=24, tokenizer=tokenizer, dropout=dropout
+        arch=arch, shape=Shape(2, 64, heads), vocab_size=280, max_length=24, tokenizer=tokenizer, dropout=dropout
     )
     return build_model(config, objective=objective, seed=seed)
 
@@ -69,6 +71,8 @@ def test_sizes() -> None:
     assert choose_shape(size="mini", layers=None, width=128, heads=None) == Shape(4, 128, 2)
     assert choose_shape(size="tiny", layers=1, width=32, heads=4) == Shape(1, 32, 4)
     assert choose_shape(size="tiny", layers=None, width=32, heads=None).heads == 1
+    # What cannot be is kept, for check_shape to refuse.
+    assert choose_shape(size="tiny", layers=0, width=0, heads=0) == Shape(0, 0, 0)
     with pytest.raises(UsageError, match="Did you mean 'mini'"):
         choose_shape(size="minni", layers=None, width=None, heads=None)
 
@@ -83,6 +87,12 @@ def test_sizes() -> None:
         ("bert", Shape(2, 64, 2), "clm", "is an encoder.*--arch llama"),
         ("bert", Shape(2, 64, 3), "mlm", "3 heads do not divide a width of 64.*--heads [24]"),
         ("bert", Shape(2, 64, 100), "mlm", "do not divide.*--heads 64"),
+        ("bert", Shape(0, 64, 2), "mlm", "--layers is 0. Pass 1 or more"),
+        ("bert", Shape(2, -8, 2), "mlm", "--width is -8. Pass 1 or more"),
+        ("bert", Shape(2, 64, -2), "mlm", "--heads is -2. Pass 1 or more"),
+        ("bart", Shape(2, 64, 2), "mlm", "bart is an encoder-decoder; .*needs an encoder. Try --arch modernbert, bert"),
+        ("t5", Shape(2, 64, 2), "wwm", "t5 is an encoder-decoder"),
+        ("bart", Shape(2, 64, 2), "clm", "bart is an encoder-decoder; .*needs a decoder. Try --arch llama"),
         ("modernbert", Shape(2, 66, 22), "mlm", "heads of an even width"),
         ("llama", Shape(2, 9, 3), "clm", "heads of an even width"),
     ],
@@ -90,6 +100,24 @@ def test_sizes() -> None:
 def test_what_cannot_be_built(arch: str, shape: Shape, objective: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         check_shape(arch, shape, objective=objective)
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ("funnel", "funnel does not take layers, width and vocabulary from the usual settings"),
+        ("mpnet", "mpnet cannot be built with 2 layers, width 64 and 3 heads: .*Change --width"),
+    ],
+)
+def test_an_odd_architecture_says_so_in_one_line(arch: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
+        build(arch, heads=3 if arch == "mpnet" else 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_positions_that_count_from_the_padding_id() -> None:
+    assert (position_offset("bert"), position_offset("roberta"), position_offset("xlm-roberta-xl")) == (0, 2, 2)
+    assert position_offset("camembert", pad_token_id=5) == 6
 
 
 @pytest.mark.parametrize(("objective", "arch"), DEFAULT_ARCH.items())

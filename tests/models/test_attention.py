@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from hflm.models.architecture import Shape, build_config, build_model
+from hflm.models.architecture import Shape, build_config, build_model, position_offset
 from hflm.models.attention import BIDIRECTIONAL, CAUSAL, packed_inputs, supports_packing
 from hflm.models.tokenizer import train_tokenizer
 
@@ -25,16 +25,25 @@ def tokenizer(style: str) -> PreTrainedTokenizerFast:
     return made
 
 
-def model_of(arch: str) -> Any:
+@cache
+def model_of(arch: str, attention: str | None = None, window: bool = False) -> Any:
     objective = "clm" if arch in CAUSAL else "mlm"
-    style = "clm" if objective == "clm" else "roberta" if "roberta" in arch else "bert"
+    style = "clm" if objective == "clm" else "roberta" if position_offset(arch) else "bert"
     config = build_config(
         arch=arch, shape=Shape(3, 64, 2), vocab_size=VOCABULARY, max_length=48, tokenizer=tokenizer(style)
     )
     if arch == "modernbert":
         # Smaller than a document, so that the local layers are proved too; layer 0 is global, 1 and 2 are local.
         config.local_attention = 8
-    return build_model(config, objective=objective, seed=1).eval()
+    if window:
+        config.sliding_window = 4
+        if arch != "mistral":
+            config.layer_types = ["full_attention", "sliding_attention", "sliding_attention"]
+    if attention:
+        config._attn_implementation = attention
+    model = build_model(config, objective=objective, seed=1).eval()
+    assert attention in (None, model.config._attn_implementation)
+    return model
 
 
 def documents() -> list[Tensor]:
@@ -50,10 +59,27 @@ def packed_row(model: Any, padding: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("padding", [0, 4])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("arch", PACKED)
+def test_packed_logits_are_those_of_each_document_alone(arch: str, attention: str, padding: int) -> None:
+    assert_as_alone(model_of(arch, attention), padding)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("arch", ["mistral", "qwen2", "qwen3", "smollm3"])
+def test_local_layers_of_decoders_keep_their_window(arch: str, attention: str) -> None:
+    model = model_of(arch, attention, window=True)
+    assert_as_alone(model, 4)
+    # The window matters: without it the longest document comes out otherwise.
+    ids, segments = packed_row(model, 4)
+    inputs = packed_inputs(segments, config=model_of(arch, attention).config)
+    with torch.no_grad():
+        wide = model(input_ids=ids, **inputs).logits[:, : LENGTHS[0]]
+        assert (wide - model(input_ids=documents()[0]).logits).abs().max() > 1e-3
+
+
 @torch.no_grad()
-def test_packed_logits_are_those_of_each_document_alone(arch: str, padding: int) -> None:
-    model = model_of(arch)
+def assert_as_alone(model: Any, padding: int) -> None:
     ids, segments = packed_row(model, padding)
     packed = model(input_ids=ids, **packed_inputs(segments, config=model.config)).logits
     assert torch.isfinite(packed).all()
@@ -73,6 +99,21 @@ def test_a_change_in_one_document_moves_no_other(arch: str) -> None:
     ids[0, 15] = 7 if ids[0, 15] != 7 else 8
     after = model(input_ids=ids, **inputs).logits
     moved = (before - after).abs().amax(dim=(0, 2)) > 1e-6
+    assert moved[13:22].any() and not moved[:13].any() and not moved[22:].any()
+
+
+@pytest.mark.parametrize("arch", PACKED)
+def test_half_precision_stays_finite_and_apart(arch: str) -> None:
+    # In bfloat16 the least float32 is minus infinity: a row without a place to attend to would come out as NaN.
+    model = model_of(arch, "eager")
+    ids, segments = packed_row(model, 4)
+    inputs = packed_inputs(segments, config=model.config)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        before = model(input_ids=ids, **inputs).logits
+        ids[0, 15] = 7 if ids[0, 15] != 7 else 8
+        after = model(input_ids=ids, **inputs).logits
+    assert torch.isfinite(before).all()
+    moved = (before - after).abs().amax(dim=(0, 2)) > 0
     assert moved[13:22].any() and not moved[:13].any() and not moved[22:].any()
 
 
@@ -98,7 +139,18 @@ def test_a_row_that_is_one_document_takes_the_fast_path(arch: str) -> None:
     assert (masked[0] - model(input_ids=alone).logits[0]).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("arch", ["deberta-v2", "albert"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_eager_attention_adds_its_mask(attention: str) -> None:
+    mask = packed_inputs(torch.tensor([[0, 0, 1]]), config=model_of("bert", attention).config)["attention_mask"]
+    assert mask.shape == (1, 1, 3, 3)
+    seen = torch.tensor([[[[True, True, False], [True, True, False], [False, False, True]]]])
+    if attention == "eager":
+        assert mask.dtype == torch.float32
+        seen = torch.where(seen, 0.0, torch.finfo(torch.float32).min)
+    assert torch.equal(mask, seen)
+
+
+@pytest.mark.parametrize("arch", ["deberta-v2", "mpnet"])
 @torch.no_grad()
 def test_other_architectures_get_a_padding_mask(arch: str) -> None:
     model = model_of(arch)

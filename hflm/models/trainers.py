@@ -1,0 +1,116 @@
+"""Train a vocabulary of each kind, the same one in every process."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Scripts that put no spaces between words and that BERT's splitter does not know, unlike Chinese characters: a whole
+# sentence would be one word, and one unknown letter would make all of it unknown. Each letter with its marks stands
+# alone instead, as Chinese characters do.
+WITHOUT_SPACES = r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tai_Tham}\p{New_Tai_Lue}\p{Javanese}\p{Balinese}]\p{M}*"
+# Far above the noise of sums in another order (1e-10), far below what a segmentation would notice.
+DIGITS = 4
+# The trainer puts rare letters this far apart, in the order of a hash map.
+STEP = 1e-4
+
+
+def train_wordpiece(texts: Iterable[str], *, size: int, special: list[str], unk: str, lowercase: bool) -> "Tokenizer":
+    """Train WordPiece; `##` starts the pieces inside a word.
+
+    The trainer numbers single `##` letters in the order of a hash map and breaks ties by these numbers. So a first
+    round over the different words, without merges, finds the letters, and the second gets them sorted.
+    """
+    from tokenizers import trainers
+
+    lines = list(texts)
+    letters = _blank_wordpiece(unk, lowercase)
+    words = {word for line in lines for word in line.split(" ")}
+    letters.train_from_iterator(words, trainers.WordPieceTrainer(vocab_size=0, show_progress=False))
+    inner = sorted(piece for piece in letters.get_vocab() if len(piece) > 2 and piece.startswith("##"))
+    trained = _blank_wordpiece(unk, lowercase)
+    trained.train_from_iterator(
+        lines, trainers.WordPieceTrainer(vocab_size=size, special_tokens=[*special, *inner], show_progress=False)
+    )
+    # Letters given as special tokens would be cut out of words: the final tokenizer takes the vocabulary alone.
+    tokenizer = _blank_wordpiece(unk, lowercase, vocabulary=trained.get_vocab())
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+def _blank_wordpiece(unk: str, lowercase: bool, vocabulary: dict[str, int] | None = None) -> "Tokenizer":
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    # NFC keeps é one character; stripping accents would make Spanish or French unlearnable.
+    clean = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
+    )
+    tokenizer = Tokenizer(models.WordPiece(vocabulary or {}, unk_token=unk, max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), clean])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(WITHOUT_SPACES), "isolated"), pre_tokenizers.BertPreTokenizer()]
+    )
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def train_bpe(texts: Iterable[str], *, size: int, special: list[str], unk: str, lowercase: bool) -> "Tokenizer":
+    """Train byte-level BPE: no text is unknown to it, and `unk` stays unused."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = _plain_normalizer(lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
+    )
+    return tokenizer
+
+
+def train_unigram(texts: Iterable[str], *, size: int, special: list[str], unk: str, lowercase: bool) -> "Tokenizer":
+    """Train a unigram model; `▁` starts the pieces that start a word.
+
+    The trainer sums in the order of a hash map and sorts by the sums: scores are rounded and sorted anew here. Pieces
+    that the text values alike to the last digit could still fall on either side of the cut; none was seen to.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = _plain_normalizer(lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token=unk, show_progress=False),
+    )
+    scored = [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    first, rest = scored[: len(special)], scored[len(special) :]
+    tokenizer.model = models.Unigram([*first, *_settled(rest)], special.index(unk), False)
+    return tokenizer
+
+
+def _settled(scored: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Round scores, give the letters too rare to have earned one the lowest, and sort by score and piece."""
+    lowest = min((score for _, score in scored), default=0.0)
+    # Required letters without a score of their own get the lowest and a step each, in no fixed order.
+    span = lowest + STEP * (1 + sum(len(piece) == 1 for piece, _ in scored))
+    settled = [(piece, round(lowest if len(piece) == 1 and score < span else score, DIGITS)) for piece, score in scored]
+    return sorted(settled, key=lambda pair: (-pair[1], pair[0]))
+
+
+def _plain_normalizer(lowercase: bool) -> Any:
+    from tokenizers import normalizers
+
+    return normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
+
+
+TRAINERS: dict[str, Callable[..., "Tokenizer"]] = {
+    "wordpiece": train_wordpiece,
+    "bpe": train_bpe,
+    "unigram": train_unigram,
+}
