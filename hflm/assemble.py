@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hflm.config import PretrainConfig, seconds
+from hflm.config import PretrainConfig
 from hflm.data.masking import Masking
 from hflm.engine.budget import probe
 from hflm.engine.device import Device, choose_device, fast_attention
@@ -26,6 +26,7 @@ from hflm.models.load import load_language_model
 from hflm.models.tokenizer import continuation_flags, special_flags
 from hflm.prepare import Prepared, prepare
 from hflm.run import RunFolder, read_json, write_json
+from hflm.settings import seconds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

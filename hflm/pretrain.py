@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hflm.card import model_card
-from hflm.config import PretrainConfig, to_yaml
+from hflm.config import PretrainConfig
 from hflm.environment import environment
 from hflm.errors import Interrupted, UsageError
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
 from hflm.plots import plot_loss, read_log
 from hflm.run import RunFolder, read_json, write_json, write_text
+from hflm.settings import to_yaml
 
 if TYPE_CHECKING:
     from hflm.assemble import Setup

@@ -16,7 +16,7 @@ task = Task(
         "objective": "mlm",
         "mlm_probability": 0.30,
         "batch_size": 16,
-        "learning_rate": 2e-3,
+        "learning_rate": 4e-3,
         "optimizer": "muon",
         "schedule": "trapezoid",
     },

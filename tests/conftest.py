@@ -79,14 +79,16 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_pretrain(text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A function that runs a tiny `hflm pretrain` in this process, with the settings given, and returns its folder."""
     from hflm import measure
-    from hflm.config import build
+    from hflm.config import PretrainConfig
     from hflm.pretrain import pretrain
     from hflm.recipe_files import load_task
+    from hflm.settings import build
 
     def run(folder: Path | None = None, *, resume: bool = False, **settings: Any) -> Path:
         folder = folder or tmp_path_factory.mktemp("runs") / "run"
         values = {**load_task("pretraining").defaults, "arch": "bert", **TINY, "data": [str(text_file)], **settings}
-        config = build({name: value for name, value in values.items() if value is not None}, where="a test")
+        given = {name: value for name, value in values.items() if value is not None}
+        config = build(PretrainConfig, given, where="a test")
         with pytest.MonkeyPatch.context() as patch:
             # The speed of the machine, which takes most of a second to measure.
             patch.setattr(measure, "matmul_ceiling", lambda device: 1e11)

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from hflm.config import PretrainConfig, build, read_yaml, resolve, seconds, to_dict, to_yaml
+from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
 from hflm.recipe_files import load_task, recipe_paths
+from hflm.settings import build, read_yaml, seconds, to_dict, to_yaml
 
 
 def made(**values: Any) -> PretrainConfig:
-    return build(values, where="a test")
+    return build(PretrainConfig, values, where="a test")
 
 
 def test_frozen_and_documented() -> None:
@@ -26,7 +27,7 @@ def test_frozen_and_documented() -> None:
 def test_yaml_goes_round(recipe: str, tmp_path: Path) -> None:
     config = resolve(recipe=load_task(recipe).defaults, flags={"data": ["a.txt", "字.txt"], "recipe": recipe})
     (tmp_path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    assert build(read_yaml(tmp_path / "config.yaml"), where="a file") == config
+    assert build(PretrainConfig, read_yaml(tmp_path / "config.yaml"), where="a file") == config
     assert to_dict(config)["data"] == ["a.txt", "字.txt"]
 
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hflm.config import build, read_yaml, to_dict
+from hflm.config import PretrainConfig
 from hflm.errors import DataError
+from hflm.settings import build, read_yaml, to_dict
 
 Run = Callable[..., Path]
 
@@ -60,7 +61,7 @@ def test_the_run_folder(finished: Path) -> None:
 
 
 def test_the_settings_go_round(finished: Path, text_file: Path) -> None:
-    config = build(read_yaml(finished / "config.yaml"), where="a test")
+    config = build(PretrainConfig, read_yaml(finished / "config.yaml"), where="a test")
     assert to_dict(config) == read_yaml(finished / "config.yaml")
     assert config.data == (str(text_file),) and config.max_steps == 8
 

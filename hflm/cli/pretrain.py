@@ -11,10 +11,11 @@ import typer
 from hflm.cli.progress import Progress
 from hflm.cli.settings import notices, with_settings
 from hflm.cli.show import print_json
-from hflm.config import build, read_yaml, resolve, to_yaml
+from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
 from hflm.recipe_files import load_task
 from hflm.run import MARKER, RunFolder
+from hflm.settings import build, read_yaml, to_yaml
 
 RENAMED = {
     "--num-train-epochs": "--epochs",
@@ -47,7 +48,7 @@ def _pretrain(
                 "--resume takes its settings from the run.", fix="Pass --output-dir RUN --resume, and no others."
             )
         run = RunFolder.open(folder)
-        resolved = build(read_yaml(run.config), where=str(run.path / MARKER))
+        resolved = build(PretrainConfig, read_yaml(run.config), where=str(run.path / MARKER))
     else:
         file = read_yaml(config) if config else {}
         recipe = load_task({**file, **settings}.get("recipe", "pretraining"))
@@ -90,4 +91,4 @@ def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
     print(f"  hflm runs show {folder}\n  open {folder / 'loss.png'} and {folder / 'model' / 'README.md'}")
 
 
-command = with_settings(_pretrain, argument="data")
+command = with_settings(_pretrain, PretrainConfig, argument="data")

@@ -4,25 +4,27 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
 import typer
 
-from hflm.config import PretrainConfig
+from hflm.settings import Settings as Config
 
 # Only values that stand on the command line reach the configuration; None means that a flag was not given.
 Settings = dict[str, Any]
 
 
-def with_settings(command: Callable[..., None], *, argument: str) -> Callable[..., None]:
+def with_settings(
+    command: Callable[..., None], kind: type[Config], *, argument: str | None = None
+) -> Callable[..., None]:
     """Give a command an option for every setting; it receives those given as `settings`.
 
-    `argument` names the setting that is read from the words without a flag.
+    `argument` names the setting, if any, that is read from the words without a flag.
     """
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
-    hints = typing.get_type_hints(PretrainConfig)
-    made = [_parameter(item, hints[item.name], positional=item.name == argument) for item in fields(PretrainConfig)]
+    hints = typing.get_type_hints(kind)
+    made = [_parameter(item, hints[item.name], positional=item.name == argument) for item in _own_first(kind)]
     made = [parameter for parameter in made if parameter is not None]
     names = [parameter.name for parameter in made if parameter is not None]
 
@@ -34,6 +36,12 @@ def with_settings(command: Callable[..., None], *, argument: str) -> Callable[..
     called.__signature__ = inspect.Signature([*(p for p in made if p), *own])  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in [*made, *own] if p}
     return called
+
+
+def _own_first(kind: type[Config]) -> list[Field[Any]]:
+    """Return the fields with those of the job itself first: help shows them in this order."""
+    shared = {item.name for base in kind.__mro__[1:] if is_dataclass(base) for item in fields(base)}
+    return sorted(fields(kind), key=lambda item: item.name in shared)
 
 
 def _parameter(item: Field[Any], declared: Any, *, positional: bool) -> inspect.Parameter | None:

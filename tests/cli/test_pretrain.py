@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from hflm.cli.app import main
-from hflm.config import read_yaml
+from hflm.settings import read_yaml
 
 ROOT = Path(__file__).parents[2]
 TINY = [

@@ -1,0 +1,100 @@
+"""The settings that every training job has: how long, how fast, what is saved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hflm.errors import UsageError
+from hflm.settings import LENGTHS, Settings, check_choices, check_numbers, flag, seconds, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """How to train, whatever is trained; `None` means: worked out, and printed."""
+
+    budget: str | None = setting(
+        None, "Time to train, such as 90s, 10m or 2h; a probe fixes the number of steps.", group="Training"
+    )
+    max_steps: int | None = setting(None, "Number of optimizer steps.", group="Training")
+    epochs: float | None = setting(
+        None,
+        "Passes over the data; default 3 where no budget and no steps are given.",
+        group="Training",
+        flags=("--num-train-epochs",),
+    )
+    batch_size: int = setting(16, "Sequences in one optimizer step, over all processes.", group="Training")
+    micro_batch_size: int | None = setting(
+        None,
+        "Sequences in one forward pass; default: solved from the batch size.",
+        group="Training",
+        flags=("--per-device-train-batch-size",),
+    )
+    learning_rate: float = setting(2e-3, "Peak learning rate.", group="Training", flags=("--lr",))
+    schedule: str = setting(
+        "trapezoid", "trapezoid (warm up, hold, decay) or linear (warm up, decay).", group="Training"
+    )
+    warmup: float = setting(
+        0.06,
+        "Warm-up: a share of the steps, or a number of steps from 1 on.",
+        group="Training",
+        flags=("--warmup-steps",),
+    )
+    decay: float = setting(0.5, "Share of the steps in which a trapezoid falls to zero.", group="Training")
+    optimizer: str = setting("muon", "muon (matrices by Muon, the rest by AdamW) or adamw.", group="Training")
+    weight_decay: float = setting(0.01, "Weight decay.", group="Training")
+    max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm; 0 leaves them alone.", group="Training")
+    precision: str = setting("auto", "auto, fp32, bf16 or fp16.", group="Training")
+    torch_compile: bool = setting(False, "Compile the model: pays on runs of many minutes.", group="Training")
+    seed: int = setting(1, "Seed of the weights, the data order and the masks.", group="Training")
+    threads: int | None = setting(None, "CPU threads; default: all cores.", group="Training")
+
+    eval_steps: int | None = setting(None, "Evaluate every this many steps; default: five times a run.", group="Saving")
+    save_steps: int | None = setting(
+        None, "Save a checkpoint every this many steps; default: with each evaluation.", group="Saving"
+    )
+    save_total_limit: int = setting(2, "Checkpoints to keep.", group="Saving")
+    logging_steps: int = setting(10, "Log the loss every this many steps.", group="Saving")
+    patience: int | None = setting(None, "Stop after this many evaluations without a better loss.", group="Saving")
+    report_to: tuple[str, ...] = setting((), "Also log to tensorboard, wandb or trackio.", group="Saving")
+    license: str | None = setting(None, "Licence named in the model card.", group="Saving")
+    training_arguments: Mapping[str, Any] = setting(
+        {}, "Any other field of transformers.TrainingArguments (in --config only).", group="Saving"
+    )
+
+    def check(self) -> None:
+        """Raise UsageError where a value is out of its range or two settings contradict each other."""
+        check_choices(self, CHOICES)
+        check_numbers(self, positive=POSITIVE, not_negative=NOT_NEGATIVE)
+        _check_length(self)
+        if not 0 <= self.decay < 1:
+            raise UsageError(f"--decay is {self.decay}.", fix="It is a share, such as 0.1.")
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "schedule": ("trapezoid", "linear"),
+    "optimizer": ("muon", "adamw"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+}
+POSITIVE = (
+    "batch_size", "micro_batch_size", "max_steps", "epochs", "eval_steps", "save_steps", "save_total_limit",
+    "logging_steps", "patience", "threads",
+)  # fmt: skip
+NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed")
+
+
+def _check_length(config: TrainingSettings) -> None:
+    """Raise UsageError where the length of a run is given twice, or its batch cannot be split as asked."""
+    lengths = [name for name in LENGTHS if getattr(config, name) is not None]
+    if len(lengths) > 1:
+        raise UsageError(
+            f"--{flag(lengths[0])} and --{flag(lengths[1])} contradict each other.", fix="Give one of them."
+        )
+    if config.budget:
+        seconds(config.budget)
+    batch, micro = config.batch_size, config.micro_batch_size
+    if micro and batch % micro:
+        near = max(n for n in range(1, micro + 1) if batch % n == 0)
+        raise UsageError(
+            f"--batch-size {batch} is no multiple of --micro-batch-size {micro}.",
+            fix=f"Pass --micro-batch-size {near}.",
+        )
