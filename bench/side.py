@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
-from hflm.assemble import Setup, make_trainer, set_up
+from hflm.assemble import Setup, set_up
 from hflm.config import PretrainConfig, resolve
 from hflm.engine.device import choose_device, matmul_ceiling
 from hflm.engine.trainer import quiet_libraries
 from hflm.models.flops import flops_shape, forward_flops
 from hflm.recipe_files import load_task
 from hflm.run import RunFolder
+from hflm.training import make_trainer
 
 LENGTH = 128
 # The first steps are slower on both sides: memory is fetched, kernels are chosen.
@@ -114,7 +115,7 @@ def run(options: argparse.Namespace, clock: Clock, folder: Path) -> dict[str, An
     else:
         if options.vocab_size != 8192:
             widen(setup, options.vocab_size)
-        trainer = make_trainer(replace(setup, steps=options.steps), callbacks=[clock])
+        trainer = make_trainer(replace(setup.training, steps=options.steps), callbacks=[clock])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trainer.args.save_strategy = "no"
     trainer.train()

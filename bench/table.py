@@ -61,7 +61,7 @@ ROWS: dict[str, list[Row]] = {
             lambda e: _speed(e["base"], "hflm, adamw"), lambda e: e["base"]["over_plain"]["hflm, adamw"] >= 2.7,
         ),
         (
-            "the same with Muon, whose cost does not shrink with the batch", "none",
+            "the same with Muon, whose cost does not shrink with the batch: hflm takes AdamW here", "none",
             lambda e: _speed(e["base"], "hflm"), lambda e: True,
         ),
     ],

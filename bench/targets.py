@@ -13,7 +13,7 @@ from typing import Any
 
 Side = tuple[str, ...]
 BASE = ("--size", "base", "--batch-size", "4", "--vocab-size", "30522", "--steps", "9")
-ADAMW = ("--set", "optimizer=adamw")
+MUON, ADAMW = ("--set", "optimizer=muon"), ("--set", "optimizer=adamw")
 
 
 def run_side(*arguments: str) -> dict[str, Any]:
@@ -37,12 +37,12 @@ def interleave(sides: Mapping[str, Side], *, rounds: int, key: str) -> dict[str,
 def f1(rounds: int) -> dict[str, Any]:
     """Tokens a second, BERT mini and base; at base size the optimizer is the plain side's."""
     mini = interleave(
-        {"plain": ("plain",), "hflm": ("hflm",), "hflm, adamw": ("hflm", *ADAMW)}, rounds=rounds,
+        {"plain": ("plain",), "hflm": ("hflm", *MUON), "hflm, adamw": ("hflm", *ADAMW)}, rounds=rounds,
         key="tokens_per_second",
     )  # fmt: skip
     base = interleave(
-        {"plain": ("plain", *BASE), "hflm, adamw": ("hflm", *BASE, *ADAMW), "hflm": ("hflm", *BASE)}, rounds=rounds,
-        key="tokens_per_second",
+        {"plain": ("plain", *BASE), "hflm, adamw": ("hflm", *BASE, *ADAMW), "hflm": ("hflm", *BASE, *MUON)},
+        rounds=rounds, key="tokens_per_second",
     )  # fmt: skip
     return {"mini": _over_plain(mini), "base": _over_plain(base)}
 
@@ -58,7 +58,9 @@ def f3(rounds: int) -> dict[str, Any]:
 def f4(rounds: int) -> dict[str, Any]:
     """Model FLOPs utilisation of the measured matrix-product ceiling, at base size and hflm's own batch."""
     size = ("hflm", "--size", "base", "--batch-size", "16", "--vocab-size", "30522", "--steps", "7")
-    return interleave({"muon": size, "adamw": (*size, *ADAMW)}, rounds=rounds, key="utilisation")
+    return interleave(
+        {"muon": (*size, "--set", "optimizer=muon"), "adamw": (*size, *ADAMW)}, rounds=rounds, key="utilisation"
+    )
 
 
 def f9(rounds: int) -> dict[str, Any]:

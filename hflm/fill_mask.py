@@ -22,9 +22,11 @@ class Candidate:
 
 def open_masked_model(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """Load a masked language model and its tokenizer from a run, a folder or the hub."""
+    from hflm.engine.trainer import quiet_libraries
     from hflm.models.load import load_language_model, model_folder
     from hflm.models.tokenizer import load_tokenizer
 
+    quiet_libraries()
     model = load_language_model(name, objective="mlm")
     tokenizer = load_tokenizer(model_folder(name))
     if tokenizer.mask_token_id is None:

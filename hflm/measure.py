@@ -3,12 +3,11 @@
 import math
 import resource
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from hflm.assemble import Setup, tokens_per_step
+from hflm.assemble import Setup
 from hflm.data.holdout import sample_sentences
 from hflm.engine.device import matmul_ceiling
 from hflm.engine.order import Placed
@@ -16,16 +15,16 @@ from hflm.fill_mask import blank_one_word, fill_mask
 from hflm.models.architecture import count_parameters
 from hflm.models.flops import flops_shape, forward_flops
 from hflm.run import read_json
+from hflm.training import Trained
 
 
-def measure(
-    setup: Setup, *, steps: int, last: Mapping[str, float], spent: float, step_seconds: float
-) -> dict[str, Any]:
+def measure(setup: Setup, trained: Trained) -> dict[str, Any]:
     """Return the metrics of a finished run; losses in nats a token, speeds a second, memory in bytes.
 
     Speeds are 0 where no step was timed: the run was stopped after its last one, and resumed.
     """
-    tokens = tokens_per_step(setup)
+    tokens = int(setup.training.tokens_per_step)
+    steps, last, step_seconds = trained.steps, trained.evaluation, trained.step_seconds
     share = 1.0 if setup.config.objective == "clm" else setup.config.mlm_probability
     length = setup.data.eval_rows.ids.shape[1]
     forward = forward_flops(
@@ -41,7 +40,7 @@ def measure(
         "objective": setup.config.objective,
         "parameters": count_parameters(setup.model),
         "steps": steps,
-        "seconds": round(spent, 2),
+        "seconds": round(trained.seconds, 2),
         "train_tokens": setup.data.report["tokens"],
         "tokens_seen": steps * tokens,
         "eval_loss": last["eval_loss"],

@@ -17,11 +17,11 @@ from hflm.data.documents import Document, choose_unit, read_documents
 from hflm.data.holdout import hold_out, split_rows
 from hflm.data.hub import hub_documents, looks_like_hub_id
 from hflm.data.packing import Frame
-from hflm.data.rows import Rows, cache_folder, cache_key, encode_rows, open_rows, write_rows
+from hflm.data.rows import Encode, Rows, cache_folder, cache_key, encode_rows, open_rows, write_rows
 from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
 from hflm.errors import DataError
-from hflm.models.tokenizer import special_flags, tokenizer_report
+from hflm.models.tokenizer import load_tokenizer, special_flags, tokenizer_report
 from hflm.run import read_json, write_json
 from hflm.vocabulary import Say, obtain_tokenizer
 
@@ -98,16 +98,22 @@ def open_corpus(config: PretrainConfig, paths: tuple[str, ...], *, say: Say) -> 
     return Corpus(config, sources, tuple(unit for unit, _ in chosen))
 
 
-def prepare(config: PretrainConfig, *, arch: str, max_length: int, pack: bool, say: Say) -> Prepared:
+def prepare(
+    config: PretrainConfig, *, arch: str, max_length: int, pack: bool, say: Say, saved: Path | None = None
+) -> Prepared:
     """Prepare the data of a run; what was prepared before is taken from the cache.
 
-    Raises DataError for anything wrong with the text, before a model is built.
+    `saved` is where a run that is resumed keeps its tokenizer. Raises DataError for anything wrong with the text,
+    before a model is built.
     """
     config, paths, eval_paths, name = _choose_data(config)
     train = open_corpus(config, paths, say=say)
     held = open_corpus(config, eval_paths, say=lambda _: None) if eval_paths else None
     train_texts, eval_texts = _sides(train, held, config)
-    tokenizer = obtain_tokenizer(config, train_texts, arch=arch, max_length=max_length, key=train.key, say=say)
+    if saved and saved.is_dir():
+        tokenizer = load_tokenizer(str(saved))
+    else:
+        tokenizer = obtain_tokenizer(config, train_texts, arch=arch, max_length=max_length, key=train.key, say=say)
     frame = _frame(tokenizer, max_length=max_length, pack=pack, objective=config.objective)
     sentences = tuple(itertools.islice(eval_texts(), SAMPLE))
     key = cache_key(
@@ -115,9 +121,7 @@ def prepare(config: PretrainConfig, *, arch: str, max_length: int, pack: bool, s
         tokenizer=tokenizer.backend_tokenizer.to_str(), streaming=config.streaming,
     )  # fmt: skip
 
-    def encode(texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, truncation=False)["input_ids"]
-        return ids
+    encode = _encoder(tokenizer, end=config.objective == "clm")
 
     def rows_of(texts: Callable[[], Iterator[str]], side: str) -> Rows:
         folder = cache_folder() / f"rows-{key}-{side}"
@@ -189,7 +193,8 @@ def _frame(tokenizer: "PreTrainedTokenizerBase", *, max_length: int, pack: bool,
     """Wrap pieces as the tokenizer wraps a text: [CLS] ... [SEP], or an end-of-text for next tokens."""
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     if objective == "clm":
-        return Frame(before=(), after=(tokenizer.eos_token_id,), pad_id=pad, max_length=max_length, pack=pack)
+        # What ends a document stands at its end alone, and is put there before it is cut.
+        return Frame(before=(), after=(), pad_id=pad, max_length=max_length, pack=pack)
     wrapped = tokenizer("a", add_special_tokens=True)["input_ids"]
     inner = tokenizer("a", add_special_tokens=False)["input_ids"]
     start = next((n for n in range(len(wrapped)) if wrapped[n : n + len(inner)] == inner), 0)
@@ -200,6 +205,16 @@ def _frame(tokenizer: "PreTrainedTokenizerBase", *, max_length: int, pack: bool,
         max_length=max_length,
         pack=pack,
     )
+
+
+def _encoder(tokenizer: "PreTrainedTokenizerBase", *, end: bool) -> Encode:
+    """Return the function from texts to ids, which end in an end-of-text where one is asked for."""
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, truncation=False)["input_ids"]
+        return [[*one, tokenizer.eos_token_id] for one in ids] if end else ids
+
+    return encode
 
 
 def _counts(rows: Rows, tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hflm.card import model_card
 from hflm.config import PretrainConfig
 from hflm.environment import environment
-from hflm.errors import Interrupted, UsageError
+from hflm.errors import UsageError
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
 from hflm.plots import plot_loss, read_log
 from hflm.run import RunFolder, read_json, write_json, write_text
@@ -40,16 +40,24 @@ def pretrain(config: PretrainConfig, folder: Path, *, overwrite: bool, resume: b
         watch("note", {"text": f"{run.path} is done; nothing is left to train."})
         return read_json(run.metrics)
     began = time.perf_counter()
-    from hflm.assemble import fix_steps, set_up
+    from hflm.assemble import set_up
+    from hflm.measure import measure
+    from hflm.training import fix_steps, train
 
     setup = set_up(config, run, arch=arch, say=lambda text: watch("note", {"text": text}))
+    watch("settings", {"yaml": to_yaml(setup.config)})
     if not resume:
         run.create()
-        write_text(run.config, to_yaml(config))
+        write_text(run.config, to_yaml(setup.config))
         write_json(run.environment, environment())
+        # Resumed runs read it from here: a cache may be emptied.
+        setup.data.tokenizer.save_pretrained(run.tokenizer)
     spent = time.perf_counter() - began
-    setup = fix_steps(setup, resume=resume, spent=spent, say=lambda text: watch("note", {"text": text}))
-    return train(setup, resume=resume, watch=watch)
+    training = fix_steps(setup.training, resume=resume, spent=spent, say=lambda text: watch("note", {"text": text}))
+    trained = train(training, resume=resume, watch=watch)
+    metrics = measure(setup, trained)
+    save(setup, metrics)
+    return metrics
 
 
 def check_trackers(names: tuple[str, ...]) -> None:
@@ -61,41 +69,6 @@ def check_trackers(names: tuple[str, ...]) -> None:
             raise UsageError(f"--report-to {name!r} is unknown.", fix="Choose tensorboard, wandb or trackio.")
         if find_spec(name) is None:
             raise UsageError(f"--report-to {name}: it is not installed.", fix=f"Run `pip install {name}`.")
-
-
-def train(setup: "Setup", *, resume: bool, watch: "Watch") -> dict[str, Any]:
-    """Train, evaluate, save the model and everything that tells of it."""
-    from hflm.assemble import make_trainer, tokens_per_step
-    from hflm.engine import checkpoints
-    from hflm.engine.callbacks import Recorder, StopOnSignal
-    from hflm.measure import measure
-
-    run = setup.run
-    start = checkpoints.newest_valid(run.checkpoints) if resume else None
-    signals = StopOnSignal()
-    recorder = Recorder(run.log, watch=watch, tokens_per_step=tokens_per_step(setup))
-    trainer = make_trainer(setup, callbacks=[recorder, signals])
-    began = time.perf_counter()
-    with signals.listening():
-        trainer.train(resume_from_checkpoint=str(start) if start else None)
-    if signals.received is not None:
-        raise Interrupted(
-            f"Stopped by a signal after step {trainer.state.global_step} of {setup.steps}; everything is saved.",
-            fix=f"Go on with `hflm pretrain -o {run.path} --resume`.",
-        )
-    spent = time.perf_counter() - began
-    last = _last_evaluation(trainer) or trainer.evaluate()
-    metrics = measure(
-        setup, steps=trainer.state.global_step, last=last, spent=spent, step_seconds=recorder.step_seconds()
-    )
-    save(setup, metrics)
-    return metrics
-
-
-def _last_evaluation(trainer: Any) -> dict[str, float] | None:
-    entry = trainer.state.log_history[-2:] if trainer.state.log_history else []
-    found = [line for line in entry if "eval_loss" in line and line["step"] == trainer.state.global_step]
-    return found[-1] if found else None
 
 
 def save(setup: "Setup", metrics: Mapping[str, Any]) -> None:

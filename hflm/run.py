@@ -7,6 +7,7 @@ out/
 ├── log.jsonl           a line each logging step and evaluation
 ├── metrics.json        the results; there once the run is done
 ├── loss.png
+├── tokenizer/          what the rows were encoded with
 ├── checkpoints/        resumable state
 └── model/              weights, configuration, tokenizer, model card
 """
@@ -54,6 +55,10 @@ class RunFolder:
     @property
     def plot(self) -> Path:
         return self.path / "loss.png"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer"
 
     @property
     def checkpoints(self) -> Path:

@@ -40,7 +40,11 @@ class TrainingSettings(Settings):
         flags=("--warmup-steps",),
     )
     decay: float = setting(0.5, "Share of the steps in which a trapezoid falls to zero.", group="Training")
-    optimizer: str = setting("muon", "muon (matrices by Muon, the rest by AdamW) or adamw.", group="Training")
+    optimizer: str = setting(
+        "auto",
+        "muon (matrices by Muon, the rest by AdamW) or adamw; auto: muon where it costs less than the model itself.",
+        group="Training",
+    )
     weight_decay: float = setting(0.01, "Weight decay.", group="Training")
     max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm; 0 leaves them alone.", group="Training")
     precision: str = setting("auto", "auto, fp32, bf16 or fp16.", group="Training")
@@ -72,7 +76,7 @@ class TrainingSettings(Settings):
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("trapezoid", "linear"),
-    "optimizer": ("muon", "adamw"),
+    "optimizer": ("auto", "muon", "adamw"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
 }
 POSITIVE = (

@@ -17,7 +17,7 @@ task = Task(
         "mlm_probability": 0.30,
         "batch_size": 16,
         "learning_rate": 4e-3,
-        "optimizer": "muon",
+        "optimizer": "auto",
         "schedule": "trapezoid",
     },
 )

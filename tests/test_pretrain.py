@@ -46,7 +46,10 @@ def metrics_of(run: Path) -> dict[str, Any]:
     return found
 
 
-FILES = ["config.yaml", "environment.json", "log.jsonl", "loss.png", "metrics.json", "plan.json"]
+FILES = [
+    "config.yaml", "environment.json", "log.jsonl", "loss.png", "metrics.json", "plan.json",
+    "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json",
+]  # fmt: skip
 CHECKPOINT = [
     "config.json", "manifest.json", "model.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt",
     "trainer_state.json",

@@ -15,7 +15,7 @@ from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
 from hflm.recipe_files import load_task
 from hflm.run import MARKER, RunFolder
-from hflm.settings import build, read_yaml, to_yaml
+from hflm.settings import build, read_yaml
 
 RENAMED = {
     "--num-train-epochs": "--epochs",
@@ -56,7 +56,6 @@ def _pretrain(
     progress = Progress(quiet=json)
     for notice in notices(sys.argv, RENAMED):
         progress.note(notice)
-    progress.settings(to_yaml(resolved))
     from hflm.pretrain import pretrain
 
     with progress:
@@ -69,9 +68,10 @@ def _pretrain(
 
 def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
     gain = metrics["unigram_loss"] - metrics["eval_loss"]
+    side = "below" if gain >= 0 else "above"
     kind = "next" if metrics["objective"] == "clm" else "masked"
     print(
-        f"\neval loss      {metrics['eval_loss']:.3f} nats a token, {gain:.3f} below the unigram baseline "
+        f"\neval loss      {metrics['eval_loss']:.3f} nats a token, {abs(gain):.3f} {side} the unigram baseline "
         f"({metrics['unigram_loss']:.3f})\n"
         f"accuracy       {metrics['eval_accuracy']:.1%} of the {kind} tokens\n"
         f"speed          {metrics['tokens_per_second']:,.0f} tokens/s; "

@@ -52,6 +52,8 @@ class Progress:
         """Take an event of the job."""
         if kind == "note":
             self.note(content["text"])
+        elif kind == "settings":
+            self.settings(content["yaml"])
         elif kind == "log" and "eval_loss" in content:
             self.note(
                 f"step {content['step']:,}: eval loss {content['eval_loss']:.4f}, "

@@ -36,6 +36,12 @@ def hub_documents(name: str, *, text_column: str | None) -> Iterator[Document]:
             fix="Check the path; offline, name a file or a folder.",
         ) from error
     column = choose_column(list(first), text_column, where=name)
-    for number, row in enumerate(itertools.chain([first], rows), start=1):
-        if row[column]:
-            yield Document(str(row[column]), name, number)
+    number = 0
+    try:
+        for number, row in enumerate(itertools.chain([first], rows), start=1):
+            if row[column]:
+                yield Document(str(row[column]), name, number)
+    except OSError as error:
+        raise DataError(
+            f"{name!r}: the hub stopped answering after row {number} ({type(error).__name__}).", fix="Try again."
+        ) from error

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hflm.data.packing import PADDING, Frame, Row, pack
 
 # Part of every cache key: raise it when the encoding of rows changes.
-FORMAT = 1
+FORMAT = 2
 BATCH = 512
 
 Encode = Callable[[list[str]], list[list[int]]]

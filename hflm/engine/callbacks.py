@@ -21,8 +21,11 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1
 class Recorder(TrainerCallback):
     """Write every log to `log.jsonl` and tell the watcher of every step."""
 
-    def __init__(self, path: Path, *, watch: Watch, tokens_per_step: int) -> None:
-        self.path, self.watch, self.tokens_per_step = path, watch, tokens_per_step
+    def __init__(
+        self, path: Path, *, watch: Watch, tokens_per_step: float, epochs_per_step: float | None = None
+    ) -> None:
+        self.path, self.watch = path, watch
+        self.tokens_per_step, self.epochs_per_step = tokens_per_step, epochs_per_step
         self._loss: float | None = None
 
     def on_train_begin(
@@ -57,7 +60,9 @@ class Recorder(TrainerCallback):
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
         self._loss = logs.get("loss", self._loss)
-        line = {"step": state.global_step, "time": round(time.time(), 3), **logs}
+        # The whole run is one pass of the loader: transformers counts that as its epoch.
+        epoch = None if self.epochs_per_step is None else round(state.global_step * self.epochs_per_step, 4)
+        line = {"step": state.global_step, "time": round(time.time(), 3), **logs, "epoch": epoch}
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         self.watch("log", line)

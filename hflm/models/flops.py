@@ -57,3 +57,14 @@ def forward_flops(shape: FlopsShape, *, tokens: int, sequence_length: int, predi
     """
     attention = 2 * tokens * sequence_length * shape.width * shape.layers
     return 2 * (tokens * shape.layer_weights + predicted * shape.head_weights + attention)
+
+
+def muon_flops(model: "PreTrainedModel") -> int:
+    """Count the operations of one step of Muon's products: five rounds on every matrix of the layers."""
+    import torch
+
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
+    matrices = [w for w in model.parameters() if w.dim() == 2 and id(w) not in tables]
+    sides = [sorted(w.shape) for w in matrices]
+    # A round: short x long x short twice, and one product of the short side's square.
+    return sum(5 * (4 * short * short * long + 2 * short**3) for short, long in sides)
