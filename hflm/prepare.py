@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,17 +111,14 @@ def prepare(
     train = open_corpus(config, paths, say=say)
     held = open_corpus(config, eval_paths, say=lambda _: None) if eval_paths else None
     train_texts, eval_texts = _sides(train, held, config)
-    if saved and saved.is_dir():
-        tokenizer = load_tokenizer(str(saved))
-    else:
-        tokenizer = obtain_tokenizer(config, train_texts, arch=arch, max_length=max_length, key=train.key, say=say)
+    make = partial(obtain_tokenizer, config, train_texts, arch=arch, max_length=max_length, key=train.key, say=say)
+    tokenizer = load_tokenizer(str(saved)) if saved and saved.is_dir() else make()
     frame = _frame(tokenizer, max_length=max_length, pack=pack, objective=config.objective)
     sentences = tuple(itertools.islice(eval_texts(), SAMPLE))
     key = cache_key(
         train=train.key, held=held.key if held else None, fraction=config.eval_fraction, frame=vars(frame),
         tokenizer=tokenizer.backend_tokenizer.to_str(), streaming=config.streaming,
     )  # fmt: skip
-
     encode = _encoder(tokenizer, end=config.objective == "clm")
 
     def rows_of(texts: Callable[[], Iterator[str]], side: str) -> Rows:
