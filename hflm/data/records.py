@@ -1,0 +1,187 @@
+"""Whole rows of JSON Lines, JSON, CSV, TSV and Parquet files, one at a time, with true line numbers."""
+
+import csv
+import json
+import reprlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hflm.data.lines import read_lines
+from hflm.data.sources import Source, unreadable
+from hflm.errors import DataError
+
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+# Characters in one CSV field: beyond any document, and a stop where a quote is never closed.
+LARGEST_FIELD = 1 << 28
+PARQUET_BATCH = 1024
+
+Rows = Iterator[tuple[int, dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row as it was read, and where it stands: a line of text formats, else the number of the row."""
+
+    path: str
+    number: int
+    values: dict[str, Any]
+    unit: str = "line"
+
+    @property
+    def where(self) -> str:
+        """Name the place for messages."""
+        return f"{self.path}, {self.unit} {self.number}"
+
+
+def read_records(source: Source) -> Iterator[Record]:
+    """Yield the rows of a table or JSON file; a .txt file gives each line that is not blank as {"text": line}.
+
+    Raises DataError on the first row that cannot be read, naming its line.
+    """
+    if source.kind == "text":
+        rows: Rows = ((number, {"text": line}) for number, line in read_lines(source) if line.strip())
+        unit = "line"
+    elif source.kind == "json" and _is_array(source):
+        rows, unit = _json_array(source), "row"
+    else:
+        readers = {"json": json_rows, "csv": separated_rows, "tsv": separated_rows, "parquet": parquet_rows}
+        rows, unit = readers[source.kind](source), "row" if source.kind == "parquet" else "line"
+    for number, values in rows:
+        yield Record(str(source.path), number, values, unit)
+
+
+def json_rows(source: Source) -> Rows:
+    """Yield (line, object) of a file with one JSON object a line."""
+    for number, line in read_lines(source):
+        if not line or line.isspace():
+            continue
+        where = f"{source.path}, line {number}"
+        row = _parse(line, where, source)
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: {show(row)} is not an object.", fix=_one_a_line(source, line))
+        yield number, row
+
+
+def _is_array(source: Source) -> bool:
+    for _, line in read_lines(source):
+        if line.strip():
+            # `[{...}, {...}]` on one line or over many; a line that is a whole list is refused by json_rows.
+            return source.path.name.lower().removesuffix(".gz").endswith(".json") and line.lstrip().startswith("[")
+    return False
+
+
+def _json_array(source: Source) -> Rows:
+    text = "\n".join(line for _, line in read_lines(source))
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{source.path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.",
+            fix="Mend the file, or write one object a line.",
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"{source.path}: no rows: {error}.", fix="Write one object a line.") from error
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{source.path}, row {number}: {show(row)} is not an object.", fix="Make it one.")
+        yield number, row
+
+
+def separated_rows(source: Source, *, on_header: Callable[[list[str], str], None] | None = None) -> Rows:
+    """Yield (line on which the row starts, cells by column) of a CSV or TSV file with a header.
+
+    Newlines may be quoted. A row that is too short lacks its last columns; one that is too long is refused.
+    `on_header` hears the header and where it stands before any row is read.
+    """
+    csv.field_size_limit(LARGEST_FIELD)  # a setting of the whole process; the one we found was only a safeguard
+    rows = csv.reader((f"{line}\n" for _, line in read_lines(source)), delimiter=SEPARATORS[source.kind], strict=True)
+    header: list[str] = []
+    start = 1
+    try:
+        for row in rows:
+            line, start = start, rows.line_num + 1
+            if not row:
+                continue
+            if not header:
+                header = row
+                if on_header:
+                    on_header(header, f"{source.path}, line {line}")
+                continue
+            if any(row[len(header) :]):
+                raise wrong_width(f"{source.path}, line {line}", row, header)
+            yield line, dict(zip(header, row, strict=False))
+    except csv.Error as error:
+        raise DataError(
+            f"{source.path}, line {start}: the row that starts here is not {source.kind.upper()}: {error}.",
+            fix='Close every quote, and write a quote inside a quoted field twice: "".',
+        ) from error
+
+
+def wrong_width(where: str, row: list[str], header: list[str]) -> DataError:
+    """Say that a row has other columns than the header."""
+    return DataError(
+        f"{where}: found {len(row)} columns where the header has {len(header)}: {show(row)}.",
+        fix="Put fields that hold the separator in double quotes.",
+    )
+
+
+def parquet_rows(source: Source) -> Rows:
+    """Yield (1-based row number, values) of a Parquet file, a batch of rows in memory at a time."""
+    # Heavy, and needed for this one format.
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    row = 0
+    try:
+        with pyarrow.parquet.ParquetFile(source.path) as file:
+            for batch in file.iter_batches(batch_size=PARQUET_BATCH):
+                for values in batch.to_pylist():
+                    row += 1
+                    yield row, values
+    except UnicodeDecodeError as error:
+        where = f"{source.path}, rows {row + 1} to {row + PARQUET_BATCH}"
+        raise DataError(f"{where}: not UTF-8: {error.reason}.", fix="Write the file again from UTF-8 text.") from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise unreadable(source.path, error, after=f", after row {row}") from error
+
+
+def whole(value: Any) -> Any:
+    """Mend half surrogate pairs, which only an escape in JSON can hold and no tokenizer takes."""
+    if isinstance(value, str):
+        if value.isascii():
+            return value
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [whole(one) for one in value]
+    if isinstance(value, dict):
+        return {key: whole(one) for key, one in value.items()}
+    return value
+
+
+def _parse(line: str, where: str, source: Source) -> Any:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        problem = f"{where}, column {error.colno}: not JSON: {error.msg}."
+        raise DataError(problem, fix=_one_a_line(source, line)) from error
+    except (RecursionError, ValueError) as error:
+        # Too deep a nesting, or a number of thousands of digits: JSON, but not rows of text.
+        raise DataError(f"{where}: not a row of text: {error}.", fix=_one_a_line(source, line)) from error
+    return whole(row) if "\\u" in line else row
+
+
+def show(value: Any) -> str:
+    """Return a value short enough for a message."""
+    shorten = reprlib.Repr()
+    shorten.maxstring = shorten.maxother = 60
+    return shorten.repr(value)
+
+
+def _one_a_line(source: Source, line: str) -> str:
+    """Say how to get one object a line; a line that opens a list or stops after its brace shows one JSON document."""
+    start = line.strip()
+    if start == "{" or start.startswith("["):
+        program = "." if start == "{" else ".[]"
+        unpack = f"gzip -dc {source.path}" if source.gzipped else f"cat {source.path}"
+        return f"Write one object a line: {unpack} | jq -c '{program}' > rows.jsonl"
+    return 'Write one object a line, as {"text": "..."}.'
