@@ -12,7 +12,8 @@ from hflm.engine.order import Order
 from hflm.engine.split import Split, split_batch
 from hflm.engine.trainer import quiet_libraries
 from hflm.errors import UsageError
-from hflm.families.language_model import CausalLM, Family, MaskedLM
+from hflm.families.family import Family
+from hflm.families.language_model import CausalLM, MaskedLM
 from hflm.models.architecture import build_config, build_model, choose_shape, count_parameters, position_offset
 from hflm.models.attention import BIDIRECTIONAL, CAUSAL
 from hflm.models.flops import flops_shape, forward_flops, muon_flops

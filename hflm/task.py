@@ -9,12 +9,27 @@ from typing import Any
 class Task:
     """A task: its name, the columns it accepts, the family of models that solves it, its usual numbers.
 
-    `columns` maps a role to the column names accepted for it, in order of preference. `family` names a
-    file in `hflm/families/`. `defaults` are settings of the job that runs the task.
+    `columns` maps a role to the column names accepted for it, in order of preference; `shapes` are the sets of
+    roles that make a row, where there are several ways. `family` names the kind of model: masked_lm,
+    classification, tagging, text_to_text or causal_lm. `metric` scores the test split, and `best` says by which
+    number of an evaluation the best model is kept. `prefix` is put before the source of an encoder-decoder that
+    knows it; `instruction` asks a decoder-only model. `sample` is the embedded data. `defaults` are settings of
+    the job that runs the task.
     """
 
     name: str
     columns: Mapping[str, tuple[str, ...]]
     family: str
+    shapes: tuple[tuple[str, ...], ...] = ()
     metrics: tuple[str, ...] = ()
+    metric: str = ""
+    best: str = "loss"
+    prefix: str = ""
+    instruction: str = ""
+    sample: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> tuple[tuple[str, ...], ...]:
+        """The sets of roles that make a row: all of them, where nothing else is said."""
+        return self.shapes or (tuple(self.columns),)

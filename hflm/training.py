@@ -19,7 +19,7 @@ from hflm.engine.schedule import factor, warmup_steps
 from hflm.engine.split import Split
 from hflm.engine.trainer import EngineTrainer, eval_sums
 from hflm.errors import CheckpointError, Interrupted, UsageError
-from hflm.families.language_model import Family
+from hflm.families.family import Family
 from hflm.run import RunFolder, read_json, write_json
 from hflm.settings import flag, seconds
 from hflm.training_settings import TrainingSettings

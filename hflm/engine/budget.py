@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from hflm.engine.order import Order, Placed, Readable
 from hflm.engine.split import Split
-from hflm.families.language_model import Family
+from hflm.families.family import Family
 
 # The first steps are slower: memory is fetched, kernels are chosen.
 WARM_UP = 3
@@ -48,7 +48,7 @@ def probe(
                 batch = {name: value.to(device) for name, value in family.collate(items).items()}
                 with context():
                     loss = family.sums(model, batch).loss
-                (loss / batch["labels"].numel()).backward()
+                (loss / family.count(batch)).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
             optimizer.step()
             optimizer.zero_grad()

@@ -17,7 +17,7 @@ from transformers import Trainer, TrainingArguments
 from hflm.engine import checkpoints
 from hflm.engine.order import Order, Placed, Readable
 from hflm.errors import NumericsError
-from hflm.families.language_model import Batch, Family
+from hflm.families.family import Batch, Family
 
 
 class EngineTrainer(Trainer):
@@ -78,7 +78,7 @@ class EngineTrainer(Trainer):
         return self.lr_scheduler
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> Tensor:
-        count = torch.tensor(sum(batch["labels"].numel() for batch in batch_samples), device=device)
+        count = torch.tensor(float(sum(self.family.count(batch) for batch in batch_samples)), device=device)
         total: Tensor = self.accelerator.reduce(count, "sum") if self.args.world_size > 1 else count
         return total
 
@@ -156,10 +156,10 @@ class EngineTrainer(Trainer):
 def eval_sums(
     model: Any, rows: Readable, *, family: Family, batch_size: int, context: Callable[[], Any], rank: int = 0,
     world_size: int = 1, device: Any = "cpu",
-) -> tuple[float, int, int]:  # fmt: skip
+) -> tuple[float, int, float]:  # fmt: skip
     """Sum loss, right predictions and targets over this rank's share of the rows."""
     model.eval()
-    loss, correct, count = 0.0, 0, 0
+    loss, correct, count = 0.0, 0, 0.0
     share = range(rank, len(rows), world_size)
     data = Placed(rows)
     for start in range(0, len(share), batch_size):

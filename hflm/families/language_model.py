@@ -6,7 +6,7 @@ batch divided by its number of labels does not depend on how the batch was split
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,46 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from hflm.data.masking import EVAL_PROBABILITY, EVAL_SEED, Masking, mask_row
-from hflm.data.packing import PADDING, Row
+from hflm.data.packing import PADDING
 from hflm.families.cross_entropy import cross_entropy
+from hflm.families.family import Batch, Item, Sums, plain_config
 from hflm.families.sparse_head import SparseHead, fits
 from hflm.models.attention import packed_inputs
-
-Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A row and where it stands in the run, which is all that its mask depends on."""
-
-    row: Row
-    epoch: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Sums over the predicted positions of a batch: loss (with its graph), right predictions, positions.
-
-    Right predictions are counted where no gradient is asked for; training does not pay for them.
-    """
-
-    loss: Tensor
-    correct: Tensor | None
-    count: int
-
-
-class Family(Protocol):
-    """What the engine asks of a model head."""
-
-    def collate(self, items: list[Item]) -> Batch:
-        """Rows into a batch."""
-
-    def collate_eval(self, items: list[Item]) -> Batch:
-        """Rows into a batch whose targets are the same in every run."""
-
-    def sums(self, model: Any, batch: Batch) -> Sums:
-        """Forward a batch and sum what it scores."""
 
 
 @dataclass
@@ -78,6 +43,10 @@ class MaskedLM:
         fixed = replace(self.masking, probability=EVAL_PROBABILITY, seed=EVAL_SEED, continuation=None)
         return self._collate([replace(item, epoch=0) for item in items], fixed)
 
+    def count(self, batch: Batch) -> float:
+        """Count the positions that are predicted."""
+        return batch["labels"].numel()
+
     def _collate(self, items: list[Item], masking: Masking) -> Batch:
         fed, positions, labels = [], [], []
         for number, item in enumerate(items):
@@ -95,7 +64,7 @@ class MaskedLM:
 
     def sums(self, model: Any, batch: Batch) -> Sums:
         """Cross-entropy at the masked positions."""
-        extra = packed_inputs(batch["segments"], config=_config(model))
+        extra = packed_inputs(batch["segments"], config=plain_config(model))
         if self.head is None:
             logits = model(input_ids=batch["input_ids"], **extra).logits.flatten(0, 1)[batch["positions"]]  # [M, V]
         else:
@@ -121,9 +90,13 @@ class CausalLM:
 
     collate_eval = collate
 
+    def count(self, batch: Batch) -> float:
+        """Count the positions that are predicted."""
+        return batch["labels"].numel()
+
     def sums(self, model: Any, batch: Batch) -> Sums:
         """Cross-entropy at the positions that have a successor."""
-        extra = packed_inputs(batch["segments"], config=_config(model))
+        extra = packed_inputs(batch["segments"], config=plain_config(model))
         logits = model(input_ids=batch["input_ids"], use_cache=False, **extra).logits.flatten(0, 1)
         if batch["positions"].numel() < len(logits):
             logits = logits.index_select(0, batch["positions"])  # [M, V]
@@ -132,13 +105,6 @@ class CausalLM:
 
 def _segments(items: list[Item]) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(item.row.segments, dtype=np.int64) for item in items]))
-
-
-def _config(model: Any) -> Any:
-    """Return the configuration, through the wrappers of DDP and torch.compile."""
-    while not hasattr(model, "config"):
-        model = getattr(model, "module", None) or model._orig_mod
-    return model.config
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Sums:

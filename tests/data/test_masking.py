@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from hflm.data.masking import EVAL_PROBABILITY, Masking, mask_row
 from hflm.data.packing import Row
-from hflm.families.language_model import Item, MaskedLM
+from hflm.families.family import Item
+from hflm.families.language_model import MaskedLM
 
 VOCABULARY, SPECIALS, MASK = 200, 5, 4
 SPECIAL = np.arange(VOCABULARY) < SPECIALS

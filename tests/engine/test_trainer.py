@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from hflm.errors import NumericsError
-from hflm.families.language_model import MaskedLM, Sums
+from hflm.families.family import Sums
+from hflm.families.language_model import MaskedLM
 
 Run = Callable[..., Path]
 OBJECTIVES = {"llama": "clm", "gpt2": "clm"}

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from hflm.data.masking import Masking
 from hflm.data.packing import Row
-from hflm.families.language_model import Item, MaskedLM
+from hflm.families.family import Item
+from hflm.families.language_model import MaskedLM
 from hflm.families.sparse_head import SparseHead, fits
 from hflm.models.architecture import Shape, build_config, build_model
 from hflm.models.attention import packed_inputs

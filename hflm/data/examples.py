@@ -1,0 +1,131 @@
+"""Rows in the shapes that people keep them in, as examples of one shape: role -> value."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hflm.data.columns import Mapped, Roles, language_roles, match_columns
+from hflm.data.records import Record, show
+from hflm.errors import DataError
+
+# What other tools call the two sides of a conversation.
+SPEAKERS = {
+    "human": "user", "user": "user", "prompter": "user", "gpt": "assistant", "assistant": "assistant",
+    "bot": "assistant", "model": "assistant", "system": "system", "tool": "tool",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One example: its place in the data, and a value for each role: text, or a list of messages or words."""
+
+    where: str
+    values: Mapping[str, Any]
+
+    def __getitem__(self, role: str) -> Any:
+        return self.values[role]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How rows become examples: the roles a task knows, the sets that make a row, and what the user named."""
+
+    roles: Roles
+    shapes: Sequence[Sequence[str]]
+    given: Mapping[str, str]
+    source_lang: str | None = None
+    target_lang: str | None = None
+    optional: tuple[str, ...] = ()
+
+
+def read_examples(records: Iterable[Record], *, shape: Shape) -> Iterator[tuple[Example, Mapped]]:
+    """Turn records into examples, with the mapping that the first row decided.
+
+    A row without a target has none of that role, where `shape.optional` allows it. Raises DataError at a value
+    of the wrong kind, naming row and column.
+    """
+    mapping: Mapped | None = None
+    for record in records:
+        values = _flat(record.values)
+        if mapping is None:
+            mapping = _mapping(list(values), shape, record.where)
+        yield Example(record.where, _roles(values, mapping, record.where, shape.optional)), mapping
+
+
+def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Open {"translation": {"en": ..., "fr": ...}}, the shape of the hub's translation sets."""
+    inner = values.get("translation")
+    return {**values, **inner} if isinstance(inner, dict) else values
+
+
+def _mapping(columns: list[str], shape: Shape, where: str) -> Mapped:
+    given = dict(shape.given)
+    if shape.source_lang or shape.target_lang or {"source", "target"} <= set(shape.roles):
+        languages = language_roles(columns, source=shape.source_lang, target=shape.target_lang, where=where)
+        given = {**languages, **given} if languages else given
+    required = [tuple(role for role in roles if role not in shape.optional) for roles in shape.shapes]
+    return match_columns(columns, roles=shape.roles, shapes=required, given=given, where=where)
+
+
+def _roles(values: Mapping[str, Any], mapping: Mapped, where: str, optional: tuple[str, ...]) -> dict[str, Any]:
+    found = {}
+    for role, column in mapping.items():
+        if column not in values:
+            if role in optional or role not in CHECKS:
+                continue
+            fix = "Give every row the same columns."
+            raise DataError(f"{where}: no column {column!r}; it has {sorted(values)[:12]}.", fix=fix)
+        check: Callable[[Any, str], Any] = CHECKS.get(role, text)
+        found[role] = check(values[column], f"{where}, column {column!r}")
+    return found
+
+
+def text(value: Any, where: str) -> str:
+    """Return a text; null is empty, numbers are taken as they are written."""
+    if value is None:
+        return ""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: found {show(value)}, which is not a string.", fix="Make it one string.")
+    return value
+
+
+def label(value: Any, where: str) -> str:
+    """Return a label by its name: a word, a number or a truth value; 1.0 is 1."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None or isinstance(value, (list, dict)) or str(value).strip() == "":
+        raise DataError(f"{where}: found {show(value)}, which is no label.", fix="Give every row one label.")
+    return str(value).strip()
+
+
+def words(value: Any, where: str) -> list[str]:
+    """Return a list of strings or numbers, as of words or of tags."""
+    if not isinstance(value, list) or not all(isinstance(one, (str, int)) for one in value):
+        raise DataError(f"{where}: found {show(value)}, which is no list of strings.", fix='Write ["a", "b"].')
+    return [str(one) for one in value]
+
+
+def messages(value: Any, where: str) -> list[dict[str, str]]:
+    """Return a conversation as role and content, from OpenAI's or ShareGPT's names for them."""
+    fix = 'Write [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}].'
+    if not isinstance(value, list) or not value:
+        raise DataError(f"{where}: found {show(value)}, which is no list of messages.", fix=fix)
+    turns = []
+    for number, turn in enumerate(value, start=1):
+        if not isinstance(turn, dict):
+            raise DataError(f"{where}, message {number}: found {show(turn)}.", fix=fix)
+        speaker, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
+        if not isinstance(speaker, str) or speaker.lower() not in SPEAKERS or not isinstance(content, str):
+            raise DataError(f"{where}, message {number}: found {show(turn)}.", fix=fix)
+        turns.append({"role": SPEAKERS[speaker.lower()], "content": content})
+    return turns
+
+
+CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
+    "text": text, "source": text, "target": text, "prompt": text, "completion": text, "instruction": text,
+    "output": text, "label": label, "tokens": words, "tags": words, "messages": messages, "conversations": messages,
+}  # fmt: skip

@@ -1,0 +1,153 @@
+"""Train, eval and test: from files that say so, from a data set's own splits, or by the content of each row."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hflm.data.columns import Mapped
+from hflm.data.examples import Example, Shape, read_examples
+from hflm.data.hub import looks_like_hub_id
+from hflm.data.records import Record, read_records
+from hflm.data.sources import Source, find_sources
+from hflm.errors import DataError
+
+NAMES = {
+    "train": ("train", "training"),
+    "eval": ("validation", "valid", "val", "dev", "eval"),
+    "test": ("test",),
+}
+Records = dict[str, list[Record]]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of each split, and the columns that the roles were found in."""
+
+    train: Sequence[Example]
+    eval: Sequence[Example]
+    test: Sequence[Example]
+    columns: Mapped
+    held_out: tuple[str, ...] = ()
+
+
+def read_splits(
+    *, data: Sequence[str], files: Mapping[str, str | None], shape: Shape, fractions: Mapping[str, float],
+    most: Mapping[str, int | None], seed: int,
+) -> Splits:  # fmt: skip
+    """Read every split; where eval or test is not given, its fraction of the training rows is held out.
+
+    `data` are files, a folder or a hub id; `files` name a split each; `most` bounds the rows kept of each, drawn
+    by the seed. Which rows are held out depends on their content alone: the same row never stands on both sides.
+    """
+    named = {split: path for split, path in files.items() if path}
+    records = _by_split(data) if data else {}
+    for split, path in named.items():
+        records[split] = list(_read(find_sources([path])))
+    if not records.get("train"):
+        raise DataError("There are no rows to train on.", fix="Pass --data FILE or --train-file FILE.")
+    columns: Mapped = {}
+    examples: dict[str, list[Example]] = {}
+    for split, rows in records.items():
+        examples[split] = []
+        for example, found in read_examples(rows, shape=shape):
+            examples[split].append(example)
+            columns = columns or found
+    held = tuple(split for split in ("eval", "test") if split not in examples and fractions[split] > 0)
+    _hold_out(examples, {split: fractions[split] for split in held})
+    kept = {split: _draw(examples.get(split, []), most.get(split), seed) for split in NAMES}
+    return Splits(kept["train"], kept["eval"], kept["test"], columns, held)
+
+
+def split_of(name: str) -> str:
+    """Tell a split by a file's name, as rows.validation.jsonl; what names none is for training."""
+    parts = re.split(r"[^a-z]+", name.lower())
+    return next((split for split, words in NAMES.items() if any(word in parts for word in words)), "train")
+
+
+def _by_split(data: Sequence[str]) -> Records:
+    if len(data) == 1 and looks_like_hub_id(data[0]):
+        return _hub(data[0])
+    sources = find_sources(data)
+    found: Records = {}
+    for source in sources:
+        split = split_of(source.path.name) if len(sources) > 1 else "train"
+        found.setdefault(split, []).extend(_read([source]))
+    return found
+
+
+def _read(sources: Iterable[Source]) -> Iterator[Record]:
+    for source in sources:
+        yield from read_records(source)
+
+
+def _hub(name: str) -> Records:
+    from datasets import load_dataset
+
+    identifier, _, config = name.partition(":")
+    try:
+        sets = load_dataset(identifier, config or None)
+    except Exception as error:
+        raise DataError(
+            f"{name!r} is no file here, and no data set that the hub answers for ({type(error).__name__}).",
+            fix="Check the path; offline, name a file or a folder.",
+        ) from error
+    return {
+        split_of(split): [Record(f"{name}, {split}", number, row, "row") for number, row in enumerate(rows, start=1)]
+        for split, rows in sets.items()
+    }
+
+
+def _hold_out(examples: dict[str, list[Example]], fractions: Mapping[str, float]) -> None:
+    """Move rows from train to the splits that are missing, by a hash of their content."""
+    if not fractions:
+        return
+    moved: dict[str, list[Example]] = {split: [] for split in fractions}
+    kept = []
+    for example in examples["train"]:
+        place, edge = _unit(example), 0.0
+        for split, fraction in fractions.items():
+            if edge <= place < edge + fraction:
+                moved[split].append(example)
+                break
+            edge += fraction
+        else:
+            kept.append(example)
+    # Of very few rows, chance may leave a split empty: it takes the last that training can spare.
+    for rows in moved.values():
+        if not rows and len(kept) > 1:
+            rows.append(kept.pop())
+    examples["train"] = kept
+    examples.update(moved)
+
+
+def _unit(example: Example) -> float:
+    content = json.dumps(example.values, sort_keys=True, ensure_ascii=False, default=str)
+    return int.from_bytes(hashlib.sha256(content.encode("utf-8", "replace")).digest()[:8]) / 2**64
+
+
+def _draw(examples: list[Example], most: int | None, seed: int) -> list[Example]:
+    if most is None or len(examples) <= most:
+        return examples
+    chosen = np.random.Generator(np.random.Philox(key=[seed, 23])).permutation(len(examples))[:most]
+    return [examples[index] for index in sorted(chosen)]
+
+
+def content_key(splits: Splits) -> str:
+    """Hash every row of every split, in order."""
+    total = hashlib.sha256()
+    for rows in (splits.train, splits.eval, splits.test):
+        for example in rows:
+            total.update(json.dumps(example.values, sort_keys=True, default=str).encode("utf-8", "replace"))
+        total.update(b"\0")
+    return total.hexdigest()[:24]
+
+
+def stem(paths: Sequence[str]) -> str:
+    """Name data for a title: its files, without folders."""
+    names = [Path(path).name for path in paths]
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -1,0 +1,78 @@
+"""One class for a text: an encoder, or a decoder, with a classification head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hflm.data.examples import Example
+from hflm.families.encoded import Encoded, mask_of, pad
+from hflm.families.family import Batch, Item, Sums
+
+
+@dataclass
+class Classification:
+    """Texts [B] to classes; `weights` [C] count rare classes for more, where they are given."""
+
+    tokenizer: Any
+    labels: Sequence[str]
+    max_length: int
+    label_smoothing: float = 0.0
+    weights: Tensor | None = None
+    kind: str = field(default="classification", init=False)
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Tokenize texts, the end of long ones left out."""
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        texts = [example["text"] for example in examples]
+        found = self.tokenizer(texts, truncation=True, max_length=self.max_length, return_overflowing_tokens=False)
+        rows = []
+        for example, ids in zip(examples, found["input_ids"], strict=True):
+            label = example.values.get("label")
+            rows.append(Encoded(list(ids), None if label is None else numbers[label], len(ids) >= self.max_length))
+        return rows
+
+    def collate(self, items: list[Item]) -> Batch:
+        """Pad the texts of a batch to its longest."""
+        batch = self.inputs([item.row for item in items])
+        batch["labels"] = torch.tensor([item.row.labels for item in items])
+        return batch
+
+    collate_eval = collate
+
+    def inputs(self, rows: Sequence[Encoded]) -> Batch:
+        """Return what the model reads: ids and mask [B, T]."""
+        ids = [row.ids for row in rows]
+        return {"input_ids": pad(ids, value=self.tokenizer.pad_token_id), "attention_mask": mask_of(ids)}
+
+    def count(self, batch: Batch) -> float:
+        """Count the rows, or sum their weights."""
+        if self.weights is None:
+            return batch["labels"].numel()
+        return float(self.weights.to(batch["labels"].device)[batch["labels"]].sum())
+
+    def sums(self, model: Any, batch: Batch) -> Sums:
+        """Cross-entropy of the classes, smoothed and weighted where asked, in training alone."""
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()  # [B, C]
+        training = torch.is_grad_enabled()
+        weights = self.weights.to(logits.device) if training and self.weights is not None else None
+        loss = functional.cross_entropy(
+            logits, batch["labels"], reduction="sum", weight=weights,
+            label_smoothing=self.label_smoothing if training else 0.0,
+        )  # fmt: skip
+        if training:
+            return Sums(loss, None, self.count(batch))
+        return Sums(loss, (logits.argmax(dim=-1) == batch["labels"]).sum(), batch["labels"].numel())
+
+    def predict(self, model: Any, rows: Sequence[Encoded]) -> list[dict[str, Any]]:
+        """Return the likeliest class of each row and its probability."""
+        batch = {name: value.to(model.device) for name, value in self.inputs(rows).items()}
+        chances = model(**batch).logits.float().softmax(dim=-1)  # [B, C]
+        best = chances.max(dim=-1)
+        return [
+            {"prediction": self.labels[number], "score": score}
+            for number, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]

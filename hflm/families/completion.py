@@ -1,0 +1,133 @@
+"""Answers of a decoder-only model: prompt and completion in one row, the loss on the completion alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from hflm.data.examples import Example
+from hflm.families.cross_entropy import cross_entropy
+from hflm.families.encoded import IGNORED, Encoded, mask_of, pad
+from hflm.families.family import Batch, Item, Sums
+from hflm.families.prompts import as_messages, prompt_ids, shorten, spans
+from hflm.families.sparse_head import SparseHead, fits
+
+
+@dataclass
+class Completion:
+    """Sources and targets, chats, or plain text, for a decoder-only model."""
+
+    tokenizer: Any
+    instruction: str
+    max_source_length: int
+    max_target_length: int
+    label_smoothing: float = 0.0
+    head: SparseHead | None = field(default=None, init=False)
+    kind: str = field(default="completion", init=False)
+
+    def prepare(self, model: Any) -> None:
+        """Compute logits only where something is predicted, on models whose head allows it."""
+        if fits(model):
+            self.head = SparseHead(model)
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Tokenize; a long source loses its end, a long conversation its beginning, plain text becomes pieces."""
+        return [row for example in examples for row in self._encode(example.values)]
+
+    def encode_one(self, example: Example) -> Encoded:
+        """Tokenize an example that is one row."""
+        return self._encode(example.values)[0]
+
+    @property
+    def room(self) -> int:
+        """Tokens of a row."""
+        return self.max_source_length + self.max_target_length
+
+    def _encode(self, values: Mapping[str, Any]) -> list[Encoded]:
+        values, cut = self._shorten(values)
+        messages = as_messages(values, instruction=self.instruction)
+        if messages is None:
+            ids = [*self.tokenizer(values["text"])["input_ids"], self.tokenizer.eos_token_id]
+            pieces = [ids[at : at + self.room] for at in range(0, len(ids), self.room)]
+            return [Encoded(piece, piece, targets=max(1, len(piece) - 1)) for piece in pieces]
+        ids, labels = spans(self.tokenizer, messages)
+        over = len(ids) - self.room
+        if over > 0:
+            ids, labels, cut = ids[over:], labels[over:], True
+        return [Encoded(ids, labels, cut, sum(label != IGNORED for label in labels[1:]))]
+
+    def _shorten(self, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        cut, kept = False, dict(values)
+        for role, most in (("source", self.max_source_length), ("target", self.max_target_length - 1)):
+            if kept.get(role):
+                kept[role], over = shorten(self.tokenizer, kept[role], most=most)
+                cut |= over
+        return kept, cut
+
+    def collate(self, items: list[Item]) -> Batch:
+        """Pad the rows of a batch; `positions` [M] are those that predict a target, `labels` [M] the targets."""
+        rows = [item.row for item in items]
+        labels = pad([row.labels for row in rows], value=IGNORED)  # [B, T]
+        follows = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED).flatten()
+        positions = (follows != IGNORED).nonzero()[:, 0]
+        inputs = self.inputs([row.ids for row in rows], left=False)
+        return {**inputs, "positions": positions, "labels": follows[positions]}
+
+    collate_eval = collate
+
+    def inputs(self, rows: Sequence[list[int]], *, left: bool) -> Batch:
+        """Return ids and mask [B, T]; on the left is where padding stands before generation."""
+        value = self.tokenizer.pad_token_id
+        return {"input_ids": pad(rows, value=value, left=left), "attention_mask": mask_of(rows, left=left)}
+
+    def count(self, batch: Batch) -> float:
+        """Count the targets."""
+        return batch["labels"].numel()
+
+    def sums(self, model: Any, batch: Batch) -> Sums:
+        """Cross-entropy of the completions."""
+        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
+        if self.head is None:
+            logits = model(**inputs).logits.flatten(0, 1).index_select(0, batch["positions"])  # [M, V]
+        else:
+            self.head.positions = batch["positions"]
+            try:
+                logits = model(**inputs).logits[0]  # [M, V]
+            finally:
+                self.head.positions = None
+        loss = cross_entropy(logits, batch["labels"])
+        if not torch.is_grad_enabled():
+            return Sums(loss, (logits.argmax(dim=-1) == batch["labels"]).sum(), batch["labels"].numel())
+        if self.label_smoothing:
+            even = -torch.log_softmax(logits.float(), dim=-1).mean(dim=-1).sum()
+            loss = (1 - self.label_smoothing) * loss + self.label_smoothing * even
+        return Sums(loss, None, batch["labels"].numel())
+
+    def prompt(self, example: Example) -> Encoded:
+        """Encode the question alone, for generation."""
+        values, cut = self._shorten({role: value for role, value in example.values.items() if role not in ANSWERS})
+        messages = as_messages(values, instruction=self.instruction)
+        if messages is None:
+            ids = list(self.tokenizer(values["text"])["input_ids"])
+        else:
+            while messages and messages[-1]["role"] == "assistant":
+                messages = messages[:-1]
+            ids = prompt_ids(self.tokenizer, messages)
+        return Encoded(ids[-self.room :], None, cut)
+
+    def generation_inputs(self, rows: Sequence[Encoded]) -> Batch:
+        """Return what `generate` reads."""
+        return self.inputs([row.ids for row in rows], left=True)
+
+    def texts(self, generated: Any, *, prompt_length: int) -> list[str]:
+        """Decode what was generated after the prompts."""
+        found = self.tokenizer.batch_decode(generated[:, prompt_length:], skip_special_tokens=True)
+        return [text.strip() for text in found]
+
+    def with_lengths(self, *, source: int, target: int) -> "Completion":
+        """Return the same with other limits."""
+        return replace(self, max_source_length=source, max_target_length=target)
+
+
+ANSWERS = ("target", "completion", "output")

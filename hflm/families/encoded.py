@@ -1,0 +1,41 @@
+"""A row as token ids, and rows as padded tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# transformers' mark for a position without a target.
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A row's ids [t] and its targets: a class, or one id or class a position; None where it has none.
+
+    `cut` tells that text was left out to fit; `targets` how many positions count in the loss.
+    """
+
+    ids: list[int]
+    labels: Any
+    cut: bool = False
+    targets: int = 1
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longer side."""
+        return max(len(self.ids), len(self.labels) if isinstance(self.labels, list) else 0)
+
+
+def pad(rows: Sequence[list[int]], *, value: int, left: bool = False) -> Tensor:
+    """Pad rows of ids to one tensor [B, T] of the longest row's length."""
+    longest = max(len(row) for row in rows)
+    padded = [[value] * (longest - len(row)) + row if left else row + [value] * (longest - len(row)) for row in rows]
+    return torch.tensor(padded, dtype=torch.long)
+
+
+def mask_of(rows: Sequence[list[int]], *, left: bool = False) -> Tensor:
+    """Return the attention mask [B, T] of padded rows: 1 where a token stands."""
+    return pad([[1] * len(row) for row in rows], value=0, left=left)

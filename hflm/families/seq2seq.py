@@ -1,0 +1,90 @@
+"""Text to text by an encoder-decoder: the source is read, the target written by label ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from hflm.data.examples import Example
+from hflm.families.cross_entropy import cross_entropy
+from hflm.families.encoded import IGNORED, Encoded, mask_of, pad
+from hflm.families.family import Batch, Item, Sums, plain_config
+
+
+@dataclass
+class Seq2Seq:
+    """Sources and targets for an encoder-decoder; `prefix` stands before every source."""
+
+    tokenizer: Any
+    prefix: str
+    max_source_length: int
+    max_target_length: int
+    start: int
+    label_smoothing: float = 0.0
+    kind: str = field(default="seq2seq", init=False)
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Tokenize sources and targets, the end of long ones left out."""
+        sources = [self.prefix + example["source"] for example in examples]
+        found = self.tokenizer(sources, truncation=True, max_length=self.max_source_length)["input_ids"]
+        targets = [example.values.get("target") for example in examples]
+        labels: Any = [None] * len(targets)
+        if all(target is not None for target in targets):
+            labels = self.tokenizer(text_target=targets, truncation=True, max_length=self.max_target_length)
+            labels = [self._labels(list(ids)) for ids in labels["input_ids"]]
+        return [
+            Encoded(
+                list(ids), target, len(ids) >= self.max_source_length or len(target or ()) >= self.max_target_length,
+                len(target or ()),
+            )
+            for ids, target in zip(found, labels, strict=True)
+        ]  # fmt: skip
+
+    def _labels(self, ids: list[int]) -> list[int]:
+        # Where a tokenizer opens a text with the very token that starts the decoder, it would stand there twice.
+        return ids[1:] if ids and ids[0] == self.start else ids
+
+    def collate(self, items: list[Item]) -> Batch:
+        """Pad sources and targets of a batch; the decoder reads the targets shifted by one."""
+        rows = [item.row for item in items]
+        return {**self.generation_inputs(rows), "labels": pad([row.labels for row in rows], value=IGNORED)}
+
+    collate_eval = collate
+
+    def generation_inputs(self, rows: Sequence[Encoded]) -> Batch:
+        """Return what the encoder reads: ids and mask [B, T]."""
+        ids = [row.ids for row in rows]
+        return {"input_ids": pad(ids, value=self.tokenizer.pad_token_id), "attention_mask": mask_of(ids)}
+
+    def count(self, batch: Batch) -> float:
+        """Count the target tokens."""
+        return int((batch["labels"] != IGNORED).sum())
+
+    def sums(self, model: Any, batch: Batch) -> Sums:
+        """Cross-entropy of the targets."""
+        labels = batch["labels"]  # [B, U]
+        before = torch.full_like(labels[:, :1], self.start)
+        shifted = torch.cat([before, labels[:, :-1]], dim=1)
+        shifted = shifted.masked_fill(shifted == IGNORED, plain_config(model).pad_token_id or 0)
+        logits = model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], decoder_input_ids=shifted,
+            use_cache=False,
+        ).logits  # [B, U, V]  # fmt: skip
+        places = (labels != IGNORED).flatten().nonzero()[:, 0]
+        logits, wanted = logits.flatten(0, 1).index_select(0, places), labels.flatten()[places]
+        loss = cross_entropy(logits, wanted)
+        if not torch.is_grad_enabled():
+            return Sums(loss, (logits.argmax(dim=-1) == wanted).sum(), wanted.numel())
+        if self.label_smoothing:
+            even = -torch.log_softmax(logits.float(), dim=-1).mean(dim=-1).sum()
+            loss = (1 - self.label_smoothing) * loss + self.label_smoothing * even
+        return Sums(loss, None, wanted.numel())
+
+    def prompt(self, example: Example) -> Encoded:
+        """Encode the source alone, for generation."""
+        return self.encode([Example(example.where, {"source": example["source"]})])[0]
+
+    def texts(self, generated: Any, *, prompt_length: int) -> list[str]:
+        """Decode what was generated."""
+        return [text.strip() for text in self.tokenizer.batch_decode(generated, skip_special_tokens=True)]

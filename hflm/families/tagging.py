@@ -1,0 +1,77 @@
+"""One class for each word: an encoder with a head at the first piece of every word."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from hflm.data.examples import Example
+from hflm.families.encoded import IGNORED, Encoded, mask_of, pad
+from hflm.families.family import Batch, Item, Sums
+
+
+@dataclass
+class Tagging:
+    """Words to tags; a word is read at its first piece, the others have no target."""
+
+    tokenizer: Any
+    labels: Sequence[str]
+    max_length: int
+    label_smoothing: float = 0.0
+    kind: str = field(default="tagging", init=False)
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Tokenize words, keeping where each begins; `labels` [t] is -100 but at first pieces."""
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        found = self.tokenizer(
+            [example["tokens"] for example in examples], is_split_into_words=True, truncation=True,
+            max_length=self.max_length,
+        )  # fmt: skip
+        rows = []
+        for number, example in enumerate(examples):
+            tags = example.values.get("tags") or [self.labels[0]] * len(example["tokens"])
+            words, last, labels = found.word_ids(number), None, list[int]()
+            for word in words:
+                labels.append(numbers[tags[word]] if word is not None and word != last else IGNORED)
+                last = word
+            kept = sum(label != IGNORED for label in labels)
+            rows.append(Encoded(list(found["input_ids"][number]), labels, kept < len(tags), kept))
+        return rows
+
+    def collate(self, items: list[Item]) -> Batch:
+        """Pad words and tags of a batch to its longest."""
+        rows = [item.row for item in items]
+        return {**self.inputs(rows), "labels": pad([row.labels for row in rows], value=IGNORED)}
+
+    collate_eval = collate
+
+    def inputs(self, rows: Sequence[Encoded]) -> Batch:
+        """Return what the model reads: ids and mask [B, T]."""
+        ids = [row.ids for row in rows]
+        return {"input_ids": pad(ids, value=self.tokenizer.pad_token_id), "attention_mask": mask_of(ids)}
+
+    def count(self, batch: Batch) -> float:
+        """Count the words."""
+        return int((batch["labels"] != IGNORED).sum())
+
+    def sums(self, model: Any, batch: Batch) -> Sums:
+        """Cross-entropy of the tags."""
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits  # [B, T, C]
+        places = (batch["labels"] != IGNORED).flatten().nonzero()[:, 0]
+        logits, labels = logits.flatten(0, 1)[places].float(), batch["labels"].flatten()[places]
+        training = torch.is_grad_enabled()
+        smoothing = self.label_smoothing if training else 0.0
+        loss = functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+        correct = None if training else (logits.argmax(dim=-1) == labels).sum()
+        return Sums(loss, correct, labels.numel())
+
+    def predict(self, model: Any, rows: Sequence[Encoded]) -> list[dict[str, Any]]:
+        """Return a tag for every word; one that was cut off gets the tag O, or the first there is."""
+        batch = {name: value.to(model.device) for name, value in self.inputs(rows).items()}
+        best = model(**batch).logits.argmax(dim=-1).tolist()  # [B, T]
+        return [
+            {"prediction": [self.labels[tag] for tag, label in zip(tags, row.labels, strict=False) if label != IGNORED]}
+            for tags, row in zip(best, rows, strict=True)
+        ]
