@@ -1,0 +1,106 @@
+"""The settings of `hflm finetune` and `hflm plan`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hflm.errors import UsageError
+from hflm.settings import build, check_numbers, flag, overlay, setting
+from hflm.task import Task
+from hflm.training_settings import TrainingSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(TrainingSettings):
+    """Everything that decides what `hflm finetune` does; `None` means: worked out, and printed."""
+
+    job: ClassVar[str] = "finetune"
+
+    task: str = setting("", "A recipe of `hflm recipes list`, or your own .py file.", group="Task")
+    model: str | None = setting(None, "Weights to start from: a folder, a run or a hub id.", group="Task")
+
+    data: tuple[str, ...] = setting(
+        (), "Files, a folder or a hub data set id; files named train, validation and test are taken as such.",
+        group="Data",
+    )  # fmt: skip
+    train_file: str | None = setting(None, "Rows to train on.", group="Data")
+    validation_file: str | None = setting(
+        None, "Rows to choose the best model by; default: a tenth of the training rows.", group="Data",
+        flags=("--eval-file",),
+    )  # fmt: skip
+    test_file: str | None = setting(
+        None, "Rows to score once, at the end; default: a tenth of the training rows.", group="Data"
+    )
+    eval_fraction: float = setting(0.1, "Share of the rows held out where no validation is given.", group="Data")
+    test_fraction: float = setting(0.1, "Share of the rows held out where no test is given; 0: none.", group="Data")
+    max_train_samples: int | None = setting(None, "Train on this many rows, drawn by the seed.", group="Data")
+    max_eval_samples: int | None = setting(None, "Validate on this many rows, drawn by the seed.", group="Data")
+    max_test_samples: int | None = setting(None, "Test on this many rows, drawn by the seed.", group="Data")
+
+    text_column: str | None = setting(None, "Column with the text.", group="Columns")
+    label_column: str | None = setting(None, "Column with the label.", group="Columns")
+    source_column: str | None = setting(None, "Column with the text to read.", group="Columns")
+    target_column: str | None = setting(None, "Column with the text to write.", group="Columns")
+    tokens_column: str | None = setting(None, "Column with the list of words.", group="Columns")
+    tags_column: str | None = setting(None, "Column with the list of tags.", group="Columns")
+    prompt_column: str | None = setting(None, "Column with the prompt.", group="Columns")
+    completion_column: str | None = setting(None, "Column with the completion.", group="Columns")
+    messages_column: str | None = setting(None, "Column with the list of messages.", group="Columns")
+    source_lang: str | None = setting(None, "Language that is read, as en or eng_Latn.", group="Columns")
+    target_lang: str | None = setting(None, "Language that is written.", group="Columns")
+
+    max_source_length: int = setting(512, "Tokens of a text that are read.", group="Model", flags=("--max-length",))
+    max_target_length: int = setting(128, "Tokens of a target; longer ones are cut.", group="Model")
+    prefix: str | None = setting(None, "Text before every source of an encoder-decoder.", group="Model")
+    instruction: str | None = setting(None, "What a decoder-only model is asked to do.", group="Model")
+    lora_rank: int | None = setting(None, "Train small matrices of this rank beside the weights (LoRA).", group="Model")
+    freeze: int | None = setting(None, "Leave the embeddings and the first N layers as they are.", group="Model")
+    gradient_checkpointing: bool = setting(False, "Trade time for memory.", group="Model")
+    label_smoothing: float = setting(0.0, "Share of each target given to all others.", group="Model")
+    class_weights: str | None = setting(None, "balanced: rare classes count for more.", group="Model")
+    num_beams: int = setting(1, "Beams when the test split is written; 1: one token after the other.", group="Model")
+
+    def check(self) -> None:
+        """Raise UsageError where a value is out of its range or two settings contradict each other."""
+        super().check()
+        check_numbers(self, positive=POSITIVE, not_negative=("freeze",))
+        for name in ("eval_fraction", "test_fraction", "label_smoothing"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise UsageError(f"--{flag(name)} is {value}.", fix="It is a share, such as 0.1.")
+        if self.eval_fraction + self.test_fraction >= 1:
+            raise UsageError("--eval-fraction and --test-fraction leave no rows to train on.", fix="Make them smaller.")
+        if self.data and self.train_file:
+            raise UsageError("--data and --train-file both name the training rows.", fix="Give one of them.")
+        if self.class_weights not in (None, "balanced"):
+            raise UsageError(f"--class-weights is {self.class_weights!r}.", fix="Write balanced, or leave it away.")
+        if bool(self.source_lang) != bool(self.target_lang):
+            raise UsageError("One language is named.", fix="Pass --source-lang and --target-lang.")
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Role -> column, for the roles that the user named."""
+        named = {role: getattr(self, f"{role}_column") for role in ROLES}
+        return {role: column for role, column in named.items() if column}
+
+
+ROLES = ("text", "label", "source", "target", "tokens", "tags", "prompt", "completion", "messages")
+POSITIVE = (
+    "max_source_length", "max_target_length", "max_train_samples", "max_eval_samples", "max_test_samples", "lora_rank",
+    "num_beams",
+)  # fmt: skip
+# Numbers for fine-tuning where neither recipe nor user says otherwise.
+USUAL: Mapping[str, Any] = {"schedule": "linear", "optimizer": "adamw", "epochs": 3.0, "batch_size": 32}
+# LoRA learns at a rate of its own: its matrices start at nothing.
+LORA_RATE = 2e-4
+
+
+def resolve_finetune(
+    task: Task, *, name: str, file: Mapping[str, Any], flags: Mapping[str, Any], where: str
+) -> FinetuneConfig:
+    """Put a configuration together: usual numbers, the recipe's, the file, the flags."""
+    given = overlay(file, flags)
+    usual = overlay(USUAL, task.defaults)
+    if given.get("lora_rank"):
+        usual["learning_rate"] = LORA_RATE
+    return build(FinetuneConfig, {**overlay(usual, given), "task": name}, where=where)

@@ -1,0 +1,62 @@
+"""Many texts written at once: sorted by length, in batches under a budget of tokens, returned in their order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from hflm.families.encoded import Encoded
+
+# Tokens of prompts and of what is written to them in one batch.
+BUDGET = 8192
+
+
+def batches_by_length(lengths: Sequence[int], *, budget: int, most: int = 256) -> Iterator[list[int]]:
+    """Yield the numbers of rows in batches of like length, longest first, of at most `budget` padded tokens."""
+    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    batch: list[int] = []
+    for row in order:
+        # The first row is the longest: every row of its batch is padded to it.
+        if batch and ((len(batch) + 1) * lengths[batch[0]] > budget or len(batch) >= most):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def generate_texts(
+    model: Any, family: Any, rows: Sequence[Encoded], *, max_new_tokens: int, num_beams: int = 1,
+    budget: int = BUDGET, told: Callable[[int], None] | None = None, **more: Any,
+) -> tuple[list[str], int]:  # fmt: skip
+    """Write an answer to every row; return the texts, and how many were stopped by `max_new_tokens`.
+
+    `more` goes to `generate`; `told` hears the number of rows done.
+    """
+    model.eval()
+    texts, capped, done = [""] * len(rows), 0, 0
+    ends = _ends(model, family.tokenizer)
+    lengths = [row.length + max_new_tokens for row in rows]
+    for batch in batches_by_length(lengths, budget=budget // num_beams):
+        inputs = family.generation_inputs([rows[row] for row in batch])
+        inputs = {name: value.to(model.device) for name, value in inputs.items()}
+        written = model.generate(
+            **inputs, max_new_tokens=max_new_tokens, num_beams=num_beams, do_sample=more.pop("do_sample", False),
+            pad_token_id=family.tokenizer.pad_token_id, **more,
+        )  # fmt: skip
+        prompt = inputs["input_ids"].size(1) if family.kind == "completion" else 1
+        for ids in written[:, prompt:].tolist():
+            capped += len(ids) >= max_new_tokens and not ends.intersection(ids)
+        for row, text in zip(batch, family.texts(written, prompt_length=prompt), strict=True):
+            texts[row] = text
+        done += len(batch)
+        if told:
+            told(done)
+    return texts, capped
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    found = model.generation_config.eos_token_id
+    listed = found if isinstance(found, list) else [found]
+    return {number for number in (*listed, tokenizer.eos_token_id, tokenizer.pad_token_id) if number is not None}

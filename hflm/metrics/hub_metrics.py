@@ -1,0 +1,52 @@
+"""The same metrics as `evaluate.Metric` classes, for who has code around that library; none asks the network."""
+
+from typing import Any, ClassVar
+
+import datasets
+import evaluate
+
+from hflm.metrics.registry import score
+
+TEXT = datasets.Value("string")
+
+
+class LocalMetric(evaluate.Metric):  # type: ignore[misc]
+    """A metric of hflm: `compute(predictions=..., references=...)` returns its scores by name."""
+
+    metric: ClassVar[str]
+    feature: ClassVar[Any] = TEXT
+
+    def _info(self) -> Any:
+        return evaluate.MetricInfo(
+            description=self.__doc__ or "", citation="", inputs_description="predictions and references, a row each",
+            features=datasets.Features({"predictions": self.feature, "references": self.feature}),
+        )  # fmt: skip
+
+    def _compute(self, predictions: Any = None, references: Any = None, **options: Any) -> dict[str, float]:
+        found = score(self.metric, predictions=predictions, references=references, **options)
+        return {name: one.value for name, one in found.scores.items()}
+
+
+class Bleu(LocalMetric):
+    """BLEU, chrF and chrF++ by sacreBLEU."""
+
+    metric = "bleu"
+
+
+class Rouge(LocalMetric):
+    """ROUGE-1, -2, -L and -Lsum."""
+
+    metric = "rouge"
+
+
+class Classification(LocalMetric):
+    """Accuracy, macro F1 and Matthews' correlation."""
+
+    metric = "classification"
+
+
+class Tagging(LocalMetric):
+    """F1, precision and recall of entities, and accuracy of tags."""
+
+    metric = "tagging"
+    feature = datasets.Sequence(TEXT)

@@ -1,0 +1,47 @@
+"""Two models on the same rows: is the difference more than chance? A paired bootstrap (Koehn 2004)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hflm.metrics.registry import statistics
+from hflm.metrics.result import draws
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One score of both, a - b with its 95 % interval, and the two-sided p-value of no difference."""
+
+    score: str
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def significant(self) -> bool:
+        """True where chance alone gives such a difference in fewer than one of twenty cases."""
+        return self.p_value < 0.05
+
+
+def compare(
+    name: str, *, a: Sequence[Any], b: Sequence[Any], references: Sequence[Any], **options: Any
+) -> list[Paired]:
+    """Compare the predictions of two models; both are scored on the same draws of the rows."""
+    ours = statistics(name, predictions=a, references=references, **options)
+    theirs = statistics(name, predictions=b, references=references, **options)
+    samples = [(ours.scores(ours.total(w)), theirs.scores(theirs.total(w))) for w in draws(len(references))]
+    whole_a, whole_b = ours.whole(), theirs.whole()
+    found = []
+    for key in whole_a:
+        gaps = np.array([one[key] - two[key] for one, two in samples])
+        # A tie speaks for neither side, and so for both: equal predictions are never told apart.
+        p_value = min(1.0, 2 * min(float((gaps <= 0).mean()), float((gaps >= 0).mean())))
+        low, high = np.percentile(gaps, [2.5, 97.5])
+        gap = whole_a[key] - whole_b[key]
+        found.append(Paired(key, whole_a[key], whole_b[key], gap, float(low), float(high), p_value))
+    return found

@@ -1,0 +1,56 @@
+"""Metrics by name, each imported when it is asked for; and which of their scores speaks for them."""
+
+import difflib
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hflm.errors import DataError, UsageError
+from hflm.metrics.result import Result, Statistics, with_intervals
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Where a metric is computed, its leading score, whether more of it is better, and what options it takes."""
+
+    module: str
+    primary: str
+    larger_is_better: bool = True
+    options: tuple[str, ...] = ()
+
+
+METRICS = {
+    "bleu": Metric("hflm.metrics.translation", "chrf", options=("language",)),
+    "rouge": Metric("hflm.metrics.summarization", "rouge1", options=("stemmer",)),
+    "classification": Metric("hflm.metrics.classification", "accuracy", options=("labels",)),
+    "tagging": Metric("hflm.metrics.tagging", "f1"),
+    "perplexity": Metric("hflm.metrics.perplexity", "perplexity", larger_is_better=False),
+}
+
+
+def find_metric(name: str) -> Metric:
+    """Return a metric; raises UsageError for an unknown name."""
+    if name not in METRICS:
+        guess = difflib.get_close_matches(name, METRICS, 1)
+        fix = f"Did you mean {guess[0]!r}?" if guess else f"Choose one of {', '.join(METRICS)}."
+        raise UsageError(f"There is no metric {name!r}.", fix=fix)
+    return METRICS[name]
+
+
+def statistics(name: str, *, predictions: Sequence[Any], references: Sequence[Any], **options: Any) -> Statistics:
+    """Return what every row adds to a metric; raises DataError where there are no rows, or not as many of each."""
+    metric = find_metric(name)
+    if len(predictions) != len(references):
+        problem = f"{len(predictions)} predictions for {len(references)} references."
+        raise DataError(problem, fix="Give one prediction for every reference.")
+    if not len(references):
+        raise DataError("There is nothing to score.", fix="Give at least one row.")
+    taken = {key: value for key, value in options.items() if key in metric.options and value is not None}
+    found: Statistics = getattr(importlib.import_module(metric.module), name)(predictions, references, **taken)
+    return found
+
+
+def score(name: str, *, predictions: Sequence[Any], references: Sequence[Any], **options: Any) -> Result:
+    """Score predictions, with 95 % intervals; `options` that the metric does not know are left aside."""
+    return with_intervals(name, statistics(name, predictions=predictions, references=references, **options))

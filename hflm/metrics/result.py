@@ -1,0 +1,79 @@
+"""What a metric says: scores with intervals, from statistics that add up over rows."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value and the 95 % interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of one metric by name, and what else belongs to them: a signature, counts, a table."""
+
+    name: str
+    scores: Mapping[str, Score]
+    details: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for metrics.json."""
+        return {"scores": {name: asdict(score) for name, score in self.scores.items()}, "details": dict(self.details)}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What every row adds: dense numbers [N, k], or the number [N] of the one cell, of k, in which a row counts.
+
+    `scores` turns the sums [k] over any choice of rows into scores by name.
+    """
+
+    rows: NDArray[Any]
+    scores: Callable[[Vector], dict[str, float]]
+    cells: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def total(self, weights: Vector) -> Vector:
+        """Sum the rows, each counted `weights` [N] times."""
+        if self.cells is not None:
+            return np.bincount(self.rows, weights=weights, minlength=self.cells).astype(np.float64)
+        return np.asarray(weights @ self.rows, dtype=np.float64)
+
+    def whole(self) -> dict[str, float]:
+        """Return the scores over all rows, once each."""
+        return self.scores(self.total(np.ones(len(self))))
+
+
+def draws(rows: int, *, seed: int = 0, resamples: int = RESAMPLES) -> "list[Vector]":
+    """Return how often each row is drawn in each bootstrap sample (Efron 1979); the same for the same seed."""
+    draw = np.random.Generator(np.random.Philox(key=[seed, 31]))
+    return [
+        np.bincount(draw.integers(rows, size=rows), minlength=rows).astype(np.float64) for _ in range(resamples)
+    ]  # fmt: skip
+
+
+def with_intervals(name: str, statistics: Statistics, *, seed: int = 0) -> Result:
+    """Score all rows, with the 2.5th and 97.5th percentile over bootstrap samples of them."""
+    whole = statistics.whole()
+    samples = [statistics.scores(statistics.total(weights)) for weights in draws(len(statistics), seed=seed)]
+    scores = {}
+    for key, value in whole.items():
+        low, high = np.percentile([sample[key] for sample in samples], [2.5, 97.5])
+        # On a handful of rows the percentiles may miss the value itself.
+        scores[key] = Score(value, float(min(low, value)), float(max(high, value)))
+    return Result(name, scores, statistics.details)

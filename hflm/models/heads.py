@@ -1,0 +1,139 @@
+"""Weights with the head that a task needs, and the tokenizer that fits them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hflm.errors import ModelError
+from hflm.models.hub import from_cache_or_hub
+from hflm.models.load import model_folder
+from hflm.models.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+# Family of a task -> what the head must be called among a model's architectures.
+FACTORIES = {
+    "classification": "AutoModelForSequenceClassification",
+    "tagging": "AutoModelForTokenClassification",
+    "seq2seq": "AutoModelForSeq2SeqLM",
+    "completion": "AutoModelForCausalLM",
+}
+FIX = "Name a model folder, a run, or a hub id that is in the cache."
+
+
+def load_config(name: str) -> "PretrainedConfig":
+    """Load a model's configuration; raises ModelError where there is no such model."""
+    from transformers import AutoConfig
+
+    where = model_folder(name)
+    found: PretrainedConfig = from_cache_or_hub(
+        lambda local: AutoConfig.from_pretrained(where, trust_remote_code=False, local_files_only=local),
+        where, what="model", fix=FIX,
+    )  # fmt: skip
+    return found
+
+
+def family_of(task_family: str, config: "PretrainedConfig", *, name: str) -> str:
+    """Return the family that solves a task with this model: text-to-text follows the model's architecture.
+
+    Raises ModelError where the model is of the wrong kind.
+    """
+    if task_family in ("classification", "tagging"):
+        return task_family
+    made = " ".join(config.architectures or ())
+    if config.is_encoder_decoder:
+        if task_family == "causal_lm":
+            raise ModelError(f"{name} is an encoder-decoder ({made}).", fix="Name a decoder, such as a GPT or a Llama.")
+        return "seq2seq"
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    classifier = any(head in made for head in ("SequenceClassification", "TokenClassification"))
+    decoder = "CausalLM" in made or "LMHead" in made
+    known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if classifier or not known or (encoder and not decoder):
+        what = f"a classifier ({made})" if classifier else f"an encoder ({made or config.model_type})"
+        raise ModelError(f"{name} is {what} and writes no text.", fix="Name an encoder-decoder or a decoder.")
+    return "completion"
+
+
+def load_tokenizer_for(name: str, family: str, config: "PretrainedConfig") -> Any:
+    """Load a model's tokenizer; a model that has no padding token gets one that it never reads."""
+    tokenizer: Any = load_tokenizer(model_folder(name))
+    if tokenizer.pad_token_id is None:
+        # Padding is masked, so any token serves; the end-of-text is usual, and keeps the vocabulary as it is.
+        spare = tokenizer.unk_token if tokenizer.unk_token and tokenizer.unk_token != tokenizer.eos_token else None
+        tokenizer.pad_token = spare or tokenizer.eos_token
+    if family == "completion" and tokenizer.eos_token_id is None:
+        raise ModelError(f"The tokenizer of {name} has no end-of-text token.", fix="Name another model.")
+    tokenizer.truncation_side = "right"
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_with_head(
+    name: str, family: str, *, labels: Sequence[str] = (), seed: int = 1, pad_token_id: int | None = None,
+    trained: bool = False,
+) -> "PreTrainedModel":  # fmt: skip
+    """Load weights in float32 with the head of a family; a new head's weights are drawn from `seed`.
+
+    `trained` refuses weights that lack the head. Raises ModelError where weights are missing.
+    """
+    import torch
+    import transformers
+
+    factory = getattr(transformers, FACTORIES[family])
+    where = model_folder(name)
+    extra: dict[str, Any] = {}
+    if labels:
+        extra = {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: number for number, label in enumerate(labels)},
+            "ignore_mismatched_sizes": not trained,
+        }
+
+    def load(local: bool) -> Any:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return factory.from_pretrained(
+                where, trust_remote_code=False, use_safetensors=True, output_loading_info=True, dtype=torch.float32,
+                local_files_only=local, **extra,
+            )  # fmt: skip
+
+    model, found = from_cache_or_hub(load, where, what="weights of", fix=FIX)
+    missing = sorted(found["missing_keys"])
+    head = [key for key in missing if not _in_head(model, key)]
+    if head or (missing and (trained or family in ("seq2seq", "completion"))):
+        key = (head or missing)[0]
+        raise ModelError(f"{name} lacks weights: {key} and {len(missing) - 1} more.", fix="Name a whole model.")
+    if pad_token_id is not None and model.config.pad_token_id is None:
+        # A classification head of a decoder looks for the last token that is not padding.
+        model.config.pad_token_id = pad_token_id
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _in_head(model: Any, key: str) -> bool:
+    """Tell whether a weight belongs to the head or the pooler before it, which a task trains anew."""
+    body = f"{model.base_model_prefix}."
+    return not key.startswith(body) or ".pooler." in key or "pooler" in key.split(".")[1:2]
+
+
+def saved_labels(config: "PretrainedConfig") -> list[str]:
+    """Return the labels of a trained classifier, in the order of its outputs."""
+    names: Any = config.id2label
+    return [str(names[number]) for number in sorted(names)]
+
+
+def max_positions(config: "PretrainedConfig") -> int:
+    """Return how many tokens a model reads at most."""
+    from hflm.models.architecture import position_offset
+
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if not limit or config.model_type in ("t5", "mt5"):
+        return 10**6
+    return int(limit) - position_offset(config.model_type, pad_token_id=config.pad_token_id)

@@ -1,0 +1,160 @@
+"""Every metric equals the package that the field trusts, on a thousand random cases; intervals hold the value."""
+
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import sacrebleu
+from rouge_score.rouge_scorer import RougeScorer
+
+from hflm.errors import DataError, UsageError
+from hflm.metrics.paired import compare
+from hflm.metrics.registry import METRICS, score, statistics
+
+WORDS = re.findall(
+    r"\S+", ("the a cat dog sat ran on under mat, tree. It was! Is it? running runs 3.5 don't New-York (yes)")
+)
+
+
+def texts(draw: np.random.Generator, count: int) -> list[str]:
+    return [" ".join(draw.choice(WORDS, size=draw.integers(0, 12))) for _ in range(count)]
+
+
+def test_bleu_and_chrf_equal_sacrebleu() -> None:
+    draw = np.random.default_rng(0)
+    for size in [*range(1, 60), 1000]:
+        predictions = texts(draw, size)
+        references = [f"the {text}" for text in texts(draw, size)]
+        ours = statistics("bleu", predictions=predictions, references=references).whole()
+        assert ours["bleu"] == pytest.approx(sacrebleu.corpus_bleu(predictions, [references]).score)
+        assert ours["chrf"] == pytest.approx(sacrebleu.corpus_chrf(predictions, [references]).score)
+        plus = sacrebleu.corpus_chrf(predictions, [references], word_order=2).score
+        assert ours["chrf++"] == pytest.approx(plus)
+
+
+def test_bleu_prints_its_signature() -> None:
+    found = score("bleu", predictions=["你好 世界"], references=["你好,世界"], language="zh")
+    assert "tok:zh" in found.details["signature"]["bleu"] and "version:" in found.details["signature"]["bleu"]
+    assert (
+        "tok:char"
+        in score("bleu", predictions=["สวัสดี"], references=["สวัสดี"], language="th").details["signature"]["bleu"]
+    )
+
+
+def test_rouge_equals_rouge_score() -> None:
+    draw = np.random.default_rng(1)
+    predictions, references = texts(draw, 1000), texts(draw, 1000)
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    ours = statistics("rouge", predictions=predictions, references=references)
+    for row, prediction, reference in zip(ours.rows, predictions, references, strict=True):
+        theirs = scorer.score(reference, prediction)
+        assert row[:3] == pytest.approx([100 * theirs[kind].fmeasure for kind in ("rouge1", "rouge2", "rougeL")])
+    theirs = RougeScorer(["rougeLsum"], use_stemmer=True).score(
+        "Two dogs ran.\nOne cat sat.", "One cat.\nTwo dogs sat."
+    )
+    predictions, references = ["One cat. Two dogs sat."], ["Two dogs ran. One cat sat."]
+    whole = statistics("rouge", predictions=predictions, references=references).whole()
+    assert whole["rougelsum"] == pytest.approx(100 * theirs["rougeLsum"].fmeasure)
+
+
+@pytest.mark.parametrize(
+    "text", ["الطقس جميل اليوم", "今天天气很好", "मौसम बहुत अच्छा है", "วันนี้อากาศดี", "погода сегодня хорошая"]
+)
+def test_rouge_knows_every_script(text: str) -> None:
+    whole = statistics("rouge", predictions=[text, text], references=[text, text[::-1]]).whole()
+    assert 50 <= whole["rouge1"] <= 100
+    assert score("rouge", predictions=[text], references=[text]).details["tokenizer"].startswith("any script")
+
+
+def test_classification_equals_scikit_learn() -> None:
+    from sklearn import metrics
+
+    draw = np.random.default_rng(2)
+    for size in range(1, 1001, 7):
+        names = [f"c{n}" for n in range(draw.integers(2, 6))]
+        predictions, references = draw.choice(names, size).tolist(), draw.choice(names, size).tolist()
+        ours = statistics("classification", predictions=predictions, references=references)
+        whole = ours.whole()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert whole["accuracy"] == pytest.approx(metrics.accuracy_score(references, predictions))
+            f1 = metrics.f1_score(references, predictions, average="macro", zero_division=0)
+            assert whole["macro_f1"] == pytest.approx(f1)
+            assert whole["matthews"] == pytest.approx(metrics.matthews_corrcoef(references, predictions))
+            present = ours.details["labels"]
+            table = metrics.confusion_matrix(references, predictions, labels=present)
+        assert ours.details["confusion"] == table.tolist()
+
+
+def test_tagging_equals_seqeval() -> None:
+    from seqeval.metrics import accuracy_score, f1_score, precision_score, recall_score
+
+    draw = np.random.default_rng(3)
+    tags = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    rows = [draw.choice(tags, draw.integers(1, 9)).tolist() for _ in range(1000)]
+    predictions = [[draw.choice(tags) if draw.random() < 0.3 else tag for tag in row] for row in rows]
+    for start in range(0, 1000, 10):
+        wanted, ours = rows[start : start + 10], predictions[start : start + 10]
+        whole = statistics("tagging", predictions=ours, references=wanted).whole()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = [function(wanted, ours) for function in (f1_score, precision_score, recall_score, accuracy_score)]
+        assert [whole[name] for name in ("f1", "precision", "recall", "accuracy")] == pytest.approx(theirs)
+
+
+def test_perplexity_is_over_tokens() -> None:
+    whole = statistics("perplexity", predictions=[(2.0, 1), (2.0, 3)], references=["a", "b"]).whole()
+    assert whole["perplexity"] == pytest.approx(np.e)
+
+
+CASES: dict[str, tuple[list[Any], list[Any]]] = {
+    "bleu": (["a cat sat", "the dog ran", ""], ["a cat sat", "a dog ran", "it was"]),
+    "rouge": (["a cat sat", "the dog ran", ""], ["a cat sat", "a dog ran", "it was"]),
+    "classification": (["x", "y", "x"], ["x", "y", "y"]),
+    "tagging": ([["B-A"], ["O", "O"], ["O"]], [["B-A"], ["O", "B-A"], ["O"]]),
+    "perplexity": ([(1.0, 2), (3.0, 2), (2.0, 1)], ["a", "b", "c"]),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_intervals_hold_the_value(name: str) -> None:
+    predictions, references = CASES[name]
+    found = score(name, predictions=predictions, references=references)
+    assert METRICS[name].primary in found.scores
+    for one in found.scores.values():
+        assert one.low <= one.value <= one.high
+    assert found.to_json()["scores"] == score(name, predictions=predictions, references=references).to_json()["scores"]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_model_never_differs_from_itself(name: str) -> None:
+    predictions, references = CASES[name]
+    for one in compare(name, a=predictions, b=predictions, references=references):
+        assert one.difference == 0 and one.p_value == 1 and not one.significant
+
+
+def test_a_clear_difference_is_found() -> None:
+    references = ["x", "y"] * 50
+    found = {one.score: one for one in compare("classification", a=references, b=["x"] * 100, references=references)}
+    assert found["accuracy"].difference == pytest.approx(0.5) and found["accuracy"].significant
+
+
+def test_what_cannot_be_scored_is_refused() -> None:
+    with pytest.raises(DataError, match="nothing to score"):
+        score("rouge", predictions=[], references=[])
+    with pytest.raises(DataError, match="1 predictions for 2 references"):
+        score("rouge", predictions=["a"], references=["a", "b"])
+    with pytest.raises(UsageError, match="Did you mean 'rouge'"):
+        score("rogue", predictions=["a"], references=["a"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_as_metrics_of_evaluate() -> None:
+    from hflm.metrics.hub_metrics import Bleu, Classification, Rouge, Tagging
+
+    for kind in (Bleu, Rouge, Classification, Tagging):
+        predictions, references = CASES[kind.metric]
+        whole = statistics(kind.metric, predictions=predictions, references=references).whole()
+        assert kind().compute(predictions=predictions, references=references) == pytest.approx(whole)
