@@ -10,8 +10,9 @@ from hflm.metrics.result import Statistics, Vector
 def classification(
     predictions: Sequence[str], references: Sequence[str], *, labels: Sequence[str] | None = None
 ) -> Statistics:
-    """Return statistics of predicted classes; `labels` fixes their order, and which count in macro F1."""
-    names = list(labels or sorted({*predictions, *references}))
+    """Return statistics of predicted classes; `labels` fixes their order, and others follow."""
+    first = list(labels or ())
+    names = [*first, *sorted({*predictions, *references}.difference(first))]
     numbers = {name: number for number, name in enumerate(names)}
     size = len(names)
     cells = np.array([numbers[r] * size + numbers[p] for p, r in zip(predictions, references, strict=True)])

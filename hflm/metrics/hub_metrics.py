@@ -15,11 +15,12 @@ class LocalMetric(evaluate.Metric):  # type: ignore[misc]
 
     metric: ClassVar[str]
     feature: ClassVar[Any] = TEXT
+    reference: ClassVar[Any] = None
 
     def _info(self) -> Any:
         return evaluate.MetricInfo(
             description=self.__doc__ or "", citation="", inputs_description="predictions and references, a row each",
-            features=datasets.Features({"predictions": self.feature, "references": self.feature}),
+            features=datasets.Features({"predictions": self.feature, "references": self.reference or self.feature}),
         )  # fmt: skip
 
     def _compute(self, predictions: Any = None, references: Any = None, **options: Any) -> dict[str, float]:
@@ -50,3 +51,11 @@ class Tagging(LocalMetric):
 
     metric = "tagging"
     feature = datasets.Sequence(TEXT)
+
+
+class Perplexity(LocalMetric):
+    """Perplexity of rows given as [summed loss in nats, tokens]; references are the texts, or anything else."""
+
+    metric = "perplexity"
+    feature = datasets.Sequence(datasets.Value("float64"))
+    reference = TEXT

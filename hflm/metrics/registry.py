@@ -46,6 +46,11 @@ def statistics(name: str, *, predictions: Sequence[Any], references: Sequence[An
         raise DataError(problem, fix="Give one prediction for every reference.")
     if not len(references):
         raise DataError("There is nothing to score.", fix="Give at least one row.")
+    if name != "perplexity":
+        for number, (prediction, reference) in enumerate(zip(predictions, references, strict=True), start=1):
+            if prediction is None or reference is None or not str(reference).strip() or reference == []:
+                what = "prediction" if prediction is None else "reference"
+                raise DataError(f"Row {number} has no {what}.", fix="Remove the rows that have none.")
     taken = {key: value for key, value in options.items() if key in metric.options and value is not None}
     found: Statistics = getattr(importlib.import_module(metric.module), name)(predictions, references, **taken)
     return found

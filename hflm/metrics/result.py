@@ -1,6 +1,6 @@
 """What a metric says: scores with intervals, from statistics that add up over rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -59,12 +59,11 @@ class Statistics:
         return self.scores(self.total(np.ones(len(self))))
 
 
-def draws(rows: int, *, seed: int = 0, resamples: int = RESAMPLES) -> "list[Vector]":
-    """Return how often each row is drawn in each bootstrap sample (Efron 1979); the same for the same seed."""
+def draws(rows: int, *, seed: int = 0, resamples: int = RESAMPLES) -> Iterator[Vector]:
+    """Yield how often each row is drawn in each bootstrap sample (Efron 1979); the same for the same seed."""
     draw = np.random.Generator(np.random.Philox(key=[seed, 31]))
-    return [
-        np.bincount(draw.integers(rows, size=rows), minlength=rows).astype(np.float64) for _ in range(resamples)
-    ]  # fmt: skip
+    for _ in range(resamples):
+        yield np.bincount(draw.integers(rows, size=rows), minlength=rows).astype(np.float64)
 
 
 def with_intervals(name: str, statistics: Statistics, *, seed: int = 0) -> Result:

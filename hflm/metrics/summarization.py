@@ -14,7 +14,8 @@ KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 FOREIGN = 0.005
 # A sentence ends at these, whatever the script, before a space or, in Chinese and Japanese, without one. A splitter
 # with a model of its own would have to be fetched, and the sentence only bounds the spans of ROUGE-Lsum.
-SENTENCE_END = re.compile(r"(?<=[.!?؟।])\s+|(?<=[。！？])\s*|\n+")
+# Initials and titles end none.
+SENTENCE_END = re.compile(r"(?<=[.!?؟।۔])(?<!\b\w\.)(?<!\b[DMS][rst]\.)(?<!\bMrs\.)\s+|(?<=[。！？])[”’」』）]*\s*|\n+")
 # Scripts that set no space between words: each letter is taken for a word.
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 

@@ -1,5 +1,6 @@
 """F1 of whole entities and accuracy of tags, as seqeval counts them (its default, lenient reading of BIO)."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -7,16 +8,20 @@ import numpy as np
 from hflm.metrics.result import Statistics, Vector
 
 Entity = tuple[str, int, int]
+# Tags of other schemes, such as parts of speech, name single words: each is then an entity of its own.
+SCHEME = re.compile(r"O|[BIES](-.*)?", re.DOTALL)
 
 
 def tagging(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Statistics:
     """Return statistics of tags: entities found, predicted and wanted, and single tags."""
     rows = np.zeros((len(predictions), 5))
     kinds: dict[str, list[int]] = {}
+    spans = all(SCHEME.fullmatch(tag) for tags in (*predictions, *references) for tag in tags)
+    read = entities if spans else single_tags
     for number, (predicted, wanted) in enumerate(zip(predictions, references, strict=True)):
         # A row that was cut short has fewer predictions: what is missing was not found.
         padded = [*predicted[: len(wanted)], *["O"] * (len(wanted) - len(predicted))]
-        ours, theirs = set(entities(padded)), set(entities(wanted))
+        ours, theirs = set(read(padded)), set(read(wanted))
         same = sum(a == b for a, b in zip(padded, wanted, strict=True))
         rows[number] = [len(ours & theirs), len(ours), len(theirs), same, len(wanted)]
         for column, group in enumerate((ours & theirs, ours, theirs)):
@@ -35,7 +40,16 @@ def tagging(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[
     per_class = {
         kind: {"f1": 2 * right / (ours + theirs), "entities": theirs} for kind, (right, ours, theirs) in kinds.items()
     }
-    return Statistics(rows, scores, details={"per_class": dict(sorted(per_class.items()))})
+    return Statistics(
+        rows,
+        scores,
+        details={"entities": "BIO" if spans else "single tags", "per_class": dict(sorted(per_class.items()))},
+    )
+
+
+def single_tags(tags: Sequence[str]) -> Iterator[Entity]:
+    """Yield (tag, word, word) for every word."""
+    return ((tag, place, place) for place, tag in enumerate(tags))
 
 
 def entities(tags: Sequence[str]) -> Iterator[Entity]:

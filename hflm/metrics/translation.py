@@ -1,5 +1,6 @@
 """BLEU with its signature, chrF and chrF++, as sacreBLEU computes them (Post 2018; Popović 2015, 2017)."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,18 @@ import numpy as np
 from hflm.metrics.result import Statistics, Vector
 
 # Languages whose words are not set apart: BLEU counts characters, or words where a segmenter is installed.
-CHARACTERS = {"ja", "ko", "th", "lo", "km", "my"}
+CHARACTERS = {"ja", "ko", "th", "lo", "km", "my", "bo"}
+# The codes of three letters that nllb and others use, as in jpn_Jpan.
+SHORT = {
+    "zho": "zh", "cmn": "zh", "yue": "zh", "wuu": "zh", "jpn": "ja", "kor": "ko", "tha": "th", "lao": "lo", "khm": "km",
+    "mya": "my", "bod": "bo",
+}  # fmt: skip
+# Script -> language, for texts whose language nobody named; kana before Chinese characters, which both use.
+SCRIPTS = (
+    ("ja", re.compile("[\u3040-\u30ff]")), ("zh", re.compile("[\u3400-\u9fff]")), ("ko", re.compile("[\uac00-\ud7af]")),
+    ("th", re.compile("[\u0e00-\u0e7f]")), ("lo", re.compile("[\u0e80-\u0eff]")), ("bo", re.compile("[\u0f00-\u0fff]")),
+    ("my", re.compile("[\u1000-\u109f]")), ("km", re.compile("[\u1780-\u17ff]")),
+)  # fmt: skip
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str | None = None) -> Statistics:
@@ -16,7 +28,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-    code = (language or "").lower()[:2]
+    code = short_code(language) if language else guess(references)
     tokenizer = "zh" if code == "zh" else "char" if code in CHARACTERS else "13a"
     metrics: dict[str, Any] = {"bleu": BLEU(tokenize=tokenizer), "chrf": CHRF(), "chrf++": CHRF(word_order=2)}
     parts, edges = [], [0]
@@ -35,3 +47,15 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
 
     signature = {name: str(metric.get_signature()) for name, metric in metrics.items()}
     return Statistics(np.concatenate(parts, axis=1), scores, details={"signature": signature})
+
+
+def short_code(language: str) -> str:
+    """Return ja of ja, ja-JP, ja_XX and jpn_Jpan."""
+    code = re.split("[-_]", language.lower())[0]
+    return SHORT.get(code, code)
+
+
+def guess(texts: Sequence[str]) -> str:
+    """Return the language of most texts by its script, "" for scripts with spaces."""
+    found = [next((code for code, letters in SCRIPTS if letters.search(text)), "") for text in texts]
+    return max(sorted(set(found)), key=found.count)

@@ -9,9 +9,10 @@ import pytest
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from hflm.errors import DataError, UsageError
+from hflm.errors import DataError, NumericsError, UsageError
 from hflm.metrics.paired import compare
 from hflm.metrics.registry import METRICS, score, statistics
+from hflm.metrics.summarization import sentences
 
 WORDS = re.findall(
     r"\S+", ("the a cat dog sat ran on under mat, tree. It was! Is it? running runs 3.5 don't New-York (yes)")
@@ -45,7 +46,7 @@ def test_bleu_prints_its_signature() -> None:
 
 def test_rouge_equals_rouge_score() -> None:
     draw = np.random.default_rng(1)
-    predictions, references = texts(draw, 1000), texts(draw, 1000)
+    predictions, references = texts(draw, 1000), [f"the {text}" for text in texts(draw, 1000)]
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     ours = statistics("rouge", predictions=predictions, references=references)
     for row, prediction, reference in zip(ours.rows, predictions, references, strict=True):
@@ -152,9 +153,57 @@ def test_what_cannot_be_scored_is_refused() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_as_metrics_of_evaluate() -> None:
-    from hflm.metrics.hub_metrics import Bleu, Classification, Rouge, Tagging
+    from hflm.metrics.hub_metrics import Bleu, Classification, Perplexity, Rouge, Tagging
 
-    for kind in (Bleu, Rouge, Classification, Tagging):
+    for kind in (Bleu, Rouge, Classification, Tagging, Perplexity):
         predictions, references = CASES[kind.metric]
         whole = statistics(kind.metric, predictions=predictions, references=references).whole()
         assert kind().compute(predictions=predictions, references=references) == pytest.approx(whole)
+
+
+def test_parts_of_speech_are_single_tags() -> None:
+    wrong = statistics("tagging", predictions=[["DET", "NOUN"]], references=[["VERB", "NOUN"]])
+    assert wrong.whole()["f1"] == wrong.whole()["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer"),
+    [("jpn_Jpan", "char"), ("lao_Laoo", "char"), ("zh-CN", "zh"), ("yue_Hant", "zh"), ("kok", "13a"), ("eng", "13a")],
+)
+def test_codes_of_every_kind_find_their_tokenizer(language: str, tokenizer: str) -> None:
+    found = statistics("bleu", predictions=["a"], references=["a"], language=language).details["signature"]["bleu"]
+    assert f"tok:{tokenizer}|" in found
+
+
+def test_a_language_that_nobody_named_is_known_by_its_script() -> None:
+    texts = ["今天天气很好我们去公园", "明天也好"]
+    assert statistics("bleu", predictions=texts, references=texts).whole()["bleu"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("name", "prediction", "reference"),
+    [("bleu", "a", ""), ("rouge", "a", " \n"), ("bleu", "a", None), ("classification", "a", None),
+     ("classification", None, "a"), ("tagging", [], []), ("perplexity", (0.0, 0), "a")],
+)  # fmt: skip
+def test_rows_without_a_reference_are_refused(name: str, prediction: Any, reference: Any) -> None:
+    with pytest.raises(DataError):
+        score(name, predictions=[prediction], references=[reference])
+
+
+def test_a_loss_that_is_no_number_is_refused() -> None:
+    with pytest.raises(NumericsError, match="row 2 is nan"):
+        score("perplexity", predictions=[(1.0, 2), (float("nan"), 2)], references=["a", "b"])
+
+
+def test_a_class_outside_of_the_labels_is_counted() -> None:
+    found = statistics("classification", predictions=["z", "a"], references=["a", "a"], labels=["a", "b"])
+    assert found.details["labels"] == ["a", "b", "z"] and found.whole()["accuracy"] == 0.5
+
+
+def test_a_p_value_is_never_zero() -> None:
+    found = compare("classification", a=["a"] * 50, b=["b"] * 50, references=["a"] * 50)
+    assert 0 < found[0].p_value < 0.01
+
+
+def test_initials_and_titles_end_no_sentence() -> None:
+    assert sentences("Dr. J. Smith ran. He won. “你好。”他说！") == "Dr. J. Smith ran.\nHe won.\n“你好。\n他说！"
