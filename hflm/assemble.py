@@ -1,5 +1,7 @@
 """From settings to what pretraining needs: the data, the model, its family, the split of a batch."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -7,6 +9,7 @@ import torch
 
 from hflm.config import PretrainConfig
 from hflm.data.masking import Masking
+from hflm.engine.arguments import check_arguments
 from hflm.engine.device import Device, choose_device, fast_attention
 from hflm.engine.order import Order
 from hflm.engine.split import Split, split_batch
@@ -21,7 +24,7 @@ from hflm.models.load import load_language_model
 from hflm.models.tokenizer import continuation_flags, special_flags
 from hflm.prepare import Prepared, prepare
 from hflm.run import RunFolder
-from hflm.training import Say, Training, check_arguments
+from hflm.training import Say, Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,6 +42,7 @@ class Setup:
     family: Family
     device: Device
     split: Split
+    inputs: Mapping[str, str]
 
     @property
     def training(self) -> Training:
@@ -55,11 +59,11 @@ class Setup:
         return Training(
             config=config, run=self.run, model=self.model, family=self.family, device=self.device, split=self.split,
             rows=rows, count=count, eval_rows=data.eval_rows, order=order,
-            key=data.key, tokens_per_step=config.batch_size * data.eval_rows.ids.shape[1],
+            key=data.key, inputs=self.inputs, tokens_per_step=config.batch_size * data.eval_rows.ids.shape[1],
         )  # fmt: skip
 
 
-def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say) -> Setup:
+def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resume: bool = False) -> Setup:
     """Prepare the data and build the model; nothing is written into the run folder yet."""
     quiet_libraries()
     check_arguments(config.training_arguments)
@@ -70,7 +74,10 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say) -> Se
     arch = loaded.config.model_type if loaded else arch
     max_length = _length(config, loaded)
     packs = arch in BIDIRECTIONAL | CAUSAL
-    data = prepare(config, arch=arch, max_length=max_length, pack=packs, say=say, saved=run.tokenizer)
+    data = prepare(
+        config, arch=arch, max_length=max_length, pack=packs, say=say, saved=run.tokenizer if resume else None
+    )
+    inputs = {**data.inputs, **({"model": fingerprint(loaded)} if loaded else {})}
     model = loaded or _build(config, arch, data, max_length)
     if packs and (attention := fast_attention(device, max_length=max_length)):
         model.set_attn_implementation(attention)
@@ -83,7 +90,16 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say) -> Se
     say(f"model: {arch}, {count_parameters(model):,} parameters, {device.kind} {device.precision}")
     say(f"batch: {split}; optimizer: {config.optimizer}")
     model.to(device.kind)  # type: ignore[arg-type]
-    return Setup(config, run, arch, data, model, family, device, split)
+    return Setup(config, run, arch, data, model, family, device, split, inputs)
+
+
+def fingerprint(model: "PreTrainedModel") -> str:
+    """Hash the weights of a model, by name."""
+    digest = hashlib.sha256()
+    for name, weights in sorted(model.state_dict().items()):
+        digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+        digest.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:24]
 
 
 def _length(config: PretrainConfig, loaded: "PreTrainedModel | None") -> int:

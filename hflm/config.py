@@ -91,6 +91,8 @@ SHORTEST = 8
 # What a recipe says of a model from scratch; and the learning rate for weights that know something already.
 FROM_SCRATCH = ("arch", "size")
 ONWARD_RATE = 1e-4
+# Given on the command line, a name on the left puts out what a file says on the right.
+PUTS_OUT = {"size": ("layers", "heads", "width"), "model": ("arch",), "arch": ("model",)}
 SHARES = ("mlm_probability", "dropout", "eval_fraction")
 
 
@@ -105,11 +107,11 @@ def resolve(
 
     Raises UsageError for an unknown key, a value of the wrong type or out of its range.
     """
-    given = overlay(file or {}, flags or {})
+    given = overlay(file or {}, flags or {}, puts_out=PUTS_OUT)
     # A recipe that starts from scratch gives way to weights that the user names.
     usual = {name: value for name, value in recipe.items() if not (name in FROM_SCRATCH and given.get("model"))}
     if given.get("objective") == "clm":
         usual.pop("arch", None)
     if given.get("model"):
         usual["learning_rate"] = ONWARD_RATE
-    return build(PretrainConfig, overlay(usual, given), where=where)
+    return build(PretrainConfig, overlay(usual, given, puts_out=PUTS_OUT), where=where)

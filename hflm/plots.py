@@ -1,7 +1,7 @@
 """Pictures of a run."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [lines[key] for key in sorted(lines)]
 
 
-def plot_loss(log: list[dict[str, Any]], path: Path, *, title: str, baselines: Mapping[str, float]) -> None:
+def plot_loss(
+    log: list[dict[str, Any]], path: Path, *, title: str, baselines: Mapping[str, float] | None = None
+) -> None:
     """Draw training and evaluation loss over steps, with named baselines as level lines."""
     from matplotlib.figure import Figure
 
@@ -30,7 +32,7 @@ def plot_loss(log: list[dict[str, Any]], path: Path, *, title: str, baselines: M
         points = [(line["step"], line[key]) for line in log if key in line]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=name, markersize=4, linewidth=1.4)
-    for name, value in baselines.items():
+    for name, value in (baselines or {}).items():
         axes.axhline(value, color="0.5", linestyle="--", linewidth=1, label=f"{name} ({value:.2f})")
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("loss (nats a token)")
@@ -40,3 +42,23 @@ def plot_loss(log: list[dict[str, Any]], path: Path, *, title: str, baselines: M
     staging = path.with_name(f".{path.name}.part.png")
     figure.savefig(staging)
     staging.replace(path)
+
+
+def plot_confusion(table: Sequence[Sequence[int]], labels: Sequence[str], path: Path) -> None:
+    """Draw how often each class [rows] was taken for each [columns], shaded by the share of its row."""
+    from matplotlib.figure import Figure
+
+    size = max(3.5, 0.45 * len(labels) + 2.5)
+    figure = Figure(figsize=(size, size), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    shares = [[count / max(sum(row), 1) for count in row] for row in table]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, counts in enumerate(table):
+        for column, count in enumerate(counts):
+            colour = "white" if shares[row][column] > 0.6 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("reference")
+    figure.savefig(path)

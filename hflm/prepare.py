@@ -82,6 +82,7 @@ class Prepared:
     sentences: tuple[str, ...]
     report: Mapping[str, Any]
     key: str
+    inputs: Mapping[str, str]
     name: str
 
 
@@ -115,10 +116,10 @@ def prepare(
     tokenizer = load_tokenizer(str(saved)) if saved and saved.is_dir() else make()
     frame = _frame(tokenizer, max_length=max_length, pack=pack, objective=config.objective)
     sentences = tuple(itertools.islice(eval_texts(), SAMPLE))
-    key = cache_key(
-        train=train.key, held=held.key if held else None, fraction=config.eval_fraction, frame=vars(frame),
-        tokenizer=tokenizer.backend_tokenizer.to_str(), streaming=config.streaming,
-    )  # fmt: skip
+    inputs = {"training text": train.key, "tokenizer": cache_key(tokenizer=tokenizer.backend_tokenizer.to_str())}
+    if held:
+        inputs["evaluation text"] = held.key
+    key = cache_key(**inputs, fraction=config.eval_fraction, frame=vars(frame), streaming=config.streaming)
     encode = _encoder(tokenizer, end=config.objective == "clm")
 
     def rows_of(texts: Callable[[], Iterator[str]], side: str) -> Rows:
@@ -146,7 +147,8 @@ def prepare(
     return Prepared(
         tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows,
         stream=streamed if config.streaming else None,
-        counts=_counts(rows, tokenizer), sentences=sentences, report=report, key=key, name=name,
+        counts=_counts(rows, tokenizer), sentences=sentences, report=report, key=key, inputs=inputs,
+        name=name,
     )  # fmt: skip
 
 
@@ -154,7 +156,9 @@ def _choose_data(config: PretrainConfig) -> tuple[PretrainConfig, tuple[str, ...
     from dataclasses import replace
 
     if config.data:
-        names = ", ".join(Path(path).name for path in config.data[:3])
+        # A name that is no UTF-8 is shown with a mark where it is not, in titles and cards too.
+        shown = [Path(path).name.encode(errors="surrogateescape").decode(errors="replace") for path in config.data[:3]]
+        names = ", ".join(shown)
         return config, config.data, config.eval_data, names + (" ..." if len(config.data) > 3 else "")
     train, held = embedded_corpus()
     paths = tuple(str(path) for path in train)

@@ -29,12 +29,13 @@ def pretrain(config: PretrainConfig, folder: Path, *, overwrite: bool, resume: b
 
     Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
     """
-    # Everything that can be refused is refused before the folder is touched.
+    # Everything that can be refused is refused before the folder is touched, a budget that is too small included.
     arch = config.arch or DEFAULT_ARCH[config.objective]
     if not config.model:
         shape = choose_shape(size=config.size, layers=config.layers, width=config.width, heads=config.heads)
         check_shape(arch, shape, objective=config.objective)
     check_trackers(config.report_to)
+    check_name(folder)
     run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
     if resume and run.metrics.exists():
         watch("note", {"text": f"{run.path} is done; nothing is left to train."})
@@ -44,20 +45,30 @@ def pretrain(config: PretrainConfig, folder: Path, *, overwrite: bool, resume: b
     from hflm.measure import measure
     from hflm.training import fix_steps, train
 
-    setup = set_up(config, run, arch=arch, say=lambda text: watch("note", {"text": text}))
+    def say(text: str) -> None:
+        watch("note", {"text": text})
+
+    setup = set_up(config, run, arch=arch, say=say, resume=resume)
     watch("settings", {"yaml": to_yaml(setup.config)})
+    training = fix_steps(setup.training, resume=resume, spent=time.perf_counter() - began, say=say)
     if not resume:
         run.create()
         write_text(run.config, to_yaml(setup.config))
         write_json(run.environment, environment())
         # Resumed runs read it from here: a cache may be emptied.
         setup.data.tokenizer.save_pretrained(run.tokenizer)
-    spent = time.perf_counter() - began
-    training = fix_steps(setup.training, resume=resume, spent=spent, say=lambda text: watch("note", {"text": text}))
     trained = train(training, resume=resume, watch=watch)
     metrics = measure(setup, trained)
     save(setup, metrics)
     return metrics
+
+
+def check_name(folder: Path) -> None:
+    """Raise UsageError where the libraries that write weights and tokenizers could not name a folder."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"The name {folder} is no UTF-8.", fix="Choose another --output-dir.") from error
 
 
 def check_trackers(names: tuple[str, ...]) -> None:

@@ -69,6 +69,18 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.py"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.jsonl"
+
+    @property
+    def confusion(self) -> Path:
+        return self.path / "confusion.png"
+
+    @property
     def card(self) -> Path:
         return self.model / "README.md"
 
@@ -124,7 +136,8 @@ def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.part")
-    with staging.open("w", encoding="utf-8") as stream:
+    # Names of files that are no UTF-8 are written as escapes, which YAML and JSON read back.
+    with staging.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -156,11 +156,15 @@ def check_numbers(config: Settings, *, positive: tuple[str, ...], not_negative: 
 LENGTHS = ("budget", "max_steps", "epochs")
 
 
-def overlay(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay settings over each other, later ones winning; a length in one layer puts out the lengths below it."""
+def overlay(*layers: Mapping[str, Any], puts_out: Mapping[str, tuple[str, ...]] | None = None) -> dict[str, Any]:
+    """Lay settings over each other, later ones winning; a length in one layer puts out the lengths below it.
+
+    `puts_out` names more settings that put out others of the layers below.
+    """
+    rules = {**dict.fromkeys(LENGTHS, LENGTHS), **(puts_out or {})}
     result: dict[str, Any] = {}
     for layer in layers:
-        if any(layer.get(name) is not None for name in LENGTHS):
-            result = {name: value for name, value in result.items() if name not in LENGTHS}
+        gone = {other for name, others in rules.items() if layer.get(name) is not None for other in others}
+        result = {name: value for name, value in result.items() if name not in gone}
         result.update(layer)
     return result

@@ -2,30 +2,32 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 
 from hflm.engine import checkpoints
-from hflm.engine.budget import probe
-from hflm.engine.callbacks import Recorder, StopOnSignal, Watch
+from hflm.engine.budget import evaluation_seconds, probe, saving_seconds, steps_within
+from hflm.engine.callbacks import Recorder, SaveBest, StopOnSignal, Watch
 from hflm.engine.device import Device
 from hflm.engine.optimizer import build_optimizer
 from hflm.engine.order import Order, Readable
 from hflm.engine.schedule import factor, warmup_steps
 from hflm.engine.split import Split
-from hflm.engine.trainer import EngineTrainer, eval_sums
+from hflm.engine.trainer import EngineTrainer
 from hflm.errors import CheckpointError, Interrupted, UsageError
 from hflm.families.family import Family
 from hflm.run import RunFolder, read_json, write_json
-from hflm.settings import flag, seconds
+from hflm.settings import seconds
 from hflm.training_settings import TrainingSettings
 
 EVALUATIONS = 5
 DEFAULT_EPOCHS = 3.0
+# Seconds kept of a budget for the end.
+ENDING = 3.0
 Say = Callable[[str], None]
 
 
@@ -33,7 +35,8 @@ Say = Callable[[str], None]
 class Training:
     """What a training needs: `rows`, or a function from a number of rows to a stream of them; `count` rows a pass.
 
-    `order` gives the order of a number of steps; `key` stands for the content of the data.
+    `order` gives the order of a number of steps; `key` stands for the content of the data, and `inputs` for that of
+    each thing that the run began with; `plan` is what the run folder is to record beside the steps.
     """
 
     config: TrainingSettings
@@ -51,6 +54,9 @@ class Training:
     keep_best: bool = False
     best: tuple[str, bool] = ("loss", False)
     steps: int = 0
+    evaluations: int = EVALUATIONS
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
 
     def rows_for(self, length: int) -> Readable:
         """Return the rows; of a stream, its first `length`."""
@@ -69,27 +75,38 @@ class Trained:
 
 
 def fix_steps(training: Training, *, resume: bool, spent: float, say: Say) -> Training:
-    """Fix the number of steps: as recorded, as asked, or as many as the budget holds."""
-    config, run = training.config, training.run
+    """Fix the number of steps: as recorded, as asked, or as many as the budget holds; `train` records them."""
+    config = training.config
     if resume:
-        if not run.plan.exists():
-            raise CheckpointError(f"{run.path} never began to train.", fix="Start it again with --overwrite.")
-        plan = read_json(run.plan)
-        if plan["data"] != training.key:
-            raise UsageError(
-                f"The data of {run.path} has changed since the run began "
-                f"(was {plan['data'][:8]}, is {training.key[:8]}).",
-                fix="Restore it, or start a new run.",
-            )
-        return replace(training, steps=int(plan["steps"]))
-    steps, plan = config.max_steps, {"data": training.key, "split": str(training.split)}
+        plan = _recorded(training)
+        return replace(training, steps=plan["steps"], evaluations=plan.get("evaluations", EVALUATIONS), plan=plan)
+    steps, evaluations = config.max_steps, EVALUATIONS
+    plan = {"data": training.key, "inputs": dict(training.inputs), "split": str(training.split)}
     if config.budget:
-        steps, plan["step_seconds"] = _steps_in(training, seconds(config.budget) - spent)
+        steps, evaluations, plan["step_seconds"] = _steps_in(training, seconds(config.budget), spent=spent)
         say(f"budget: {config.budget} holds {steps:,} steps of {1000 * float(plan['step_seconds']):.0f} ms")
     elif steps is None:
         steps = steps_of(config, training.count)
-    write_json(run.plan, {"steps": steps, **plan})
-    return replace(training, steps=steps)
+    plan = {"steps": steps, "evaluations": evaluations, **plan}
+    return replace(training, steps=steps, evaluations=evaluations, plan=plan)
+
+
+def _recorded(training: Training) -> dict[str, Any]:
+    """Read the plan of a run that goes on; raises UsageError where what the run began with is no longer the same."""
+    run = training.run
+    if not run.plan.exists():
+        raise CheckpointError(f"{run.path} never began to train.", fix="Start it again with --overwrite.")
+    plan = read_json(run.plan)
+    before, now = {**plan.get("inputs", {}), "data": plan["data"]}, {**training.inputs, "data": training.key}
+    # What is named on its own comes first: the key of the data hangs on the tokenizer too.
+    for name in sorted(before, key=lambda name: name == "data"):
+        if before[name] != now.get(name, ""):
+            raise UsageError(
+                f"The {name} of {run.path} has changed since the run began "
+                f"(was {before[name][:8]}, is {now.get(name, '')[:8] or 'gone'}).",
+                fix="Restore it, or start a new run.",
+            )
+    return plan
 
 
 def steps_of(config: TrainingSettings, rows: int | None) -> int:
@@ -99,27 +116,34 @@ def steps_of(config: TrainingSettings, rows: int | None) -> int:
     return max(1, math.ceil((config.epochs or DEFAULT_EPOCHS) * rows / config.batch_size))
 
 
-def _steps_in(training: Training, left: float) -> tuple[int, float]:
-    """Probe steps and evaluation, and return how many steps fit in the seconds left, and the time of one."""
-    context = partial(autocast, training.device)
-    begin = time.perf_counter()
-    sample = range(min(len(training.eval_rows), 64))
-    one = [training.eval_rows[index] for index in sample]
-    eval_sums(training.model, one, family=training.family, batch_size=32, context=context, device=training.device.kind)
-    evaluation = (time.perf_counter() - begin) * len(training.eval_rows) / len(one)
+def _steps_in(training: Training, budget: float, *, spent: float) -> tuple[int, int, float]:
+    """Probe steps, evaluation and saving; return how many steps and evaluations the budget holds, and a step's time."""
+    config, device = training.config, training.device.kind
+    context, begin, left = partial(autocast, training.device), time.perf_counter(), budget - spent
+    evaluation = evaluation_seconds(
+        training.model, training.eval_rows, family=training.family, context=context, device=device
+    )
+    saving = saving_seconds(
+        training.model, next(path for path in training.run.path.absolute().parents if path.is_dir())
+    )
     found = probe(
         training.model, family=training.family, rows=training.rows_for(10**9), order=training.order(10**6),
         split=training.split, make_optimizer=_optimizer(training), context=context, seconds=min(10.0, 0.05 * left),
-        device=training.device.kind,
+        most=0.2 * left, device=device,
     )  # fmt: skip
-    left -= time.perf_counter() - begin
-    steps = int((left - EVALUATIONS * evaluation) / (found.step_seconds * 1.02))
+    # At the end the model is saved once more, the machine measured and a picture drawn.
+    left -= time.perf_counter() - begin + saving + min(ENDING, 0.1 * budget)
+    pauses = [(evaluation, config.eval_steps), (saving, config.save_steps or config.eval_steps)]
+    # Few evaluations rather than few steps: they may take a fifth of the time.
+    usual = max(1, min(EVALUATIONS, int(0.2 * left / (evaluation + saving))))
+    steps = steps_within(left, step=found.step_seconds, pauses=pauses, usual=usual)
     if steps < 10:
         raise UsageError(
-            f"--budget {training.config.budget} holds {max(steps, 0)} steps of {found.step_seconds:.2f} s.",
+            f"--budget {config.budget} holds {steps} steps of {found.step_seconds:.2f} s: preparing, evaluating and "
+            f"saving take {budget - left + usual * (evaluation + saving):.1f} s.",
             fix="Give more time or a smaller model or batch; where other programs are busy, fewer --threads.",
         )
-    return steps, found.step_seconds
+    return steps, usual, found.step_seconds
 
 
 def autocast(device: Device) -> Any:
@@ -137,6 +161,8 @@ def _optimizer(training: Training) -> Any:
 
 def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     """Train to the end and evaluate; raises Interrupted where a signal stopped it, saved."""
+    if not resume:
+        write_json(training.run.plan, training.plan)
     start = checkpoints.newest_valid(training.run.checkpoints) if resume else None
     signals = StopOnSignal()
     epochs = training.config.batch_size / training.count if training.count else None
@@ -152,7 +178,7 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
             f"Stopped by a signal after step {trainer.state.global_step} of {training.steps}; everything is saved.",
             fix=f"Go on with `hflm {training.config.job} -o {training.run.path} --resume`.",
         )
-    best = _restore_best(training, trainer) if training.keep_best or training.config.patience else None
+    best = _restore_best(training, trainer) if _keeps_best(training) else None
     spent = time.perf_counter() - began
     last = (None if best else _last_evaluation(trainer)) or trainer.evaluate()
     return Trained(trainer.state.global_step, spent, recorder.step_seconds(), last, best)
@@ -164,6 +190,10 @@ def _last_evaluation(trainer: Any) -> dict[str, float] | None:
     return found[-1] if found else None
 
 
+def _keeps_best(training: Training) -> bool:
+    return training.keep_best or training.config.patience is not None
+
+
 def _restore_best(training: Training, trainer: EngineTrainer) -> int | None:
     """Give the model the weights of its best evaluation; return its step, or None where the last is the best."""
     from safetensors.torch import load_file
@@ -172,8 +202,8 @@ def _restore_best(training: Training, trainer: EngineTrainer) -> int | None:
     folder = training.run.checkpoints / f"{checkpoints.PREFIX}{step}"
     if step is None or step == trainer.state.global_step or not folder.is_dir():
         return None
-    weights = load_file(folder / "model.safetensors", device=str(trainer.args.device))
-    training.model.load_state_dict(weights, strict=False)
+    for file in sorted(folder.glob("*.safetensors")):
+        training.model.load_state_dict(load_file(file, device=str(trainer.args.device)), strict=False)
     training.model.tie_weights()
     return int(step)
 
@@ -190,6 +220,9 @@ def make_trainer(training: Training, *, callbacks: list[Any]) -> EngineTrainer:
         make_optimizer=_optimizer(training), keep=config.save_total_limit, callbacks=callbacks,
         rate=partial(factor, name=config.schedule, steps=steps, warmup=warmup, decay=config.decay),
     )  # fmt: skip
+    if _keeps_best(training):
+        metric, larger = training.best
+        trainer.add_callback(SaveBest(metric, larger=larger))
     if config.patience:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=config.patience))
     for noisy in (PrinterCallback, ProgressCallback):
@@ -197,47 +230,11 @@ def make_trainer(training: Training, *, callbacks: list[Any]) -> EngineTrainer:
     return trainer
 
 
-# What hflm names itself, and would otherwise be set twice.
-OWN = {
-    "output_dir": "output_dir", "per_device_train_batch_size": "micro_batch_size", "max_steps": "max_steps",
-    "gradient_accumulation_steps": "micro_batch_size", "num_train_epochs": "epochs", "learning_rate": "learning_rate",
-    "max_grad_norm": "max_grad_norm", "bf16": "precision", "fp16": "precision", "torch_compile": "torch_compile",
-    "eval_steps": "eval_steps", "save_steps": "save_steps", "save_total_limit": "save_total_limit",
-    "logging_steps": "logging_steps", "seed": "seed", "report_to": "report_to", "weight_decay": "weight_decay",
-    "warmup_steps": "warmup", "lr_scheduler_type": "schedule", "optim": "optimizer",
-}  # fmt: skip
-
-
-def check_arguments(given: Mapping[str, Any]) -> None:
-    """Raise UsageError for a field that transformers lacks, that hflm sets itself, or whose value does not fit."""
-    from transformers import TrainingArguments
-
-    unknown = sorted(set(given) - set(TrainingArguments.__dataclass_fields__))
-    if unknown:
-        raise UsageError(f"transformers.TrainingArguments has no {unknown[0]!r}.", fix="Check training_arguments.")
-    for name in given:
-        if name in OWN:
-            raise UsageError(f"training_arguments sets {name!r}.", fix=f"Set --{flag(OWN[name])} instead.")
-    try:
-        TrainingArguments(output_dir="unused", use_cpu=True, report_to="none", **{**_PLAIN, **given})
-    except (ValueError, TypeError, ImportError, AttributeError) as error:
-        raise UsageError(f"training_arguments: {_first_line(error)}.", fix="Check their values.") from error
-
-
-# Enough for any strategy that a user asks for to be consistent.
-_PLAIN: Mapping[str, Any] = {"eval_strategy": "steps", "eval_steps": 1, "save_steps": 1}
-
-
-def _first_line(error: Exception) -> str:
-    lines: Iterable[str] = str(error).strip().splitlines() or [type(error).__name__]
-    return next(iter(lines)).rstrip(".")
-
-
 def _training_arguments(training: Training) -> Any:
     from transformers import TrainingArguments
 
     config = training.config
-    every = config.eval_steps or math.ceil(training.steps / EVALUATIONS)
+    every = config.eval_steps or math.ceil(training.steps / training.evaluations)
     metric, larger = training.best
     values: dict[str, Any] = {
         "output_dir": str(training.run.checkpoints),

@@ -26,7 +26,7 @@ task = Task(
     ),  # fmt: skip
     family="causal_lm",
     metric="perplexity",
-    sample="chat",
+    sample="pride_and_prejudice",
     defaults={
         "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
         "epochs": 3,

@@ -10,7 +10,9 @@ task = Task(
     columns={
         "text": ("text", "sentence", "review", "content", "comment", "tweet"),
         "label": ("label", "labels", "sentiment", "class", "category", "target", "rating"),
+        "label_name": ("label_name", "label_text"),
     },
+    shapes=(("text", "label"),),
     family="classification",
     metric="classification",
     best="accuracy",

@@ -111,7 +111,26 @@ CASES: dict[str, tuple[Make, str, str]] = {
     "half a step": (with_text("--max-steps", "1.5"), "--max-steps.* valid integer", "--help"),
     "uneven split": (with_text("--batch-size", "8", "--micro-batch-size", "3"), "no multiple", "--micro-batch-size 2"),
     "fp16 on a CPU": (with_text("--precision", "fp16"), "needs a CUDA device|fp16", "bf16"),
-    "resume with settings": (with_text("--resume"), "takes its settings from the run", "--output-dir"),
+    "resume of nothing": (with_text("--resume"), "out is no run folder", "hflm runs"),
+    "wrong type for transformers": (
+        yaml("training_arguments: {dataloader_num_workers: many}\n"), "'dataloader_num_workers' is 'many'", "be int"
+    ),
+    "bool for a number of transformers": (
+        yaml("training_arguments: {dataloader_num_workers: true}\n"), "is True", "be int"
+    ),
+    "bad value for transformers": (yaml("training_arguments: {debug: nonsense}\n"), "training_arguments: ", "values"),
+    "hflm's own setting past hflm": (
+        yaml("training_arguments: {max_steps: abc, optim: 3}\n"), "sets 'max_steps'", "Set --max-steps"
+    ),
+    "hflm's own setting under another name": (
+        yaml("training_arguments: {lr_scheduler_type: cosine}\n"), "'lr_scheduler_type'", "Set --schedule"
+    ),
+    "a setting that would change nothing": (
+        yaml("training_arguments: {adam_beta2: 0.9}\n"), "'adam_beta2', which hflm has no use for", "Leave it away"
+    ),
+    "budget without room": (
+        with_text("--budget", "0.01s", "--no-length"), r"--budget 0.01s holds 0 steps of \d", "--threads"
+    ),
 }  # fmt: skip
 
 
@@ -141,6 +160,9 @@ def test_refused_with_one_line(
     monkeypatch.chdir(tmp_path)
     given = make(tmp_path)
     own = {word for word in given if word.startswith("--")}
+    if "--no-length" in own:
+        given.remove("--no-length")
+        own.add("--max-steps")
     usual = [w for n in range(0, len(TINY), 2) if TINY[n] not in own for w in TINY[n : n + 2]]
     line = refused(["pretrain", "-o", "out", *given, *usual], capsys)
     assert re.search(found, line), line
@@ -191,3 +213,8 @@ def test_resuming_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no such folder" in refused(["pretrain", "-o", str(tmp_path / "none"), "--resume"], capsys)
     assert "no config.yaml" in refused(["pretrain", "-o", str(tmp_path), "--resume"], capsys)
     assert "--output-dir RUN" in refused(["pretrain", "--resume"], capsys)
+
+
+def test_a_name_that_is_no_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(["pretrain", str(tmp_path / "none\udcff.txt"), "-o", str(tmp_path / "out")], capsys)
+    assert "none\\udcff.txt" in line

@@ -23,7 +23,10 @@ def test_frozen_and_documented() -> None:
         assert item.metadata["help"].endswith(".") and item.metadata["group"], item.name
 
 
-@pytest.mark.parametrize("recipe", recipe_paths())
+PRETRAINING = [name for name in recipe_paths() if load_task(name).family == "masked_lm"]
+
+
+@pytest.mark.parametrize("recipe", PRETRAINING)
 def test_yaml_goes_round(recipe: str, tmp_path: Path) -> None:
     config = resolve(recipe=load_task(recipe).defaults, flags={"data": ["a.txt", "字.txt"], "recipe": recipe})
     (tmp_path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
@@ -41,6 +44,33 @@ def test_a_recipe_gives_way_to_weights_and_to_next_tokens() -> None:
     assert resolve(recipe=recipe, flags={"model": "run"}).arch is None
     assert resolve(recipe=recipe, flags={"objective": "clm"}).arch is None
     assert resolve(recipe=recipe, file={"arch": "gpt2", "objective": "clm"}).arch == "gpt2"
+
+
+@pytest.mark.parametrize(
+    ("file", "flags", "expected"),
+    [
+        ({"budget": "3m"}, {"max_steps": 5}, {"budget": None, "max_steps": 5}),
+        ({"max_steps": 5, "epochs": None}, {"epochs": 2.0}, {"max_steps": None, "epochs": 2.0}),
+        ({"epochs": 2, "seed": 3}, {"budget": "1m"}, {"epochs": None, "budget": "1m", "seed": 3}),
+        ({"size": "mini", "layers": 2, "width": 64}, {"size": "small"}, {"size": "small", "layers": None}),
+        ({"size": "mini", "layers": 2}, {"layers": 3}, {"size": "mini", "layers": 3}),
+        ({"arch": "bert"}, {"model": "run"}, {"arch": None, "model": "run"}),
+        ({"model": "run"}, {"arch": "bert"}, {"arch": "bert", "model": None}),
+    ],
+)
+def test_a_flag_puts_out_what_it_contradicts(
+    file: dict[str, Any], flags: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    config = resolve(recipe={"epochs": 1, "heads": 4}, file=file, flags=flags)
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_within_one_layer_nothing_is_put_out() -> None:
+    with pytest.raises(UsageError, match="contradict"):
+        resolve(recipe={}, flags={"budget": "1m", "max_steps": 5})
+    with pytest.raises(UsageError, match="Give one of them"):
+        resolve(recipe={}, file={"model": "run", "arch": "bert"})
+    assert resolve(recipe={}, flags={"size": "small", "layers": 2}).layers == 2
 
 
 @pytest.mark.parametrize(

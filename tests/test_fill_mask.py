@@ -52,6 +52,14 @@ def test_the_command(finished: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert capsys.readouterr().err.startswith("error: There is no [MASK]")
 
 
+def test_nothing_else_is_said(finished: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from transformers.utils import logging
+
+    logging.enable_progress_bar()
+    open_masked_model(str(finished))
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("sentence", ["She was happy.", "A b.", "知之为知之", "...", "«¿Qué?»"])
 def test_one_word_is_blanked(sentence: str) -> None:
     text, word = blank_one_word(sentence, np.random.Generator(np.random.Philox(key=[1, 2])))

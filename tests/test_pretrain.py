@@ -89,6 +89,33 @@ def test_the_log(finished: Path) -> None:
     assert all(line["grad_norm"] > 0 and line["learning_rate"] > 0 for line in found if "loss" in line)
 
 
+def test_epochs_are_passes_over_the_rows(run_pretrain: Run, text_file: Path) -> None:
+    def epochs(run: Path) -> list[Any]:
+        return [json.loads(line)["epoch"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+    run = run_pretrain(max_steps=6, micro_batch_size=4)
+    rows = metrics_of(run)["data_rows"]
+    assert epochs(run)[-1] == pytest.approx(6 * 8 / rows, abs=1e-3) != 1
+    # The length of a stream is not known.
+    assert set(epochs(run_pretrain(streaming=True, eval_data=[str(text_file)], max_steps=2))) == {None}
+
+
+def test_an_end_of_text_ends_documents_and_not_rows(tmp_path: Path, run_pretrain: Run) -> None:
+    from hflm.data.packing import PADDING
+    from hflm.data.rows import cache_folder, open_rows
+
+    text = write(tmp_path / "long.txt", lines(SPANISH, 60))
+    before = set(cache_folder().glob("rows-*-train"))
+    run_pretrain(data=[str(text)], documents="file", objective="clm", arch="llama", max_steps=1, batch_size=1)
+    (folder,) = set(cache_folder().glob("rows-*-train")) - before
+    rows = open_rows(folder)
+    from hflm.models.tokenizer import load_tokenizer
+
+    end = load_tokenizer(str(next(cache_folder().glob("tokenizer-*")))).eos_token_id
+    ids = rows.ids[rows.segments != PADDING]
+    assert len(rows) > 5 and int((ids == end).sum()) <= 1
+
+
 def test_the_pictures(finished: Path) -> None:
     for name in ("loss.png", "model/loss.png"):
         assert (finished / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
@@ -232,6 +259,22 @@ def test_patience_stops_early(run_pretrain: Run) -> None:
     assert metrics_of(run)["steps"] == 6
 
 
+@pytest.mark.parametrize("save_steps", [4, 100])
+def test_patience_brings_the_best_model_back(run_pretrain: Run, save_steps: int) -> None:
+    # So high a rate that the model gets worse, saved more seldom than it is evaluated.
+    run = run_pretrain(
+        learning_rate=0.05, optimizer="adamw", schedule="linear", warmup=1, max_steps=60, eval_steps=2,
+        save_steps=save_steps, save_total_limit=1, patience=2,
+    )  # fmt: skip
+    found = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    evaluated = {line["step"]: line["eval_loss"] for line in reversed(found) if "eval_loss" in line}
+    best = min(evaluated, key=lambda step: (evaluated[step], step))
+    assert best < metrics_of(run)["steps"] < 60
+    assert metrics_of(run)["eval_loss"] == pytest.approx(evaluated[best], rel=1e-6)
+    one, two = (load_file(run / at / "model.safetensors") for at in (f"checkpoints/checkpoint-{best}", "model"))
+    assert all(torch.equal(one[name], two[name]) for name in two)
+
+
 def test_a_budget_is_kept_and_can_be_repeated(run_pretrain: Run) -> None:
     import time
 
@@ -240,6 +283,7 @@ def test_a_budget_is_kept_and_can_be_repeated(run_pretrain: Run) -> None:
     run = run_pretrain(budget="3s", max_steps=None, eval_steps=None, save_steps=None)
     assert time.perf_counter() - begin < 6
     plan = json.loads((run / "plan.json").read_text())
+    assert 1 <= plan["evaluations"] <= 5
     assert plan["steps"] == metrics_of(run)["steps"] >= 10 and plan["step_seconds"] > 0
     again = run_pretrain(max_steps=plan["steps"], eval_steps=None, save_steps=None)
     one, two = (load_file(folder / "model" / "model.safetensors") for folder in (run, again))

@@ -1,6 +1,7 @@
 """A run that was stopped and goes on is the run that was never stopped, bit by bit; damage is seen."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from hflm.cli.app import main
 from hflm.engine.device import choose_device
@@ -155,6 +156,89 @@ def test_changed_data_is_refused(run_pretrain: Run, text_file: Path, tmp_path: P
     assert resume(run) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and "has changed" in line and "start a new run" in line
+
+
+@pytest.mark.parametrize("tokenizer", ["bpe", "unigram"])
+def test_the_cache_may_be_emptied(
+    tokenizer: str, run_pretrain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = run_pretrain(tokenizer=tokenizer, max_steps=6, save_steps=2, save_total_limit=9)
+    resumed = stopped_at(straight, tmp_path / "resumed", 4)
+    monkeypatch.setenv("HFLM_CACHE", str(tmp_path / "empty"))
+
+    def train(*words: Any, **more: Any) -> None:
+        pytest.fail("the tokenizer was trained again")
+
+    monkeypatch.setattr("hflm.vocabulary.train_tokenizer", train)
+    assert resume(resumed) == 0
+    assert_same_run(straight, resumed, "checkpoint-6")
+
+
+def test_an_overwritten_run_leaves_no_tokenizer(run_pretrain: Run, text_file: Path, tmp_path: Path) -> None:
+    from hflm.config import PretrainConfig
+    from hflm.models.tokenizer import load_tokenizer
+    from hflm.pretrain import pretrain
+    from hflm.settings import build, read_yaml
+
+    run = run_pretrain(tmp_path / "run", max_steps=1)
+    config = build(PretrainConfig, {**read_yaml(run / "config.yaml"), "vocab_size": 400}, where="a test")
+    pretrain(config, run, overwrite=True, resume=False, watch=lambda kind, content: None)
+    assert len(load_tokenizer(str(run / "tokenizer"))) == 400
+
+
+def refused(capsys: pytest.CaptureFixture[str], run: Path, *words: str) -> str:
+    capsys.readouterr()
+    assert main(["pretrain", "-o", str(run), "--resume", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_changed_tokenizer_is_refused(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = stopped / "tokenizer" / "tokenizer.json"
+    content = json.loads(path.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["e"], vocabulary["a"] = vocabulary["a"], vocabulary["e"]
+    path.write_text(json.dumps(content))
+    assert "The tokenizer of" in refused(capsys, stopped)
+
+
+def test_a_changed_start_is_refused(
+    finished: Path, run_pretrain: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished / "model", tmp_path / "start")
+    settings = {"arch": None, "layers": None, "heads": None, "width": None, "vocab_size": None}
+    run = run_pretrain(model=str(tmp_path / "start"), max_steps=4, save_steps=2, **settings)
+    same, other = (stopped_at(run, tmp_path / name, 2) for name in ("same", "other"))
+    assert resume(same) == 0
+    weights = load_file(tmp_path / "start" / "model.safetensors")
+    next(iter(weights.values())).add_(1)
+    save_file(weights, tmp_path / "start" / "model.safetensors", metadata={"format": "pt"})
+    assert re.search(
+        "The model of .* has changed since the run began .was [0-9a-f]{8}, is [0-9a-f]{8}", refused(capsys, other)
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["--learning-rate", "0.5"], "--learning-rate of .* was 0.004, and is 0.5 now"),
+        (["--budget", "3m"], "--budget of .* was not set, and is 3m now"),
+        (["--max-steps", "13"], "--max-steps of .* was 12, and is 13 now"),
+        (["--seed", "1", "--clean", "none"], "--clean of .* was default, and is none now"),
+        (["other.txt"], "--data of .* was .*emma.txt, and is other.txt now"),
+    ],
+)
+def test_other_settings_are_refused(
+    words: list[str], found: str, stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, stopped, *words)
+    assert re.search(found, line) and "new run" in line
+
+
+def test_the_same_settings_may_be_given_again(stopped: Path, text_file: Path) -> None:
+    words = ["pretrain", str(text_file), "-o", str(stopped), "--resume", "--config", str(stopped / "config.yaml")]
+    assert main([*words, "--max-steps", "12", "--optimizer", "auto"]) == 0
+    assert (stopped / "metrics.json").exists()
 
 
 def test_a_finished_run_that_is_resumed_stays_as_it_is(

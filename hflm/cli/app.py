@@ -15,6 +15,14 @@ from hflm.errors import HflmError
 # is run, completed or asked for its own help; the summaries stand here so that `hflm --help` imports none.
 COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("hflm.cli.pretrain", "Train a language model on raw text, from scratch or onwards."),
+    "finetune": ("hflm.cli.finetune", "Fine-tune a model on a task, and test it."),
+    "plan": ("hflm.cli.plan", "Say what a fine-tuning would do and take, and train nothing."),
+    "evaluate": ("hflm.cli.evaluate", "Score a model on rows of a task."),
+    "compare": ("hflm.cli.compare", "Say whether two runs differ by more than chance."),
+    "predict": ("hflm.cli.predict", "Predict for every row of a file."),
+    "classify": ("hflm.cli.classify", "Sort texts into classes."),
+    "summarize": ("hflm.cli.summarize", "Summarize texts."),
+    "translate": ("hflm.cli.translate", "Translate texts."),
     "fill-mask": ("hflm.cli.fill_mask", "Ask a masked language model for the missing words."),
     "runs": ("hflm.cli.runs", "List the runs in a folder, or show one."),
     "recipes": ("hflm.cli.recipes", "List, show or copy the recipes: what each task is."),
@@ -89,6 +97,10 @@ def version() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every error ends here."""
     words, debug = _take_debug(list(sys.argv[1:] if argv is None else argv))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A file name that is no UTF-8 is shown with escapes, and breaks nothing.
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             result = typer.main.get_command(app).main(words, prog_name="hflm", standalone_mode=False)

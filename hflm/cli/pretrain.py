@@ -11,11 +11,11 @@ import typer
 from hflm.cli.progress import Progress
 from hflm.cli.settings import notices, with_settings
 from hflm.cli.show import print_json
-from hflm.config import PretrainConfig, resolve
+from hflm.config import PUTS_OUT, PretrainConfig, resolve
 from hflm.errors import UsageError
 from hflm.recipe_files import load_task
 from hflm.run import MARKER, RunFolder
-from hflm.settings import build, read_yaml
+from hflm.settings import build, flag, overlay, read_yaml
 
 RENAMED = {
     "--num-train-epochs": "--epochs",
@@ -43,12 +43,9 @@ def _pretrain(
     """
     folder = output_dir or Path("runs") / datetime.now().strftime("pretrain-%Y%m%d-%H%M%S")
     if resume:
-        if settings or config or not output_dir:
-            raise UsageError(
-                "--resume takes its settings from the run.", fix="Pass --output-dir RUN --resume, and no others."
-            )
-        run = RunFolder.open(folder)
-        resolved = build(PretrainConfig, read_yaml(run.config), where=str(run.path / MARKER))
+        if not output_dir:
+            raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
+        resolved = _of_run(RunFolder.open(folder), overlay(read_yaml(config) if config else {}, settings))
     else:
         file = read_yaml(config) if config else {}
         recipe = load_task({**file, **settings}.get("recipe", "pretraining"))
@@ -64,6 +61,25 @@ def _pretrain(
         print_json({"run": str(folder), **metrics})
     else:
         _report(folder, metrics)
+
+
+def _of_run(run: RunFolder, given: Mapping[str, Any]) -> PretrainConfig:
+    """Read the settings of a run; raises UsageError where one that is given differs from them."""
+    saved = read_yaml(run.config)
+    resolved = build(PretrainConfig, saved, where=str(run.path / MARKER))
+    asked = build(PretrainConfig, overlay(saved, given, puts_out=PUTS_OUT), where="the command line")
+    for name in given:
+        old, new = getattr(resolved, name), getattr(asked, name)
+        if new not in (old, "auto"):
+            raise UsageError(
+                f"--{flag(name)} of {run.path} was {_shown(old)}, and is {_shown(new)} now.",
+                fix="A run goes on with the settings that it began with: leave the flag away, or start a new run.",
+            )
+    return resolved
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value in (None, ()) else " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _report(folder: Path, metrics: Mapping[str, Any]) -> None:

@@ -61,6 +61,8 @@ class Progress:
             )
         elif kind == "step":
             self._step(content)
+        elif kind == "rows":
+            self._rows(content)
 
     def _step(self, content: Mapping[str, Any]) -> None:
         rate, loss = content["tokens_per_second"], content["loss"]
@@ -72,6 +74,19 @@ class Progress:
             left = (content["steps"] - content["step"]) * content["seconds_per_step"]
             parts = [f"step {content['step']:,} of {content['steps']:,}", f"{rate:,.0f} tokens/s"]
             self.note(", ".join([*parts, f"{_clock(left)} left", *([self._loss] if self._loss else [])]))
+
+    def _rows(self, content: Mapping[str, Any]) -> None:
+        """Tell of rows that are predicted: a line that is written over on a terminal, one now and then on a pipe."""
+        done, rows = content["done"], content["rows"]
+        if done == rows or time.monotonic() - self._shown > (0.5 if is_terminal(self.stream) else EVERY):
+            self._shown = time.monotonic()
+            left = (rows - done) / max(content["rows_per_second"], 1e-9)
+            text = f"{done:,} of {rows:,} rows, {content['rows_per_second']:,.1f} rows/s, {_clock(left)} left"
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+            end = "\r" if is_terminal(self.stream) and done < rows else "\n"
+            print(text.ljust(60) if is_terminal(self.stream) else text, end=end, file=self.stream, flush=True)
 
     def _draw(self, content: Mapping[str, Any], rate: float) -> None:
         from rich import progress

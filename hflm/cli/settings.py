@@ -24,12 +24,16 @@ def with_settings(
     """
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
     hints = typing.get_type_hints(kind)
-    made = [_parameter(item, hints[item.name], positional=item.name == argument) for item in _own_first(kind)]
-    made = [parameter for parameter in made if parameter is not None]
-    names = [parameter.name for parameter in made if parameter is not None]
+    found = [_parameter(item, hints[item.name], positional=False) for item in _own_first(kind)]
+    words = [_parameter(item, hints[item.name], positional=True) for item in fields(kind) if item.name == argument]
+    # `--data a.txt b.txt`, as a shell spells out a glob: the option takes the first, the bare words are the rest.
+    made = [parameter for parameter in (*words, *found) if parameter is not None]
+    names = [parameter.name for parameter in found if parameter is not None]
 
     def called(**values: Any) -> None:
         given = {name: values.pop(name) for name in names}
+        if argument:
+            given[argument] = [*(given[argument] or []), *(values.pop(f"{argument}_words") or [])]
         command(settings={name: value for name, value in given.items() if value not in (None, [], ())}, **values)
 
     called.__doc__ = command.__doc__
@@ -60,7 +64,8 @@ def _parameter(item: Field[Any], declared: Any, *, positional: bool) -> inspect.
             text = f"{text} [default: {shown}]"
         option = typer.Option(*names, help=text, rich_help_panel=meta["group"], show_default=False)
     annotation: Any = typing.Annotated[kind | None, option]
-    return inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    name = f"{item.name}_words" if positional else item.name
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _plain(declared: Any) -> Any:

@@ -127,5 +127,6 @@ def messages(value: Any, where: str) -> list[dict[str, str]]:
 
 CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
     "text": text, "source": text, "target": text, "prompt": text, "completion": text, "instruction": text,
-    "output": text, "label": label, "tokens": words, "tags": words, "messages": messages, "conversations": messages,
+    "output": text, "label": label, "label_name": label, "tokens": words, "tags": words,
+    "messages": messages, "conversations": messages,
 }  # fmt: skip

@@ -41,7 +41,10 @@ def hub_documents(name: str, *, text_column: str | None) -> Iterator[Document]:
         for number, row in enumerate(itertools.chain([first], rows), start=1):
             if row[column]:
                 yield Document(str(row[column]), name, number)
-    except OSError as error:
+    except Exception as error:
+        # The network, a damaged file, a row of another shape: each raises something of its own.
+        reason = next(iter(str(error).strip().splitlines()), "")[:200].rstrip(".")
         raise DataError(
-            f"{name!r}: the hub stopped answering after row {number} ({type(error).__name__}).", fix="Try again."
+            f"{name!r} could not be read after row {number}: {type(error).__name__}{': ' * bool(reason)}{reason}.",
+            fix="Try again; a run that had begun goes on with --resume.",
         ) from error

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -97,9 +98,25 @@ def _hub(name: str) -> Records:
             fix="Check the path; offline, name a file or a folder.",
         ) from error
     return {
-        split_of(split): [Record(f"{name}, {split}", number, row, "row") for number, row in enumerate(rows, start=1)]
+        split_of(split): [
+            Record(f"{name}, {split}", number, _named(row, rows.features), "row")
+            for number, row in enumerate(rows, start=1)
+        ]
         for split, rows in sets.items()
     }
+
+
+def _named(row: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+    """Give classes that a data set keeps as numbers their names, alone or in lists."""
+    found = dict(row)
+    for column, feature in features.items():
+        names = getattr(getattr(feature, "feature", feature), "names", None)
+        value = found[column]
+        if names and isinstance(value, list):
+            found[column] = [names[number] for number in value]
+        elif names and isinstance(value, int) and value >= 0:
+            found[column] = names[value]
+    return found
 
 
 def _hold_out(examples: dict[str, list[Example]], fractions: Mapping[str, float]) -> None:

@@ -1,10 +1,14 @@
 """From a time to a number of steps: a short probe measures them, and the run folder records the answer."""
 
 import copy
+import hashlib
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +16,15 @@ from torch.optim import Optimizer
 
 from hflm.engine.order import Order, Placed, Readable
 from hflm.engine.split import Split
+from hflm.engine.trainer import eval_sums
 from hflm.families.family import Family
 
-# The first steps are slower: memory is fetched, kernels are chosen.
+# The first steps are slower: memory is fetched, kernels are chosen, and on busy cores threads wait for each other.
 WARM_UP = 3
+ENOUGH = WARM_UP + 3
+# A checkpoint holds the weights, and up to two moments of each.
+COPIES = 3
+Context = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -28,17 +37,16 @@ class Probe:
 
 def probe(
     model: Any, *, family: Family, rows: Readable, order: Order, split: Split,
-    make_optimizer: Callable[[Any], Optimizer], context: Callable[[], AbstractContextManager[Any]],
-    seconds: float, device: Any,
+    make_optimizer: Callable[[Any], Optimizer], context: Context, seconds: float, most: float, device: Any,
 ) -> Probe:  # fmt: skip
-    """Time real steps on a copy of the model; neither the weights nor any random state is moved."""
+    """Time real steps for some `seconds`, `most` at the utmost; neither weights nor random state are moved."""
     begin = time.perf_counter()
     state = copy.deepcopy(model.state_dict())
     places, data, times = iter(order), Placed(rows), list[float]()
     optimizer = make_optimizer(model)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
         model.train()
-        while len(times) < WARM_UP + 3 or sum(times) < seconds:
+        while wants_more(times, seconds=seconds, most=most):
             start = time.perf_counter()
             items = [data[place] for _, place in zip(range(split.micro_batch), places, strict=False)]
             if len(items) < split.micro_batch:
@@ -54,5 +62,54 @@ def probe(
             optimizer.zero_grad()
             times.append(time.perf_counter() - start)
     model.load_state_dict(state)
+    return Probe(typical(times), time.perf_counter() - begin)
+
+
+def wants_more(times: list[float], *, seconds: float, most: float) -> bool:
+    """Say whether another step is to be timed, after steps of these times."""
+    spent = sum(times)
+    if len(times) >= 2 and spent > most:
+        return False
+    return len(times) < ENOUGH or spent < seconds
+
+
+def typical(times: list[float]) -> float:
+    """Return the time of a usual step: the median after the warm-up; the shortest, where there was no time for it."""
+    if len(times) < ENOUGH:
+        return min(times)
     kept = sorted(times[WARM_UP:])
-    return Probe(kept[len(kept) // 2], time.perf_counter() - begin)
+    return kept[len(kept) // 2]
+
+
+def evaluation_seconds(model: Any, rows: Readable, *, family: Family, context: Context, device: Any) -> float:
+    """Estimate the time of an evaluation from 64 rows, read twice: the first time is no measure of the second."""
+    one = [rows[index] for index in range(min(len(rows), 64))]
+    times = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        eval_sums(model, one, family=family, batch_size=32, context=context, device=device)
+        times.append(time.perf_counter() - begin)
+    return min(times) * len(rows) / len(one)
+
+
+def saving_seconds(model: Any, folder: Path) -> float:
+    """Estimate the time of a checkpoint in `folder`, which exists: writing, syncing and hashing the weights."""
+    begin = time.perf_counter()
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        torch.save(model.state_dict(), stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+        stream.seek(0)
+        hashlib.file_digest(stream, "sha256")
+    return COPIES * (time.perf_counter() - begin)
+
+
+def steps_within(left: float, *, step: float, pauses: list[tuple[float, int | None]], usual: int) -> int:
+    """Count the steps of `step` seconds that fit in the seconds left beside the pauses for evaluation and saving.
+
+    A pause is its seconds, and the steps from one to the next; where these are None, there are `usual` of them.
+    """
+    left -= sum(usual * seconds for seconds, every in pauses if every is None)
+    # Two in a hundred for what stands between steps: the log, the bar.
+    each = 1.02 * step + sum(seconds / every for seconds, every in pauses if every is not None)
+    return max(0, int(left / each))

@@ -68,6 +68,21 @@ class Recorder(TrainerCallback):
         self.watch("log", line)
 
 
+class SaveBest(TrainerCallback):
+    """Save with every evaluation that is the best so far: the model of the best one comes back at the end."""
+
+    def __init__(self, metric: str, *, larger: bool) -> None:
+        self.metric, self.larger = f"eval_{metric}", larger
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **more: Any
+    ) -> None:
+        """Compare with the best before this one; the Trainer takes note of a new best only after this."""
+        value, best = (metrics or {}).get(self.metric), state.best_metric
+        if value is not None and (best is None or (value > best if self.larger else value < best)):
+            control.should_save = True
+
+
 class StopOnSignal(TrainerCallback):
     """Save and stop at the end of the step in which a signal came; a second signal ends the process at once."""
 

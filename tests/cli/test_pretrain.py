@@ -69,6 +69,40 @@ def test_flags_win_over_the_file_and_the_file_over_the_recipe(text_file: Path, t
     assert one == two
 
 
+def test_a_length_on_the_command_line_puts_out_that_of_the_file(text_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(f"data: [{text_file}]\nbudget: 3m\n")
+    words = ["pretrain", "--config", str(tmp_path / "settings.yaml"), "-o", str(tmp_path / "out"), *TINY]
+    assert main([*words, "--max-steps", "2"]) == 0
+    saved = read_yaml(tmp_path / "out" / "config.yaml")
+    assert (saved["budget"], saved["max_steps"]) == (None, 2)
+
+
+def test_a_text_whose_name_is_no_utf8(text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "na\udcffme.txt"
+    try:
+        text.write_bytes(text_file.read_bytes())
+    except OSError:
+        pytest.skip("this disk has no such names")
+    run = tmp_path / "out"
+    assert main(["pretrain", str(text), "-o", str(run), "--max-steps", "2", *TINY]) == 0
+    assert read_yaml(run / "config.yaml")["data"] == [str(text)]
+    assert "na\ufffdme.txt" in json.loads((run / "metrics.json").read_text())["data"]
+    assert main(["pretrain", str(text), "-o", str(tmp_path / "out\udcff")]) == 2
+    assert "out\\udcff is no UTF-8" in capsys.readouterr().err and not (tmp_path / "out\udcff").exists()
+
+
+def test_worse_than_the_baseline_is_above_it(capsys: pytest.CaptureFixture[str]) -> None:
+    from hflm.cli.pretrain import _report
+
+    numbers = dict.fromkeys(
+        ("eval_accuracy", "tokens_per_second", "flops_per_second", "model_flops_utilisation", "steps", "tokens_seen",
+         "seconds", "peak_memory_bytes"), 0,
+    )  # fmt: skip
+    for loss, said in ((6.4, "0.400 above the unigram baseline"), (5.5, "0.500 below the unigram baseline")):
+        _report(Path("out"), {**numbers, "eval_loss": loss, "unigram_loss": 6.0, "objective": "mlm", "samples": []})
+        assert said in capsys.readouterr().out
+
+
 def test_names_of_other_tools_are_understood(
     text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,3 +57,26 @@ def test_an_empty_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: iter(()))
     with pytest.raises(DataError, match="is empty"):
         next(hub_documents("owner/name", text_column=None))
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), ValueError("a cut file\nwith\nmore lines"), KeyError("text")])
+def test_an_error_half_way_is_a_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield {"text": "one"}
+        yield {"text": "two"}
+        raise error
+
+    monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: rows())
+    found = hub_documents("owner/name", text_column=None)
+    assert [next(found).text, next(found).text] == ["one", "two"]
+    with pytest.raises(
+        DataError, match=rf"'owner/name' could not be read after row 2: {type(error).__name__}"
+    ) as caught:
+        next(found)
+    assert "\n" not in str(caught.value) and "--resume" in str(caught.value)
+
+
+def test_a_row_without_the_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: iter([{"text": "one"}, {"txt": "two"}]))
+    with pytest.raises(DataError, match="row 2: KeyError"):
+        list(hub_documents("owner/name", text_column=None))

@@ -1,0 +1,5 @@
+"""`hflm classify`."""
+
+from hflm.cli.predict import classify as command
+
+__all__ = ["command"]

@@ -1,0 +1,52 @@
+"""`hflm evaluate`: parse, call, show."""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hflm.cli.finetune import print_scores
+from hflm.cli.progress import Progress
+from hflm.cli.show import print_json
+from hflm.errors import UsageError
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")],
+    data: Annotated[list[str], typer.Option(help="Rows with their references.")],
+    task: Annotated[str | None, typer.Option(help="Task, where the model was trained elsewhere.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Metric; default: the task's own.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
+    source_column: Annotated[str | None, typer.Option(help="Column with the text to read.")] = None,
+    target_column: Annotated[str | None, typer.Option(help="Column with the text to write.")] = None,
+    source_lang: Annotated[str | None, typer.Option(help="Language that is read.")] = None,
+    target_lang: Annotated[str | None, typer.Option(help="Language that is written.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to write at most.", min=1)] = None,
+    output_file: Annotated[Path | None, typer.Option("--output-file", "-o", help="Also write predictions.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON, and nothing else.")] = False,
+) -> None:
+    """Score a model on rows that it was not trained on: hflm evaluate RUN --data rows.jsonl"""
+    if output_file and output_file.exists():
+        raise UsageError(f"{output_file} exists.", fix="Name another file.")
+    from hflm.evaluate import evaluate
+    from hflm.trained import open_trained
+
+    named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
+    with Progress(quiet=json) as progress:
+        trained = open_trained(
+            model, task=task, source_lang=source_lang, target_lang=target_lang, max_new_tokens=max_new_tokens
+        )
+        found = evaluate(
+            trained, data, metric=metric, columns={role: name for role, name in named.items() if name},
+            source_lang=source_lang, target_lang=target_lang, watch=progress.watch,
+        )  # fmt: skip
+    rows = found.pop("predictions")
+    if output_file:
+        output_file.write_text("".join(json_format.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    if json:
+        print_json(found)
+    else:
+        print(f"{found['test_rows']:,} rows, {found['metric']}; [95 % interval]")
+        print_scores(found["test"])

@@ -1,0 +1,109 @@
+"""`hflm finetune`: parse, call, show."""
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hflm.cli.pretrain import RENAMED as TRAINING_NAMES
+from hflm.cli.progress import Progress
+from hflm.cli.settings import notices, with_settings
+from hflm.cli.show import print_json
+from hflm.errors import UsageError
+from hflm.finetune_config import FinetuneConfig, resolve_finetune
+from hflm.recipe_files import load_task
+from hflm.run import MARKER, RunFolder
+from hflm.settings import build, read_yaml
+from hflm.task import Task
+
+RENAMED = {**TRAINING_NAMES, "--max-length": "--max-source-length", "--eval-file": "--validation-file"}
+
+
+def _finetune(
+    *,
+    settings: dict[str, Any],
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Run folder. [default: runs/<time>]")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings; flags win over it.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest whole checkpoint of the run.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON, and nothing else.")] = False,
+) -> None:
+    """Fine-tune a model on a task, choose the best weights, and test them once.
+
+    hflm finetune --task sentiment --model bert-base-cased --data reviews.jsonl -o out
+    """
+    if resume:
+        if settings or config or not output_dir:
+            raise UsageError("--resume takes its settings from the run.", fix="Pass --output-dir RUN --resume alone.")
+        run = RunFolder.open(output_dir)
+        resolved = build(FinetuneConfig, read_yaml(run.config), where=str(run.path / MARKER))
+        # As it was when the run began: a recipe may have been edited since.
+        task, folder = load_task(str(run.recipe)), output_dir
+    else:
+        task, resolved = resolved_task(settings, config)
+        folder = output_dir or Path("runs") / datetime.now().strftime(f"{task.name}-%Y%m%d-%H%M%S")
+    progress = Progress(quiet=json)
+    for notice in notices(sys.argv, RENAMED):
+        progress.note(notice)
+    from hflm.finetune import finetune
+
+    with progress:
+        metrics = finetune(resolved, task, folder, overwrite=overwrite, resume=resume, watch=progress.watch)
+    if json:
+        print_json({"run": str(folder), **metrics})
+    else:
+        _report(folder, metrics)
+
+
+def resolved_task(settings: Mapping[str, Any], config: Path | None) -> tuple[Task, FinetuneConfig]:
+    """Return the task that is named, and the settings with its numbers below them."""
+    file = read_yaml(config) if config else {}
+    name = {**file, **settings}.get("task")
+    if not name:
+        raise UsageError("No task is named.", fix="Pass --task; `hflm recipes list` shows what there is.")
+    task = load_task(str(name))
+    where = str(config or "the command line")
+    return task, resolve_finetune(task, name=str(name), file=file, flags=settings, where=where)
+
+
+def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
+    print(f"\neval loss      {metrics['eval_loss']:.3f}, accuracy {metrics['eval_accuracy']:.1%}")
+    if "test" in metrics:
+        print(f"test           {metrics['test_rows']:,} rows, scored once; [95 % interval]")
+        print_scores(metrics["test"])
+    print(
+        f"trained        {metrics['steps']:,} steps in {metrics['seconds']:.0f} s; kept step {metrics['best_step']:,}\n"
+        f"run            {folder}\n\nNext:"
+    )
+    for line in _next(folder, metrics):
+        print(f"  {line}")
+
+
+def print_scores(test: Mapping[str, Any]) -> None:
+    """Print scores with their intervals, and what else a metric must say."""
+    for name, score in test["scores"].items():
+        print(f"  {name:<12} {score['value']:.4g}  [{score['low']:.4g}, {score['high']:.4g}]")
+    for signature in (test["details"].get("signature") or {}).values():
+        print(f"  {signature}")
+
+
+def _next(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
+    commands = {
+        "classification": f'hflm classify {folder} "..."',
+        "tagging": f"hflm predict {folder} --input-file rows.jsonl --output-file out.jsonl",
+        "summarization": f'hflm summarize {folder} "..."',
+        "translation": f'hflm translate {folder} "..."',
+    }
+    usual = f"hflm predict {folder} --input-file rows.jsonl --output-file out.jsonl"
+    first = commands.get(metrics["task"], commands.get(metrics["family"], usual))
+    return [first, f"hflm runs show {folder}", f"look at {folder / 'predictions.jsonl'} and {folder / 'loss.png'}"]
+
+
+command = with_settings(_finetune, FinetuneConfig, argument="data")

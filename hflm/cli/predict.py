@@ -1,0 +1,113 @@
+"""`hflm predict`, `classify`, `summarize` and `translate`: parse, call, show."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hflm.cli.progress import Progress
+from hflm.cli.show import print_json
+from hflm.errors import UsageError
+
+Model = Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")]
+Texts = Annotated[list[str] | None, typer.Argument(help="Texts; default: the lines of stdin.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Tokens = Annotated[int | None, typer.Option(help="Tokens to write at most; default: as trained.", min=1)]
+Beams = Annotated[int, typer.Option(help="Beams; 1: one token after the other.", min=1)]
+Language = Annotated[str | None, typer.Option(help="Language, where the model must be told.")]
+
+
+def command(
+    model: Model,
+    input_file: Annotated[Path, typer.Option(help="Rows: .jsonl, .json, .csv, .tsv, .parquet or .txt.")],
+    output_file: Annotated[Path, typer.Option("--output-file", "-o", help="Where the rows with predictions go.")],
+    task: Annotated[str | None, typer.Option(help="Task, where the model was trained elsewhere.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
+    source_column: Annotated[str | None, typer.Option(help="Column with the text to read.")] = None,
+    tokens_column: Annotated[str | None, typer.Option(help="Column with the list of words.")] = None,
+    source_lang: Language = None,
+    target_lang: Language = None,
+    max_new_tokens: Tokens = None,
+    num_beams: Beams = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the rows that are there.")] = False,
+) -> None:
+    """Predict for every row of a file, in order: hflm predict RUN --input-file in.jsonl --output-file out.jsonl"""
+    from hflm.predict import predict_file
+    from hflm.trained import open_trained
+
+    named = {"text": text_column, "source": source_column, "tokens": tokens_column}
+    trained = open_trained(
+        model, task=task, source_lang=source_lang, target_lang=target_lang, max_new_tokens=max_new_tokens
+    )
+    with Progress() as progress:
+        count = predict_file(
+            trained, input_file, output_file, columns={role: name for role, name in named.items() if name},
+            resume=resume, watch=progress.watch, num_beams=num_beams,
+        )  # fmt: skip
+    print(f"wrote {count:,} rows to {output_file}")
+
+
+def classify(model: Model, text: Texts = None, json: Json = False) -> None:
+    """Sort texts into the classes of a model: hflm classify RUN "a joyless slog" """
+    rows = _run(model, text, task=None, kinds=("classification", "tagging"))
+    _show(rows, json=json)
+
+
+def summarize(
+    model: Model, text: Texts = None, max_new_tokens: Tokens = None, num_beams: Beams = 1,
+    long: Annotated[str, typer.Option(help="Texts beyond the model's length: cut, or split by sentences.")] = "cut",
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Summarize texts: hflm summarize RUN "..." """
+    more: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "long": long}
+    _show(_run(model, text, task="summarization", whole=True, **more), json=json)
+
+
+def translate(
+    model: Model, text: Texts = None, to: Annotated[str | None, typer.Option(help="Language to write.")] = None,
+    source: Annotated[str | None, typer.Option("--from", help="Language that is read.")] = None,
+    max_new_tokens: Tokens = None, num_beams: Beams = 1, json: Json = False,
+) -> None:  # fmt: skip
+    """Translate texts: hflm translate RUN --to fr "..." """
+    more: dict[str, Any] = {"max_new_tokens": max_new_tokens, "source_lang": source, "target_lang": to}
+    _show(_run(model, text, task="translation", num_beams=num_beams, **more), json=json)
+
+
+def _run(
+    model: str, given: list[str] | None, *, task: str | None, whole: bool = False,
+    kinds: tuple[str, ...] = ("seq2seq", "completion"), num_beams: int = 1, long: str = "cut", **more: Any,
+) -> list[dict[str, Any]]:  # fmt: skip
+    if long not in ("cut", "split"):
+        raise UsageError(f"--long is {long!r}.", fix="Choose cut or split.")
+    texts = given or _stdin(whole=whole)
+    from hflm.predict import predict_texts
+    from hflm.trained import open_trained
+
+    trained = open_trained(model, task=task, kinds=kinds, **more)
+    options: dict[str, Any] = {} if trained.kind in ("classification", "tagging") else {"num_beams": num_beams}
+    if long == "split":
+        from hflm.long_texts import predict_long
+
+        return [{"text": text, **one} for text, one in zip(texts, predict_long(trained, texts, **options), strict=True)]
+    return [{"text": text, **one} for text, one in zip(texts, predict_texts(trained, texts, **options), strict=True)]
+
+
+def _stdin(*, whole: bool) -> list[str]:
+    if sys.stdin.isatty():
+        raise UsageError("There is no text.", fix="Give one, or pipe it in.")
+    content = sys.stdin.read()
+    texts = [content.strip()] if whole else [line for line in content.split("\n") if line.strip()]
+    if not texts or not texts[0]:
+        raise UsageError("There is no text on stdin.", fix="Give one.")
+    return texts
+
+
+def _show(rows: list[dict[str, Any]], *, json: bool) -> None:
+    if json:
+        print_json(rows)
+        return
+    for row in rows:
+        score = f"  {row['score']:.1%}" if "score" in row else ""
+        said = " ".join(row["prediction"]) if isinstance(row["prediction"], list) else row["prediction"]
+        print(f"{said}{score}" if len(rows) == 1 or "score" not in row else f"{said}{score}  {row['text']}")

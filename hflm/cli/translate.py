@@ -1,0 +1,5 @@
+"""`hflm translate`."""
+
+from hflm.cli.predict import translate as command
+
+__all__ = ["command"]

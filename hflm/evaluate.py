@@ -1,0 +1,56 @@
+"""Score a trained model on rows that were not part of its run.
+
+hflm evaluate RUN --data rows.jsonl
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hflm.data.examples import Example, Shape, read_examples
+from hflm.data.records import read_records
+from hflm.data.sources import find_sources
+from hflm.errors import DataError
+from hflm.testing import check_metric, metric_options, predict_examples, score_rows
+from hflm.trained import TrainedModel
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
+
+
+def evaluate(
+    trained: TrainedModel, data: Sequence[str], *, metric: str | None, columns: Mapping[str, str],
+    source_lang: str | None, target_lang: str | None, watch: "Watch",
+) -> dict[str, Any]:  # fmt: skip
+    """Return the scores with their intervals, and the lines of a file of predictions under `predictions`."""
+    task = trained.task
+    name = metric or task.metric
+    check_metric(name, trained.kind)
+    shape = Shape(
+        roles=task.columns, shapes=task.complete, given=columns, source_lang=source_lang, target_lang=target_lang
+    )
+    records = (record for source in find_sources(data) for record in read_records(source))
+    examples = [example for example, _ in read_examples(records, shape=shape)]
+    if not examples:
+        raise DataError(f"{data[0]} has no rows.", fix="Name a file with rows.")
+    labels = getattr(trained.family, "labels", [])
+    if trained.kind == "classification":
+        # Rows may keep numbers, with the names that the model knows beside them.
+        named = [e.values.get("label_name") for e in examples]
+        if all(name in labels for name in named):
+            examples = [Example(e.where, {**e.values, "label": name}) for e, name in zip(examples, named, strict=True)]
+        for example in examples:
+            if example["label"] not in labels:
+                raise DataError(
+                    f"{example.where}: the model has no label {example['label']!r}; it has {list(labels)[:8]}.",
+                    fix="Name the labels as in training.",
+                )
+    rows, capped = predict_examples(
+        trained.model, trained.family, examples, metric=name, device=trained.device,
+        max_new_tokens=trained.max_new_tokens, num_beams=1, watch=watch,
+    )  # fmt: skip
+    options = metric_options(name, labels=labels, language=target_lang)
+    found = score_rows(name, rows, options).to_json()
+    return {
+        "model": trained.name, "task": task.name, "metric": name, "metric_options": options, "test_rows": len(rows),
+        "capped": capped, "test": found, "predictions": rows,
+    }  # fmt: skip

@@ -1,0 +1,196 @@
+"""From rows and a model to a model that does the task, tested once: read, fit, train, test, save.
+
+hflm finetune --task sentiment --model bert-base-cased --data reviews.jsonl -o out
+"""
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hflm.environment import environment
+from hflm.errors import UsageError
+from hflm.finetune_config import FinetuneConfig
+from hflm.pretrain import check_trackers
+from hflm.recipe_files import find
+from hflm.run import RunFolder, read_json, write_json, write_text
+from hflm.settings import to_yaml
+from hflm.task import Task
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
+    from hflm.fitting import Fitted
+    from hflm.training import Training
+
+
+def finetune(
+    config: FinetuneConfig, task: Task, folder: Path, *, overwrite: bool, resume: bool, watch: "Watch"
+) -> dict[str, Any]:
+    """Run the whole job and return its metrics; `watch` hears of every note, step and log.
+
+    Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
+    """
+    check_model(config, task)
+    check_trackers(config.report_to)
+    run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
+    if resume and run.metrics.exists():
+        watch("note", {"text": f"{run.path} is done; nothing is left to train."})
+        return read_json(run.metrics)
+    began = time.perf_counter()
+
+    def say(text: str) -> None:
+        watch("note", {"text": text})
+
+    from hflm.testing import test_split
+    from hflm.training import fix_steps, train
+
+    fitted = prepare_finetune(config, task, say=say)
+    training = training_of(fitted, run)
+    watch("settings", {"yaml": to_yaml(fitted.config)})
+    training = fix_steps(training, resume=resume, spent=time.perf_counter() - began, say=say)
+    report = announce(fitted, training, say=say)
+    if not resume:
+        run.create()
+        write_text(run.config, to_yaml(fitted.config))
+        write_json(run.environment, environment())
+        shutil.copyfile(find(config.task), run.recipe)
+        fitted.family.tokenizer.save_pretrained(run.tokenizer)
+    trained = train(training, resume=resume, watch=watch)
+    tested = test_split(fitted, run, watch=watch)
+    metrics = {**summary(fitted, run, trained), **tested, "preflight": report}
+    save(fitted, run, metrics)
+    return metrics
+
+
+def check_model(config: FinetuneConfig, task: Task) -> None:
+    """Raise UsageError where no model is named, or the task is not one to fine-tune on."""
+    if task.family == "masked_lm":
+        raise UsageError(f"{task.name} is a recipe of pretraining.", fix="Run `hflm pretrain`, or name another task.")
+    if not config.model:
+        raise UsageError("No model is named.", fix="Pass --model FOLDER or a hub id.")
+
+
+def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted":
+    """Read the data, then load the model: what is wrong with the rows is said before minutes are spent."""
+    import torch
+
+    from hflm.engine.arguments import check_arguments
+    from hflm.engine.trainer import quiet_libraries
+    from hflm.fitting import fit, read_data
+    from hflm.models.architecture import count_parameters
+
+    quiet_libraries()
+    check_arguments(config.training_arguments)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    splits = read_data(config, task)
+    fitted = fit(config, task, splits)
+    trained = sum(weight.numel() for weight in fitted.model.parameters() if weight.requires_grad)
+    say(
+        f"model: {fitted.model.config.model_type} as {fitted.kind}, {count_parameters(fitted.model):,} parameters, "
+        f"{trained:,} of them trained, {fitted.device.kind} {fitted.device.precision}"
+    )
+    return fitted
+
+
+def training_of(fitted: "Fitted", run: RunFolder) -> "Training":
+    """Return what the training of a fitted task needs."""
+    from dataclasses import replace
+
+    from hflm.engine.order import LikeLengths
+    from hflm.engine.split import split_batch
+    from hflm.training import Training
+
+    config = replace(fitted.config, optimizer="adamw" if fitted.config.optimizer == "auto" else fitted.config.optimizer)
+    lengths = [row.length for row in fitted.train]
+    split = split_batch(
+        config.batch_size, micro_batch=config.micro_batch_size, processes=1, max_length=max(lengths),
+        gpu=fitted.device.kind == "cuda", layers_x_width=_size(fitted.model.config),
+    )  # fmt: skip
+
+    def order(steps: int) -> LikeLengths:
+        return LikeLengths(
+            lengths, total=steps * config.batch_size, seed=config.seed, batch_size=config.batch_size
+        )  # fmt: skip
+
+    best = fitted.task.best
+    return Training(
+        config=config, run=run, model=fitted.model, family=fitted.family, device=fitted.device, split=split,
+        rows=fitted.train, count=len(fitted.train), eval_rows=fitted.eval, order=order, key=fitted.key,
+        tokens_per_step=config.batch_size * sum(lengths) / len(lengths), keep_best=True,
+        best=(best, best != "loss"), inputs={},
+    )  # fmt: skip
+
+
+def _size(config: Any) -> int:
+    plain = getattr(config, "encoder", config)
+    return int(getattr(plain, "num_hidden_layers", 0) * getattr(plain, "hidden_size", 0))
+
+
+def announce(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, Any]:
+    """Say what is known before the first step, and return it."""
+    from hflm.preflight import lines, preflight
+
+    report = preflight(fitted, steps=training.steps, split=str(training.split))
+    for line in lines(report):
+        say(line)
+    return report
+
+
+def summary(fitted: "Fitted", run: RunFolder, trained: Any) -> dict[str, Any]:
+    """Return what a run was, and how its training ended."""
+    from hflm.data.splits import stem
+    from hflm.models.architecture import count_parameters
+
+    config = fitted.config
+    named = [config.train_file] if config.train_file else list(config.data)
+    return {
+        "job": "finetune",
+        "task": fitted.task.name,
+        "started": read_json(run.environment)["started"],
+        "data": stem([str(name) for name in named]) or f"the sample of {fitted.task.name}",
+        "model": config.model,
+        "arch": fitted.model.config.model_type,
+        "family": fitted.kind,
+        "parameters": count_parameters(fitted.model),
+        "steps": trained.steps,
+        "best_step": trained.best_step or trained.steps,
+        "seconds": round(trained.seconds, 2),
+        "eval_loss": trained.evaluation["eval_loss"],
+        "eval_accuracy": trained.evaluation["eval_accuracy"],
+        "step_seconds": trained.step_seconds,
+    }
+
+
+def task_parameters(fitted: "Fitted") -> dict[str, Any]:
+    """Return what a model must be told again to do its task as it was trained to."""
+    family, config = fitted.family, fitted.config
+    names = ("prefix", "instruction", "max_source_length", "max_target_length", "max_length")
+    found = {name: getattr(family, name) for name in names if hasattr(family, name)}
+    languages = {"source_lang": config.source_lang, "target_lang": config.target_lang}
+    return {"family": fitted.kind, **found, **{name: code for name, code in languages.items() if code}}
+
+
+def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:
+    """Write the model folder, its card and picture, and last the metrics, which say that the run is done."""
+    import torch
+
+    from hflm.models.adapters import merge_lora
+    from hflm.plots import plot_loss, read_log
+    from hflm.task_card import task_card
+
+    if fitted.config.lora_rank:
+        merge_lora(fitted.model)
+    fitted.model.to(torch.device("cpu"))  # type: ignore[arg-type]
+    fitted.model.config.use_cache = True
+    # Read back by `hflm predict`, and by transformers' own pipelines, which have always kept prefixes here.
+    fitted.model.config.task_specific_params = {fitted.task.name: task_parameters(fitted)}
+    fitted.model.save_pretrained(run.model)
+    fitted.family.tokenizer.save_pretrained(run.model)
+    title = f"{fitted.task.name}: {metrics['arch']} on {metrics['data']}"
+    for path in (run.plot, run.model / "loss.png"):
+        plot_loss(read_log(run.log), path, title=title)
+    card = task_card(fitted.config, metrics=metrics, environment=read_json(run.environment))
+    write_text(run.card, card)
+    write_json(run.metrics, metrics)

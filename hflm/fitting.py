@@ -1,0 +1,164 @@
+"""From a task, a model and examples to what fine-tuning needs: labels, family, model with its head, encoded rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hflm.data.checks import check_examples, label_list, named_labels, tag_list, usable
+from hflm.data.columns import language_name
+from hflm.data.examples import Shape
+from hflm.data.samples import sample_files
+from hflm.data.splits import Splits, content_key, read_splits
+from hflm.engine.device import Device, choose_device
+from hflm.errors import ModelError, UsageError
+from hflm.families.classification import Classification
+from hflm.families.completion import Completion
+from hflm.families.encoded import Encoded
+from hflm.families.seq2seq import Seq2Seq
+from hflm.families.tagging import Tagging
+from hflm.finetune_config import FinetuneConfig
+from hflm.models.adapters import add_lora, freeze_layers
+from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
+from hflm.models.languages import set_languages
+from hflm.task import Task
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+# Encoder-decoders that learned with a prefix, and overflow in float16.
+T5_LIKE = {"t5", "mt5", "umt5", "longt5", "switch_transformers"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A task fitted to a model: `train` and `eval` are encoded, `test` is kept as it was read."""
+
+    config: FinetuneConfig
+    task: Task
+    kind: str
+    splits: Splits
+    skipped: int
+    labels: Sequence[str]
+    family: Any
+    model: "PreTrainedModel"
+    device: Device
+    train: Sequence[Encoded]
+    eval: Sequence[Encoded]
+    key: str
+
+
+def read_data(config: FinetuneConfig, task: Task) -> Splits:
+    """Read the splits that the settings name, or the recipe's sample; raises DataError for anything wrong in them."""
+    files = {"train": config.train_file, "eval": config.validation_file, "test": config.test_file}
+    data = config.data if config.data or config.train_file else sample_files(task)
+    languages = (config.source_lang, config.target_lang)
+    if not config.data and not config.train_file and task.name == "translation" and not any(languages):
+        languages = ("en", "es")
+    shape = Shape(
+        roles=task.columns, shapes=task.complete, given=config.columns, source_lang=languages[0],
+        target_lang=languages[1],
+    )  # fmt: skip
+    splits = read_splits(
+        data=data, files=files, shape=shape, seed=config.seed,
+        fractions={"eval": config.eval_fraction, "test": config.test_fraction},
+        most={"train": config.max_train_samples, "eval": config.max_eval_samples, "test": config.max_test_samples},
+    )  # fmt: skip
+    check_examples(splits)
+    return splits
+
+
+def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
+    """Load the model with its head and encode the rows; raises an HflmError for what does not fit together."""
+    assert config.model is not None
+    name = config.model
+    splits, skipped = usable(named_labels(splits) if task.family == "classification" else splits)
+    if not splits.train:
+        raise UsageError("Every training row is empty.", fix="Look at the columns: `hflm plan` prints them.")
+    pretrained = load_config(name)
+    kind = family_of(task.family, pretrained, name=name)
+    device = _device(config, pretrained)
+    tokenizer = load_tokenizer_for(name, kind, pretrained)
+    labels = _labels(task, splits, pretrained)
+    model = load_with_head(name, kind, labels=labels, seed=config.seed, pad_token_id=tokenizer.pad_token_id)
+    family = make_family(config, task, kind, tokenizer=tokenizer, model=model, labels=labels, splits=splits)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+        model.config.use_cache = False
+    if config.freeze:
+        freeze_layers(model, config.freeze)
+    if config.lora_rank:
+        add_lora(model, rank=config.lora_rank, seed=config.seed)
+    if isinstance(family, Completion):
+        family.prepare(model)
+    train, held = family.encode(splits.train), family.encode(splits.eval)
+    _check_targets(train, splits)
+    model.to(device.kind)  # type: ignore[arg-type]
+    return Fitted(
+        config=config, task=task, kind=kind, splits=splits, skipped=skipped, labels=labels, family=family,
+        model=model, device=device, train=train, eval=held, key=content_key(splits),
+    )  # fmt: skip
+
+
+def _device(config: FinetuneConfig, pretrained: "PretrainedConfig") -> Device:
+    if pretrained.model_type in T5_LIKE and config.precision == "fp16":
+        raise UsageError(f"{pretrained.model_type} overflows in fp16.", fix="Pass --precision bf16 or fp32.")
+    device = choose_device(config.precision)
+    if pretrained.model_type in T5_LIKE and device.precision == "fp16":
+        return Device(device.kind, "fp32")
+    return device
+
+
+def _labels(task: Task, splits: Splits, pretrained: "PretrainedConfig") -> list[str]:
+    known = saved_labels(pretrained) if "Classification" in " ".join(pretrained.architectures or ()) else []
+    if task.family == "classification":
+        return label_list(splits, known=known)
+    return tag_list(splits, known=known) if task.family == "tagging" else []
+
+
+def make_family(
+    config: FinetuneConfig, task: Task, kind: str, *, tokenizer: Any, model: Any, labels: Sequence[str],
+    splits: Splits | None = None,
+) -> Any:  # fmt: skip
+    """Build the family with limits that the model keeps to."""
+    most = min(config.max_source_length, max_positions(model.config))
+    if kind == "classification":
+        weights = _balanced(splits, labels) if config.class_weights and splits else None
+        return Classification(tokenizer, labels, most, config.label_smoothing, weights)
+    if kind == "tagging":
+        return Tagging(tokenizer, labels, most, config.label_smoothing)
+    languages = {
+        "source": language_name(config.source_lang or ""),
+        "target": language_name(config.target_lang or ""),
+    }
+    if kind == "completion":
+        instruction = config.instruction if config.instruction is not None else task.instruction.format(**languages)
+        target = min(config.max_target_length, max(max_positions(model.config) // 4, 1))
+        source = min(config.max_source_length, max_positions(model.config) - target)
+        return Completion(tokenizer, instruction, source, target, config.label_smoothing)
+    opening = set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
+    known = model.config.model_type in T5_LIKE
+    prefix = config.prefix if config.prefix is not None else task.prefix.format(**languages) if known else ""
+    start = model.config.decoder_start_token_id
+    start = start if start is not None else opening if opening is not None else model.config.bos_token_id
+    if start is None:
+        raise ModelError(f"{config.model} does not say with which token it starts to write.", fix="Name another model.")
+    return Seq2Seq(tokenizer, prefix, most, config.max_target_length, int(start), config.label_smoothing)
+
+
+def _balanced(splits: Splits, labels: Sequence[str]) -> torch.Tensor:
+    """Weigh each class [C] by rows / (classes x its rows), as scikit-learn's `balanced` does."""
+    counts = np.array([sum(e["label"] == label for e in splits.train) for label in labels])
+    return torch.tensor(counts.sum() / (len(labels) * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def _check_targets(rows: Sequence[Encoded], splits: Splits) -> None:
+    """Raise UsageError where cutting left nothing to learn from."""
+    empty = sum(row.targets == 0 for row in rows)
+    if empty == len(rows):
+        raise UsageError(
+            f"None of {len(rows)} training rows has a target left after cutting.",
+            fix="Raise --max-source-length or --max-target-length, or check the columns.",
+        )

@@ -1,0 +1,57 @@
+"""Languages of multilingual translation models: the code that each model has for them, set in every place."""
+
+import difflib
+import re
+from typing import Any
+
+from hflm.errors import UsageError
+
+# Models that are told the language to write by a token, and what such tokens look like.
+TOLD = {"mbart", "m2m_100", "nllb-moe"}
+CODE = re.compile(r"^(?:__)?([a-z]{2,3}(?:_[A-Za-z]{2,4})?)(?:__)?$")
+# ISO 639-1 -> 639-3 with its usual script, as NLLB names them.
+LONG = {
+    "ar": "arb_Arab", "cs": "ces_Latn", "de": "deu_Latn", "en": "eng_Latn", "es": "spa_Latn", "fa": "pes_Arab",
+    "fr": "fra_Latn", "he": "heb_Hebr", "hi": "hin_Deva", "id": "ind_Latn", "it": "ita_Latn", "ja": "jpn_Jpan",
+    "ko": "kor_Hang", "nl": "nld_Latn", "pl": "pol_Latn", "pt": "por_Latn", "ro": "ron_Latn", "ru": "rus_Cyrl",
+    "sv": "swe_Latn", "th": "tha_Thai", "tr": "tur_Latn", "uk": "ukr_Cyrl", "vi": "vie_Latn", "zh": "zho_Hans",
+}  # fmt: skip
+
+
+def language_tokens(tokenizer: Any) -> dict[str, str]:
+    """Return the language codes that a tokenizer has tokens for: code -> token."""
+    found = {match[1]: token for token in tokenizer.get_added_vocab() if (match := CODE.match(token))}
+    return found
+
+
+def set_languages(tokenizer: Any, model: Any, *, source: str | None, target: str | None) -> int | None:
+    """Tell tokenizer, model and generation which languages are read and written; return the token that opens a target.
+
+    None where the model has no such tokens. Raises UsageError where a language must be named, or has no token.
+    """
+    codes = language_tokens(tokenizer)
+    if model.config.model_type not in TOLD or not codes:
+        return None
+    if not source or not target:
+        raise UsageError(
+            f"{model.config.model_type} must be told its languages.", fix="Pass --source-lang en --target-lang fr."
+        )
+    wanted = {"source": _code(source, codes), "target": _code(target, codes)}
+    for name, code in (("src_lang", wanted["source"]), ("tgt_lang", wanted["target"])):
+        if hasattr(tokenizer, name):
+            setattr(tokenizer, name, code)
+    token = int(tokenizer.convert_tokens_to_ids(codes[wanted["target"]]))
+    model.config.forced_bos_token_id = None
+    model.generation_config.forced_bos_token_id = token
+    return token
+
+
+def _code(language: str, codes: dict[str, str]) -> str:
+    if language in codes:
+        return language
+    near = [code for code in codes if code.lower().split("_")[0] == language.lower() or code == LONG.get(language)]
+    if len(near) == 1:
+        return near[0]
+    guess = difflib.get_close_matches(language, codes, 1)
+    hint = f"Did you mean {guess[0]!r}?" if guess else f"It has {', '.join(sorted(codes)[:8])}, ..."
+    raise UsageError(f"The model has no language {language!r}.", fix=hint)

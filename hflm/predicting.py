@@ -1,0 +1,95 @@
+"""What a fitted model says of rows: classes, tags, texts or losses, in the order of the rows."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from hflm.data.examples import Example
+from hflm.engine.device import Device
+from hflm.families.completion import Completion
+from hflm.families.encoded import IGNORED, Encoded
+from hflm.generating import BUDGET, batches_by_length, generate_texts
+from hflm.training import autocast
+
+Told = Callable[[int], None]
+# The role that a task reads, as it stands in a file of predictions.
+SHOWN = ("text", "source", "tokens", "prompt", "instruction", "messages", "conversations")
+REFERENCE = ("label", "target", "tags", "completion", "output")
+
+
+@torch.inference_mode()
+def classify_rows(
+    model: Any, family: Any, examples: Sequence[Example], *, device: Device, told: Told | None = None
+) -> list[dict[str, Any]]:
+    """Return the prediction for each example, from batches of like length."""
+    model.eval()
+    rows = family.encode(examples)
+    found: list[dict[str, Any]] = [{}] * len(rows)
+    done = 0
+    for batch in batches_by_length([row.length for row in rows], budget=BUDGET):
+        with autocast(device):
+            predicted = family.predict(model, [rows[row] for row in batch])
+        for row, one in zip(batch, predicted, strict=True):
+            found[row] = one
+        done += len(batch)
+        if told:
+            told(done)
+    return found
+
+
+def write_rows(
+    model: Any, family: Any, examples: Sequence[Example], *, device: Device, max_new_tokens: int,
+    num_beams: int = 1, told: Told | None = None, **more: Any,
+) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+    """Return the text written for each example, and how many were cut by the cap."""
+    prompts = [family.prompt(example) for example in examples]
+    with autocast(device):
+        texts, capped = generate_texts(
+            model, family, prompts, max_new_tokens=max_new_tokens, num_beams=num_beams, told=told, **more
+        )
+    return [{"prediction": text} for text in texts], capped
+
+
+@torch.inference_mode()
+def lose_rows(
+    model: Any, family: Completion, examples: Sequence[Example], *, device: Device, told: Told | None = None
+) -> list[dict[str, Any]]:
+    """Return the summed loss in nats and the number of targets of each example."""
+    model.eval()
+    pieces = [(number, piece) for number, e in enumerate(examples) for piece in family.encode([e])]
+    sums = [[0.0, 0] for _ in examples]
+    done = 0
+    for batch in batches_by_length([piece.length for _, piece in pieces], budget=BUDGET // 4):
+        rows = [pieces[row][1] for row in batch]
+        with autocast(device):
+            losses = _losses(model, family, rows)
+        for row, loss, piece in zip(batch, losses, rows, strict=True):
+            owner = sums[pieces[row][0]]
+            owner[0] += loss
+            owner[1] += piece.targets
+        done += len(batch)
+        if told:
+            told(min(done, len(examples)))
+    return [{"prediction": None, "loss": loss, "tokens": count} for loss, count in sums]
+
+
+def _losses(model: Any, family: Completion, rows: Sequence[Encoded]) -> list[float]:
+    batch = {name: value.to(model.device) for name, value in family.inputs([r.ids for r in rows], left=False).items()}
+    logits = model(**batch, use_cache=False).logits  # [B, T, V]
+    found = []
+    for row, scores in zip(rows, logits, strict=True):
+        labels = torch.tensor(row.labels[1:], device=scores.device)
+        loss = functional.cross_entropy(
+            scores[: len(labels)].float(), labels, ignore_index=IGNORED, reduction="sum"
+        )  # fmt: skip
+        found.append(float(loss))
+    return found
+
+
+def as_row(example: Example, predicted: dict[str, Any]) -> dict[str, Any]:
+    """Return the line of predictions.jsonl: what was read, the reference where there is one, the prediction."""
+    shown = {role: example[role] for role in SHOWN if role in example.values}
+    reference = next((example[role] for role in REFERENCE if role in example.values), None)
+    return {**shown, "reference": reference, **predicted}

@@ -1,0 +1,68 @@
+"""What is known before the first step: the rows, their lengths, what is cut, the steps, and what they will take."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hflm.data.checks import findings
+from hflm.families.encoded import Encoded
+from hflm.fitting import Fitted
+
+
+def preflight(fitted: Fitted, *, steps: int, split: str) -> dict[str, Any]:
+    """Return the report of a fine-tuning; lengths are in tokens."""
+    rows = fitted.train
+    report = {
+        **findings(fitted.splits),
+        "skipped": fitted.skipped,
+        "lengths": _lengths([len(row.ids) for row in rows]),
+        "cut": sum(row.cut for row in rows) / len(rows),
+        "without_target": sum(row.targets == 0 for row in rows),
+        "steps": steps,
+        "batch": split,
+        "epochs": steps * fitted.config.batch_size / len(rows),
+    }
+    if isinstance(rows[0].labels, list) and fitted.kind == "seq2seq":
+        report["target_lengths"] = _lengths([len(row.labels) for row in rows])
+    elif fitted.kind == "completion":
+        report["target_lengths"] = _lengths([row.targets for row in rows])
+    return report
+
+
+def _lengths(values: Sequence[int]) -> dict[str, int]:
+    p50, p95, top = np.percentile(values, [50, 95, 100])
+    return {"p50": int(p50), "p95": int(p95), "max": int(top)}
+
+
+def target_cap(rows: Sequence[Encoded], kind: str) -> int:
+    """Return the number of tokens within which 99 of 100 targets end: the cap of generation."""
+    lengths = [len(row.labels) if kind == "seq2seq" else row.targets for row in rows]
+    return int(np.ceil(np.percentile(lengths, 99))) + 1
+
+
+def lines(report: Mapping[str, Any]) -> list[str]:
+    """Return the report as lines for people."""
+    columns = ", ".join(f"{role} from {column!r}" for role, column in report["columns"].items())
+    rows = ", ".join(f"{count:,} to {name}" for name, count in report["rows"].items())
+    held = f" (held out: {', '.join(report['held_out'])})" if report["held_out"] else ""
+    found = [f"columns: {columns}", f"rows: {rows}{held}"]
+    if report.get("labels"):
+        shown = list(report["labels"].items())
+        more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
+        found.append("labels: " + ", ".join(f"{name} {count:,}" for name, count in shown[:10]) + more)
+    for name, what in (("lengths", "read"), ("target_lengths", "written")):
+        if name in report:
+            size = report[name]
+            found.append(f"tokens {what}: median {size['p50']:,}, 95 % within {size['p95']:,}, most {size['max']:,}")
+    if report["cut"]:
+        found.append(f"cut: {report['cut']:.1%} of the training rows are longer than the limits, and lose their end")
+    if report["skipped"]:
+        found.append(f"skipped: {report['skipped']:,} training rows with nothing to read or to learn")
+    if report["duplicates"]:
+        found.append(f"duplicates: {report['duplicates']:,} training rows are read twice")
+    for name, count in report["overlap"].items():
+        if count:
+            found.append(f"overlap: {count:,} rows to {name} stand in training too; scores will be too good")
+    found.append(f"steps: {report['steps']:,} of {report['batch']}; {report['epochs']:.2f} passes over the rows")
+    return found

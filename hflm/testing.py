@@ -1,0 +1,112 @@
+"""The test split: scored exactly once, at the end, with what was predicted for every row of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hflm.data.examples import Example
+from hflm.errors import UsageError
+from hflm.metrics.registry import find_metric, score
+from hflm.metrics.result import Result
+from hflm.predicting import as_row, classify_rows, lose_rows, write_rows
+from hflm.preflight import target_cap
+from hflm.run import RunFolder, write_text
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
+    from hflm.fitting import Fitted
+
+# Which metrics a family's predictions can be scored by.
+ALLOWED = {
+    "classification": ("classification",),
+    "tagging": ("tagging",),
+    "seq2seq": ("rouge", "bleu"),
+    "completion": ("rouge", "bleu", "perplexity"),
+}
+
+
+def check_metric(name: str, kind: str) -> None:
+    """Raise UsageError for a metric that a family's predictions cannot be scored by."""
+    find_metric(name)
+    if name not in ALLOWED[kind]:
+        raise UsageError(f"The metric {name!r} does not score {kind}.", fix=f"Choose {' or '.join(ALLOWED[kind])}.")
+
+
+def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str, Any]:
+    """Predict and score the test rows, write predictions.jsonl, and return what metrics.json says of them."""
+    check_metric(fitted.task.metric, fitted.kind)
+    cap = 0
+    if fitted.kind in ("seq2seq", "completion"):
+        # 20 tokens, the libraries' own cap, cuts most answers: the data says how long they are.
+        cap = target_cap(fitted.train, fitted.kind)
+        fitted.model.generation_config.max_new_tokens = cap
+        fitted.model.generation_config.max_length = None
+    if not fitted.splits.test:
+        return {"metric": fitted.task.metric, "test_rows": 0}
+    watch("note", {"text": f"testing on {len(fitted.splits.test):,} rows, once"})
+    rows, capped = predict_examples(
+        fitted.model, fitted.family, fitted.splits.test, metric=fitted.task.metric, device=fitted.device,
+        max_new_tokens=cap, num_beams=fitted.config.num_beams, watch=watch,
+    )  # fmt: skip
+    options = metric_options(fitted.task.metric, labels=fitted.labels, language=fitted.config.target_lang)
+    result = score_rows(fitted.task.metric, rows, options)
+    write_text(run.predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    if fitted.kind == "classification":
+        from hflm.plots import plot_confusion
+
+        plot_confusion(result.details["confusion"], fitted.labels, run.confusion)
+    if capped > 0.05 * len(rows):
+        watch("note", {"text": f"{capped:,} of {len(rows):,} outputs were stopped by the cap of "
+                               f"{cap} tokens; see --max-target-length"})  # fmt: skip
+    return {
+        "metric": fitted.task.metric, "metric_options": options, "test_rows": len(rows), "capped": capped,
+        "test": result.to_json(),
+    }  # fmt: skip
+
+
+def predict_examples(
+    model: Any, family: Any, examples: Sequence[Example], *, metric: str, device: Any, max_new_tokens: int,
+    num_beams: int, watch: "Watch",
+) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+    """Return a line of predictions.jsonl for each example, and how many texts were stopped by the cap."""
+    told = _teller(len(examples), watch)
+    capped = 0
+    if family.kind in ("classification", "tagging"):
+        predicted = classify_rows(model, family, examples, device=device, told=told)
+    elif metric == "perplexity":
+        predicted = lose_rows(model, family, examples, device=device, told=told)
+    else:
+        predicted, capped = write_rows(
+            model, family, examples, device=device, max_new_tokens=max_new_tokens, num_beams=num_beams, told=told
+        )
+    return [as_row(example, one) for example, one in zip(examples, predicted, strict=True)], capped
+
+
+def _teller(rows: int, watch: "Watch") -> Any:
+    import time
+
+    start = time.perf_counter()
+
+    def told(done: int) -> None:
+        spent = time.perf_counter() - start
+        watch("rows", {"done": done, "rows": rows, "rows_per_second": done / max(spent, 1e-9)})
+
+    return told
+
+
+def metric_options(metric: str, *, labels: Sequence[str], language: str | None) -> dict[str, Any]:
+    """Return the options that a metric takes, so that a comparison can score as the run did."""
+    known: dict[str, Any] = {"labels": list(labels) or None, "language": language}
+    taken = find_metric(metric).options
+    return {name: value for name, value in known.items() if name in taken and value is not None}
+
+
+def score_rows(metric: str, rows: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Result:
+    """Score lines of predictions.jsonl."""
+    if metric == "perplexity":
+        losses = [(row["loss"], row["tokens"]) for row in rows]
+        return score(metric, predictions=losses, references=rows)
+    return score(
+        metric, predictions=[row["prediction"] for row in rows], references=[row["reference"] for row in rows],
+        **options,
+    )  # fmt: skip

@@ -1,0 +1,48 @@
+"""From a time to a number of steps: slow first steps do not decide it, and pauses are counted."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hflm.engine.budget import ENOUGH, saving_seconds, steps_within, typical, wants_more
+
+
+def timed(times: list[float], *, seconds: float, most: float) -> list[float]:
+    """Return the steps of these times that a probe would take."""
+    taken: list[float] = []
+    while wants_more(taken, seconds=seconds, most=most):
+        taken.append(times[len(taken)])
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("times", "expected", "steps"),
+    [
+        ([0.1] * 99, 0.1, 10),
+        # Threads that wait for each other at first, and one hiccup later on.
+        ([5.0, 3.0, 2.0] + [0.1] * 99, 0.1, ENOUGH),
+        ([0.1, 0.1, 0.1, 0.1, 5.0, 0.1], 0.1, ENOUGH),
+        # No time for a warm-up: the shortest is nearest to what comes.
+        ([11.0, 4.0] + [0.1] * 99, 4.0, 2),
+        ([20.0, 0.2] + [0.1] * 99, 0.2, 2),
+        ([30.0] * 9, 30.0, 2),
+    ],
+)
+def test_a_usual_step(times: list[float], expected: float, steps: int) -> None:
+    taken = timed(times, seconds=0.95, most=12.0)
+    assert (typical(taken), len(taken)) == (expected, steps)
+
+
+def test_steps_that_fit() -> None:
+    assert steps_within(102, step=1.0, pauses=[], usual=5) == 100
+    # Five evaluations of two seconds; then one every tenth step.
+    assert steps_within(112, step=1.0, pauses=[(2.0, None)], usual=5) == 100
+    assert steps_within(122, step=1.0, pauses=[(2.0, 10)], usual=5) == 100
+    assert steps_within(20, step=1.0, pauses=[(2.0, None), (2.0, None)], usual=5) == 0
+    assert steps_within(-5, step=1.0, pauses=[], usual=5) == 0
+
+
+def test_saving_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert saving_seconds(torch.nn.Linear(8, 8), tmp_path) > 0
+    assert not list(tmp_path.iterdir())
