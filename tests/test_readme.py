@@ -26,6 +26,7 @@ SMALL = [
     "--layers", "2", "--width", "64", "--heads", "2", "--vocab-size", "500", "--max-length", "32", "--batch-size", "8",
     "--eval-steps", "4", "--precision", "fp32", "--threads", "1", "--max-steps", "4",
 ]  # fmt: skip
+MOODS = (("dull", "negative"), ("merry", "positive"))
 LENGTHS = ("--budget", "--max-steps", "--epochs")
 
 by_document = pytest.mark.parametrize("document", DOCS, ids=lambda path: path.stem)
@@ -49,9 +50,11 @@ def make_commands(target: str) -> list[str]:
 
 
 def made_small(words: list[str]) -> list[str]:
-    """Give a run of `hflm pretrain` four steps of a tiny model."""
-    if words[0] != "pretrain" or {"--help", "--resume"} & set(words):
+    """Give a run of `hflm pretrain` or `hflm finetune` four steps of a tiny model."""
+    if words[0] not in ("pretrain", "finetune") or {"--help", "--resume"} & set(words):
         return words
+    if words[0] == "finetune":
+        return [*words, "--batch-size", "4", "--precision", "fp32", "--threads", "1", "--max-steps", "4"]
     lengths = [place for place, word in enumerate(words) if word in LENGTHS]
     return [word for place, word in enumerate(words) if place not in lengths and place - 1 not in lengths] + SMALL
 
@@ -91,6 +94,16 @@ def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "one.txt").write_text(text[:30_000], encoding="utf-8")
     (tmp_path / "texts" / "two.txt").write_text(text[30_000:], encoding="utf-8")
+    moods = [{"text": f"A {word} evening, number {n}.", "label": label} for n in range(24) for word, label in MOODS]
+    names = [{"tokens": ["Emma", "ran", "home", str(n)], "tags": ["B-PER", "O", "O", "O"]} for n in range(40)]
+    pairs = [
+        {"document": f"It was a letter, page {n}, and it said little.", "summary": f"Page {n}."} for n in range(40)
+    ]
+    verses = [{"en": f"Verse {n} of the book.", "es": f"Verso {n} del libro."} for n in range(40)]
+    chats = [{"prompt": f"What is {n}?", "completion": f"It is {n}."} for n in range(40)]
+    files = {"reviews": moods, "more": moods[:6], "names": names, "pairs": pairs, "verses": verses, "chats": chats}
+    for name, rows in files.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"body": line}) + "\n" for line in text.splitlines()))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hflm.measure.matmul_ceiling", lambda device: 1e11)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hflm.data.packing import Row
-from hflm.engine.order import Order, Placed
+from hflm.engine.order import LikeLengths, Order, Placed
 
 
 @given(rows=st.integers(1, 40), total=st.integers(0, 150), seed=st.integers(0, 2**40))
@@ -40,3 +40,23 @@ def test_placed() -> None:
 def test_no_rows() -> None:
     with pytest.raises(ValueError):
         list(Order(0, total=4, seed=1))
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(100, 8), (37, 8), (5, 8), (64, 1), (700, 10)])
+def test_rows_of_like_length_stand_together_and_none_is_lost(rows: int, batch: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, rows)
+    places = list(LikeLengths(lengths.tolist(), total=3 * rows, seed=1, batch_size=batch))
+    for epoch in range(3):
+        assert sorted(row for e, row in places if e == epoch) == list(range(rows))
+    assert places == list(LikeLengths(lengths.tolist(), total=3 * rows, seed=1, batch_size=batch))
+    assert places[: 2 * rows] == list(LikeLengths(lengths.tolist(), total=2 * rows, seed=1, batch_size=batch))
+
+    def padding(order: list[tuple[int, int]]) -> int:
+        batches = [[lengths[row] for _, row in order[at : at + batch]] for at in range(0, len(order), batch)]
+        return int(sum(max(group) * len(group) - sum(group) for group in batches))
+
+    shuffled = list(Order(rows, total=3 * rows, seed=1))
+    if rows > 4 * batch > 4:
+        assert padding(places) < padding(shuffled) / 2
+        longest = [max(lengths[row] for _, row in places[at : at + batch]) for at in range(0, rows, batch)]
+        assert longest != sorted(longest) and longest != sorted(longest, reverse=True)
