@@ -1,6 +1,7 @@
 """The measurements: each runs both sides in processes of their own, in turns, and returns medians.
 
-F1 speed of masked-language-model training, F3 its peak memory, F4 its share of the machine's matrix speed, F9 `--help`.
+F1 speed of masked-language-model training, F3 its peak memory, F4 its share of the machine's matrix speed,
+F6 batch prediction, F9 `--help`.
 """
 
 import json
@@ -85,4 +86,13 @@ def _over_plain(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "over_plain": {name: value / plain for name, value in found["median"].items()}}
 
 
-TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {"f1": f1, "f3": f3, "f4": f4, "f9": f9, "attention": attention}
+def f6(rounds: int) -> dict[str, Any]:
+    """Rows a second of classifying 640 texts of mixed lengths, against transformers' pipeline."""
+    from bench.prediction import measure
+
+    return measure(rounds)
+
+
+TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "f1": f1, "f3": f3, "f4": f4, "f6": f6, "f9": f9, "attention": attention,
+}  # fmt: skip

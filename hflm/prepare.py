@@ -109,7 +109,7 @@ def prepare(
     before a model is built.
     """
     config, paths, eval_paths, name = _choose_data(config)
-    train = open_corpus(config, paths, say=say)
+    train = open_corpus(config, paths, say=say if config.data else lambda _: None)
     held = open_corpus(config, eval_paths, say=lambda _: None) if eval_paths else None
     train_texts, eval_texts = _sides(train, held, config)
     make = partial(obtain_tokenizer, config, train_texts, arch=arch, max_length=max_length, key=train.key, say=say)

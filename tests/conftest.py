@@ -102,3 +102,32 @@ def run_pretrain(text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 def finished(run_pretrain: Callable[..., Path]) -> Path:
     """A finished run of BERT, to look at and not to change."""
     return run_pretrain()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """A function from a kind of model, as bert or gpt2, to the folder of the smallest one; not to be changed."""
+    from functools import cache
+
+    from tests.tiny import save
+
+    return cache(lambda kind: str(save(kind, tmp_path_factory.mktemp("tiny") / kind)))
+
+
+@pytest.fixture(scope="session")
+def run_finetune(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that runs a tiny `hflm finetune` in this process, with the settings given, and returns its folder."""
+    from hflm.finetune import finetune
+    from hflm.finetune_config import resolve_finetune
+    from hflm.recipe_files import load_task
+
+    def run(task: str, *, folder: Path | None = None, resume: bool = False, **settings: Any) -> Path:
+        folder = folder or tmp_path_factory.mktemp("runs") / "run"
+        usual = {"max_steps": 8, "batch_size": 8, "logging_steps": 1, "eval_steps": 4, "save_steps": 4,
+                 "precision": "fp32", "max_source_length": 32, "max_target_length": 16}  # fmt: skip
+        recipe = load_task(task)
+        config = resolve_finetune(recipe, name=task, file={}, flags={**usual, **settings}, where="a test")
+        finetune(config, recipe, folder, overwrite=False, resume=resume, watch=lambda kind, content: None)
+        return folder
+
+    return run

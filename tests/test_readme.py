@@ -96,9 +96,7 @@ def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "texts" / "two.txt").write_text(text[30_000:], encoding="utf-8")
     moods = [{"text": f"A {word} evening, number {n}.", "label": label} for n in range(24) for word, label in MOODS]
     names = [{"tokens": ["Emma", "ran", "home", str(n)], "tags": ["B-PER", "O", "O", "O"]} for n in range(40)]
-    pairs = [
-        {"document": f"It was a letter, page {n}, and it said little.", "summary": f"Page {n}."} for n in range(40)
-    ]
+    pairs = [{"document": f"It was a letter, page {n}, and said little.", "summary": f"Page {n}."} for n in range(40)]
     verses = [{"en": f"Verse {n} of the book.", "es": f"Verso {n} del libro."} for n in range(40)]
     chats = [{"prompt": f"What is {n}?", "completion": f"It is {n}."} for n in range(40)]
     files = {"reviews": moods, "more": moods[:6], "names": names, "pairs": pairs, "verses": verses, "chats": chats}

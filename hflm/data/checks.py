@@ -41,7 +41,7 @@ def check_examples(splits: Splits) -> None:
     for split, rows in (("train", splits.train), ("eval", splits.eval), ("test", splits.test)):
         for role in LEARNED:
             column = splits.columns.get(role)
-            empty = [e for e in rows if role in e.values and not e[role]]
+            empty = [e for e in rows if role in e.values and _blank(e[role])]
             if column and empty and (split != "train" or len(empty) == len(rows)):
                 raise DataError(
                     f"{empty[0].where}: column {column!r} is empty, in {len(empty)} of {len(rows)} rows to {split}.",
@@ -51,8 +51,12 @@ def check_examples(splits: Splits) -> None:
 
 def usable(splits: Splits) -> tuple[Splits, int]:
     """Leave out the training rows that have nothing to read or to learn; return how many there were."""
-    kept = [e for e in splits.train if all(e[role] for role in (*READ, *LEARNED) if role in e.values)]
+    kept = [e for e in splits.train if not any(_blank(e.values.get(role, 0)) for role in (*READ, *LEARNED))]
     return replace(splits, train=kept), len(splits.train) - len(kept)
+
+
+def _blank(value: Any) -> bool:
+    return value in ([], "") or (isinstance(value, str) and not value.strip())
 
 
 def label_list(splits: Splits, *, known: Sequence[str] = ()) -> list[str]:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 
-from hflm.errors import DataError
+from hflm.errors import DataError, UsageError
 
 Roles = Mapping[str, tuple[str, ...]]
 Mapped = dict[str, str]
@@ -18,9 +18,12 @@ def match_columns(
 
     `shapes` are the sets of roles that make a whole row, in order of preference; the first that is complete is
     taken, with the roles that no shape needs where they are found. Raises DataError where none is, or a given column is
-    missing.
+    missing, and UsageError for a role that the task does not know.
     """
     for role, column in given.items():
+        if role not in roles:
+            fix = f"It reads {', '.join(f'--{flag(name)}' for name in roles)}."
+            raise UsageError(f"--{flag(role)} {column}: the task has no {role}.", fix=fix)
         if column not in columns:
             raise DataError(
                 f"{where}: no column {column!r}; it has {_shown(columns)}.", fix=_guess(column, columns, role)
@@ -72,9 +75,23 @@ LANGUAGE_NAMES = {
 }  # fmt: skip
 
 
+# ISO 639-3 -> 639-1, as in `eng_Latn`.
+SHORT = {
+    "ara": "ar", "arb": "ar", "ces": "cs", "deu": "de", "eng": "en", "spa": "es", "fas": "fa", "pes": "fa",
+    "fra": "fr", "heb": "he", "hin": "hi", "ind": "id", "ita": "it", "jpn": "ja", "kor": "ko", "nld": "nl",
+    "pol": "pl", "por": "pt", "ron": "ro", "rus": "ru", "swe": "sv", "tha": "th", "tur": "tr", "ukr": "uk",
+    "vie": "vi", "zho": "zh",
+}  # fmt: skip
+
+
 def language_name(code: str) -> str:
     """Return a language's English name where it is known, else the code itself; `eng_Latn` and `en_XX` too."""
-    return LANGUAGE_NAMES.get(code.lower()[:2] if len(code) == 2 or "_" in code[2:3] else code.lower(), code)
+    return LANGUAGE_NAMES.get(_short(code), code)
+
+
+def _short(code: str) -> str:
+    plain = code.lower().split("_")[0]
+    return SHORT.get(plain, plain)
 
 
 def language_roles(columns: Sequence[str], *, source: str | None, target: str | None, where: str) -> dict[str, str]:
@@ -86,12 +103,15 @@ def language_roles(columns: Sequence[str], *, source: str | None, target: str | 
     if source and target:
         found: dict[str, str] = {}
         for role, code in (("source", source), ("target", target)):
-            names = (code.lower(), code.lower().split("_")[0], language_name(code).lower())
+            names = (code.lower(), code.lower().split("_")[0], _short(code), language_name(code).lower())
             column = next((plain[name] for name in names if name in plain), None)
             if column is not None:
                 found[role] = column
         return found
     codes = [column for column in columns if column.strip().lower() in LANGUAGE_NAMES]
+    if len(codes) > 2:
+        # Hardly ever Indonesian: the number of the row.
+        codes = [column for column in codes if column.strip().lower() != "id"]
     if len(codes) == 2 and not source and not target:
         return {"source": codes[0], "target": codes[1]}
     if len(codes) >= 2:

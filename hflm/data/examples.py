@@ -49,7 +49,7 @@ def read_examples(records: Iterable[Record], *, shape: Shape) -> Iterator[tuple[
         values = _flat(record.values)
         if mapping is None:
             mapping = _mapping(list(values), shape, record.where)
-        yield Example(record.where, _roles(values, mapping, record.where, shape.optional)), mapping
+        yield Example(record.where, _roles(values, mapping, record.where, shape)), mapping
 
 
 def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -67,12 +67,13 @@ def _mapping(columns: list[str], shape: Shape, where: str) -> Mapped:
     return match_columns(columns, roles=shape.roles, shapes=required, given=given, where=where)
 
 
-def _roles(values: Mapping[str, Any], mapping: Mapped, where: str, optional: tuple[str, ...]) -> dict[str, Any]:
+def _roles(values: Mapping[str, Any], mapping: Mapped, where: str, shape: Shape) -> dict[str, Any]:
+    needed = {role for roles in shape.shapes for role in roles if role not in shape.optional}
     found = {}
     for role, column in mapping.items():
+        if role not in needed and values.get(column) is None:
+            continue
         if column not in values:
-            if role in optional or role not in CHECKS:
-                continue
             fix = "Give every row the same columns."
             raise DataError(f"{where}: no column {column!r}; it has {sorted(values)[:12]}.", fix=fix)
         check: Callable[[Any, str], Any] = CHECKS.get(role, text)
@@ -97,7 +98,7 @@ def label(value: Any, where: str) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if value is None or isinstance(value, (list, dict)) or str(value).strip() == "":
+    if value is None or value != value or isinstance(value, (list, dict)) or str(value).strip() == "":
         raise DataError(f"{where}: found {show(value)}, which is no label.", fix="Give every row one label.")
     return str(value).strip()
 

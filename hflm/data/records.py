@@ -74,7 +74,7 @@ def _is_array(source: Source) -> bool:
 def _json_array(source: Source) -> Rows:
     text = "\n".join(line for _, line in read_lines(source))
     try:
-        rows = json.loads(text)
+        rows = whole(json.loads(text)) if "\\u" in text else json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{source.path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.",

@@ -134,10 +134,12 @@ def _hold_out(examples: dict[str, list[Example]], fractions: Mapping[str, float]
             edge += fraction
         else:
             kept.append(example)
-    # Of very few rows, chance may leave a split empty: it takes the last that training can spare.
+    # Of very few rows, chance may leave a split empty: it takes the last that training can spare, with its copies.
     for rows in moved.values():
-        if not rows and len(kept) > 1:
-            rows.append(kept.pop())
+        spare = [example for example in kept if example.values == kept[-1].values]
+        if not rows and len(spare) < len(kept):
+            rows.extend(spare)
+            kept = [example for example in kept if example.values != spare[0].values]
     examples["train"] = kept
     examples.update(moved)
 

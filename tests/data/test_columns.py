@@ -1,0 +1,111 @@
+"""Columns are found by name, said with a remedy where they are not, and never guessed."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from hflm.data.columns import flag, language_name, language_roles, match_columns
+from hflm.errors import DataError, HflmError
+from hflm.recipe_files import load_task
+
+TASKS = ("sentiment", "tagging", "summarization", "translation", "generation")
+
+
+def match(task: str, columns: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
+    recipe = load_task(task)
+    return match_columns(columns, roles=recipe.columns, shapes=recipe.complete, given=given or {}, where="a.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("task", "role", "name"),
+    [(task, role, name) for task in TASKS for role, names in load_task(task).columns.items() for name in names],
+)
+def test_every_alias_is_accepted(task: str, role: str, name: str) -> None:
+    recipe = load_task(task)
+    shape = next((shape for shape in recipe.complete if role in shape), recipe.complete[0])
+    columns = [name, *(recipe.columns[other][0] for other in shape if other != role), "id"]
+    found = match(task, columns)
+    assert found[role] == name and set(shape) <= set(found)
+    assert match(task, [f" {name.upper()} ", *columns[1:]])[role] == f" {name.upper()} "
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "found"),
+    [
+        ("sentiment", ["id", "review", "sentiment"], {"text": "review", "label": "sentiment"}),
+        ("sentiment", ["text", "label", "label_text"], {"text": "text", "label": "label", "label_name": "label_text"}),
+        ("summarization", ["dialogue", "summary"], {"source": "dialogue", "target": "summary"}),
+        ("summarization", ["article", "highlights"], {"source": "article", "target": "highlights"}),
+        ("generation", ["prompt", "completion", "text"], {"prompt": "prompt", "completion": "completion"}),
+        ("generation", ["messages", "prompt", "completion"], {"messages": "messages"}),
+        (
+            "generation", ["instruction", "input", "output"],
+            {"instruction": "instruction", "input": "input", "output": "output"},
+        ),
+        ("generation", ["conversations"], {"conversations": "conversations"}),
+    ],
+)  # fmt: skip
+def test_the_first_whole_shape_is_taken(task: str, columns: list[str], found: dict[str, str]) -> None:
+    assert match(task, columns) == found
+
+
+def test_a_named_column_wins() -> None:
+    assert match("sentiment", ["text", "body", "label"], {"text": "body"}) == {"text": "body", "label": "label"}
+    # A role that is named decides between the shapes.
+    columns = ["prompt", "completion", "notes"]
+    assert match("generation", columns, {"text": "notes"}) == {"text": "notes"}
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "given", "said"),
+    [
+        ("sentiment", ["txt", "label"], {}, "no column for the text .*Did you mean 'txt'. Pass --text-column txt"),
+        ("sentiment", ["text", "mood"], {}, "no column for the label .*'text', 'mood'.*Pass --label-column NAME"),
+        ("sentiment", ["text", "label"], {"text": "txet"}, "no column 'txet'; .*Did you mean 'text'"),
+        ("sentiment", ["text", "label"], {"text": "label"}, "column 'label' cannot be text and label"),
+        ("summarization", ["documnt", "summary"], {}, "no column for the source.*Did you mean 'documnt'"),
+        ("tagging", ["tokens"], {}, "no column for the tags"),
+        ("generation", ["a", "b"], {}, "no column for the"),
+        ("sentiment", [f"c{n}" for n in range(30)], {}, "and 18 more"),
+        ("summarization", ["document", "summary"], {"text": "document"}, "text"),
+    ],
+)
+def test_what_is_missing_is_said(task: str, columns: list[str], given: dict[str, str], said: str) -> None:
+    with pytest.raises(HflmError) as caught:
+        match(task, columns, given)
+    assert re.search(said, str(caught.value)) and caught.value.exit_code == 2 and caught.value.fix
+    assert "\n" not in str(caught.value)
+
+
+def test_options_are_named_by_role() -> None:
+    assert flag("text") == "text-column" and flag("label_name") == "label-name-column"
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [("en", "English"), ("FR", "French"), ("en_XX", "English"), ("eng_Latn", "English"), ("arb_Arab", "Arabic"),
+     ("zho_Hans", "Chinese"), ("xx", "xx"), ("tlh_Latn", "tlh_Latn"), ("Klingon", "Klingon"), ("", "")],
+)  # fmt: skip
+def test_languages_have_names(code: str, name: str) -> None:
+    assert language_name(code) == name
+
+
+def roles(columns: list[str], source: str | None = None, target: str | None = None) -> dict[str, str]:
+    return language_roles(columns, source=source, target=target, where="a.jsonl")
+
+
+def test_columns_of_languages() -> None:
+    assert roles(["id", "en", "fr"]) == {"source": "en", "target": "fr"}
+    assert roles(["en", "fr", "de"], "de", "en") == {"source": "de", "target": "en"}
+    assert roles(["English", "arabic"], "en", "ar") == {"source": "English", "target": "arabic"}
+    assert roles(["en", "es"], "eng_Latn", "spa_Latn") == {"source": "en", "target": "es"}
+    assert roles(["en", "zh"], "en_XX", "zh_CN") == {"source": "en", "target": "zh"}
+    assert roles(["eng_Latn", "spa_Latn"], "eng_Latn", "spa_Latn") == {"source": "eng_Latn", "target": "spa_Latn"}
+    assert roles(["source", "target"], "en", "fr") == {}
+    assert roles(["text", "label"]) == {}
+
+
+def test_three_languages_must_be_named() -> None:
+    with pytest.raises(DataError, match="3 languages.*--source-lang"):
+        roles(["en", "fr", "de"])
