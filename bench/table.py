@@ -23,8 +23,9 @@ def table(results: Path) -> str:
     for name, rows in ROWS.items():
         for what, target, value, good in rows:
             if name in found:
-                measured = value(found[name])
-                lines.append(f"| {name.upper()} | {what} | {target} | {measured} | {_verdict(target, good, found[name])} |")
+                entry = found[name]
+                cells = (name.upper(), what, target, value(entry), _verdict(target, good, entry))
+                lines.append(f"| {' | '.join(cells)} |")
     machines = sorted({_machine(entry) for entry in found.values()})
     return "\n".join([*lines, "", "Measured on " + "; ".join(machines) + ".", ""])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -44,13 +45,19 @@ class Completion:
         """Tokens of a row."""
         return self.max_source_length + self.max_target_length
 
+    @cached_property
+    def _asking(self) -> int:
+        """Tokens that stand around a source: the instruction, and what a chat template puts there."""
+        return len(prompt_ids(self.tokenizer, as_messages({"source": ""}, instruction=self.instruction) or []))
+
     def _encode(self, values: Mapping[str, Any]) -> list[Encoded]:
         values, cut = self._shorten(values)
         messages = as_messages(values, instruction=self.instruction)
         if messages is None:
             ids = [*self.tokenizer(values["text"])["input_ids"], self.tokenizer.eos_token_id]
             pieces = [ids[at : at + self.room] for at in range(0, len(ids), self.room)]
-            return [Encoded(piece, piece, targets=max(1, len(piece) - 1)) for piece in pieces]
+            # A single token at the end has nothing before it to be predicted from.
+            return [Encoded(piece, piece, targets=len(piece) - 1) for piece in pieces if len(piece) > 1 or len(ids) == 1]
         ids, labels = spans(self.tokenizer, messages)
         over = len(ids) - self.room
         if over > 0:
@@ -59,9 +66,12 @@ class Completion:
 
     def _shorten(self, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
         cut, kept = False, dict(values)
-        for role, most in (("source", self.max_source_length), ("target", self.max_target_length - 1)):
+        limits = {"target": self.max_target_length - 1}
+        if "source" in kept:
+            limits["source"] = self.max_source_length - self._asking
+        for role, most in limits.items():
             if kept.get(role):
-                kept[role], over = shorten(self.tokenizer, kept[role], most=most)
+                kept[role], over = shorten(self.tokenizer, kept[role], most=max(most, 1))
                 cut |= over
         return kept, cut
 
@@ -114,7 +124,8 @@ class Completion:
             while messages and messages[-1]["role"] == "assistant":
                 messages = messages[:-1]
             ids = prompt_ids(self.tokenizer, messages)
-        return Encoded(ids[-self.room :], None, cut)
+        # The answer must fit behind it.
+        return Encoded(ids[-self.max_source_length :], None, cut or len(ids) > self.max_source_length)
 
     def generation_inputs(self, rows: Sequence[Encoded]) -> Batch:
         """Return what `generate` reads."""

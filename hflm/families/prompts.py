@@ -31,17 +31,7 @@ def spans(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int]]:
 
     With a chat template, what it renders; without one, the turns as lines and an end-of-text after each answer.
     """
-    ids: list[int] = []
-    labels: list[int] = []
-    for number, turn in enumerate(messages):
-        if turn["role"] != "assistant":
-            continue
-        asked = prompt_ids(tokenizer, messages[:number])
-        whole = _whole_ids(tokenizer, messages[: number + 1], asked)
-        # What lies between the last answer and this prompt belongs to the other side.
-        labels += [IGNORED] * (len(asked) - len(ids)) if len(asked) >= len(ids) else []
-        ids = whole
-        labels = labels[: len(asked)] + whole[len(asked) :]
+    ids, labels, _ = _walk(tokenizer, messages)
     if not ids:
         ids = prompt_ids(tokenizer, messages)
         labels = [IGNORED] * len(ids)
@@ -49,22 +39,62 @@ def spans(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int]]:
 
 
 def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
-    """Return the ids after which the assistant speaks."""
-    if tokenizer.chat_template:
-        found = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
-        return list(found["input_ids"])
-    return list(tokenizer(_plain(tokenizer, messages) + "\n\n")["input_ids"])
+    """Return the ids after which the assistant speaks, the same as `spans` has there."""
+    ids, _, before = _walk(tokenizer, messages)
+    return _ask(tokenizer, messages, ids, before)[0]
 
 
-def _whole_ids(tokenizer: Any, messages: Messages, asked: list[int]) -> list[int]:
+def _walk(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int], str | None]:
+    """Return ids and labels up to the end of the last answer, and the text that they stand for, where it is known."""
+    ids: list[int] = []
+    labels: list[int] = []
+    before: str | None = ""
+    for number, turn in enumerate(messages):
+        if turn["role"] == "assistant":
+            asked, text, went_on = _ask(tokenizer, messages[:number], ids, before)
+            # A template may tell of earlier turns in another way: then only what comes after them is learned.
+            labels = [*labels, *[IGNORED] * (len(asked) - len(ids))] if went_on else [IGNORED] * len(asked)
+            ids, before = _answer(tokenizer, messages[: number + 1], asked, text)
+            labels += ids[len(asked) :]
+    return ids, labels, before
+
+
+def _ask(
+    tokenizer: Any, messages: Messages, ids: list[int], before: str | None
+) -> tuple[list[int], str, bool]:
+    """Return the ids of a prompt, its text, and whether it goes on from `ids`, the ids of the text `before`."""
+    text = _render(tokenizer, messages, ask=True)
+    if before is None or not text.startswith(before):
+        return _extend(tokenizer, [], "", text), text, False
+    return _extend(tokenizer, ids, before, text), text, True
+
+
+def _answer(tokenizer: Any, messages: Messages, asked: list[int], text: str) -> tuple[list[int], str | None]:
+    whole = _render(tokenizer, messages, ask=False)
+    if not whole.startswith(text):
+        content = tokenizer(messages[-1]["content"], add_special_tokens=False)["input_ids"]
+        return [*asked, *content, tokenizer.eos_token_id], None
+    ids = _extend(tokenizer, asked, text, whole)
+    # Some templates put a line end after the mark that ends a turn, where generation has stopped already.
+    end = _last(ids, tokenizer.eos_token_id, least=len(asked))
+    if end is None:
+        return ids, whole
+    return ids[: end + 1], whole[: whole.rindex(tokenizer.eos_token) + len(tokenizer.eos_token)]
+
+
+def _extend(tokenizer: Any, ids: list[int], before: str, text: str) -> list[int]:
+    """Return the ids of a text that begins with `before`, whose `ids` stay as they are."""
+    joint = list(tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"])
+    if joint[: len(ids)] == ids:
+        return joint
+    # Across the border the two would melt into other tokens: a line end into the next, a space into a word.
+    return [*ids, *tokenizer(text[len(before) :], add_special_tokens=False)["input_ids"]]
+
+
+def _render(tokenizer: Any, messages: Messages, *, ask: bool) -> str:
     if tokenizer.chat_template:
-        found = list(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"])
-        if found[: len(asked)] == asked:
-            # Some templates put a line end after the mark that ends a turn, where generation has stopped already.
-            end = _last(found, tokenizer.eos_token_id, least=len(asked))
-            return found[: end + 1] if end is not None else found
-    answer = tokenizer(messages[-1]["content"], add_special_tokens=False)["input_ids"]
-    return [*asked, *answer, tokenizer.eos_token_id]
+        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=ask, tokenize=False))
+    return _plain(tokenizer, messages) + ("\n\n" if ask else "")
 
 
 def _last(ids: Sequence[int], wanted: int, *, least: int) -> int | None:
