@@ -1,0 +1,43 @@
+"""The numbers in the docs are those of the committed results, and the bench measures what it says."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from bench import attention
+from bench.table import BEGIN, END, ROWS, table
+from bench.targets import TARGETS
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+
+
+def test_the_table_in_the_docs_is_that_of_the_results() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert page.split(BEGIN)[1].split(END)[0].strip() == table(RESULTS).strip()
+
+
+def test_every_row_has_a_measurement_behind_it() -> None:
+    assert set(ROWS) <= set(TARGETS)
+    for path in RESULTS.glob("*.json"):
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        assert path.stem in TARGETS and entry["machine"]["processor"] and entry["date"]
+
+
+def test_a_target_that_is_missed_is_said_to_be() -> None:
+    ((_, _, _, good),) = ROWS["f3"]
+    assert good({"over_plain": {"hflm": 0.5}}) and not good({"over_plain": {"hflm": 0.51}})
+
+
+@pytest.mark.parametrize("attend", [attention.eager, attention.fused])
+def test_both_attentions_are_the_same_sum(attend: object) -> None:
+    assert callable(attend)
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 4, 8, attention.HEAD, generator=draw) for _ in range(3))
+    mask = torch.zeros(2, 1, 8, 8)
+    torch.testing.assert_close(
+        attend(query, key, value, mask), functional.scaled_dot_product_attention(query, key, value)
+    )
