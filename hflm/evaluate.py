@@ -26,8 +26,9 @@ def evaluate(
     name = metric or task.metric
     check_metric(name, trained.kind)
     shape = Shape(
-        roles=task.columns, shapes=task.complete, given=columns, source_lang=source_lang, target_lang=target_lang
-    )
+        roles=task.columns, shapes=task.complete, given=columns, source_lang=source_lang or trained.languages[0],
+        target_lang=target_lang or trained.languages[1],
+    )  # fmt: skip
     records = (record for source in find_sources(data) for record in read_records(source))
     examples = [example for example, _ in read_examples(records, shape=shape)]
     if not examples:
@@ -38,19 +39,29 @@ def evaluate(
         named = [e.values.get("label_name") for e in examples]
         if all(name in labels for name in named):
             examples = [Example(e.where, {**e.values, "label": name}) for e, name in zip(examples, named, strict=True)]
-        for example in examples:
-            if example["label"] not in labels:
-                raise DataError(
-                    f"{example.where}: the model has no label {example['label']!r}; it has {list(labels)[:8]}.",
-                    fix="Name the labels as in training.",
-                )
+    for example in examples:
+        _check_labels(example, labels)
     rows, capped = predict_examples(
         trained.model, trained.family, examples, metric=name, device=trained.device,
         max_new_tokens=trained.max_new_tokens, num_beams=1, watch=watch,
     )  # fmt: skip
-    options = metric_options(name, labels=labels, language=target_lang)
+    options = metric_options(name, labels=labels, language=shape.target_lang)
     found = score_rows(name, rows, options).to_json()
     return {
         "model": trained.name, "task": task.name, "metric": name, "metric_options": options, "test_rows": len(rows),
         "capped": capped, "test": found, "predictions": rows,
     }  # fmt: skip
+
+
+def _check_labels(example: Example, labels: Sequence[str]) -> None:
+    """Raise DataError for a label or a tag that the model lacks, and for words and tags of different number."""
+    values = example.values
+    if "tags" in values and len(values["tags"]) != len(values["tokens"]):
+        problem = f"{example.where}: {len(values['tokens'])} words and {len(values['tags'])} tags."
+        raise DataError(problem, fix="Give one tag for every word.")
+    for label in (*values.get("tags", ()), *([values["label"]] if "label" in values else [])):
+        if label not in labels:
+            raise DataError(
+                f"{example.where}: the model has no label {label!r}; it has {list(labels)[:8]}.",
+                fix="Name the labels as in training.",
+            )

@@ -31,7 +31,7 @@ def finetune(
 
     Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
     """
-    check_model(config, task)
+    check_model(config)
     check_trackers(config.report_to)
     run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
     if resume and run.metrics.exists():
@@ -63,10 +63,8 @@ def finetune(
     return metrics
 
 
-def check_model(config: FinetuneConfig, task: Task) -> None:
-    """Raise UsageError where no model is named, or the task is not one to fine-tune on."""
-    if task.family == "masked_lm":
-        raise UsageError(f"{task.name} is a recipe of pretraining.", fix="Run `hflm pretrain`, or name another task.")
+def check_model(config: FinetuneConfig) -> None:
+    """Raise UsageError where no model is named."""
     if not config.model:
         raise UsageError("No model is named.", fix="Pass --model FOLDER or a hub id.")
 
@@ -77,15 +75,18 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
 
     from hflm.engine.arguments import check_arguments
     from hflm.engine.trainer import quiet_libraries
-    from hflm.fitting import fit, read_data
+    from hflm.fitting import fit, name_languages, read_data
     from hflm.models.architecture import count_parameters
+    from hflm.models.heads import family_of, load_config
+    from hflm.testing import check_metric
 
     quiet_libraries()
     check_arguments(config.training_arguments)
     if config.threads:
         torch.set_num_threads(config.threads)
     splits = read_data(config, task)
-    fitted = fit(config, task, splits)
+    check_metric(task.metric, family_of(task.family, load_config(str(config.model)), name=str(config.model)))
+    fitted = fit(name_languages(config, task, splits), task, splits)
     trained = sum(weight.numel() for weight in fitted.model.parameters() if weight.requires_grad)
     say(
         f"model: {fitted.model.config.model_type} as {fitted.kind}, {count_parameters(fitted.model):,} parameters, "
@@ -169,7 +170,10 @@ def task_parameters(fitted: "Fitted") -> dict[str, Any]:
     names = ("prefix", "instruction", "max_source_length", "max_target_length", "max_length")
     found = {name: getattr(family, name) for name in names if hasattr(family, name)}
     languages = {"source_lang": config.source_lang, "target_lang": config.target_lang}
-    return {"family": fitted.kind, **found, **{name: code for name, code in languages.items() if code}}
+    # The columns of the training are looked for first in files that are to be predicted.
+    columns = dict(fitted.splits.columns)
+    spoken = {name: code for name, code in languages.items() if code}
+    return {"family": fitted.kind, "columns": columns, **found, **spoken}
 
 
 def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:

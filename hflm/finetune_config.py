@@ -99,6 +99,8 @@ def resolve_finetune(
     task: Task, *, name: str, file: Mapping[str, Any], flags: Mapping[str, Any], where: str
 ) -> FinetuneConfig:
     """Put a configuration together: usual numbers, the recipe's, the file, the flags."""
+    if task.family == "masked_lm":
+        raise UsageError(f"{task.name} is a recipe of pretraining.", fix="Run `hflm pretrain`, or name another task.")
     given = overlay(file, flags)
     usual = overlay(USUAL, task.defaults)
     if given.get("lora_rank"):

@@ -1,7 +1,7 @@
 """From a task, a model and examples to what fine-tuning needs: labels, family, model with its head, encoded rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from hflm.families.encoded import Encoded
 from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
 from hflm.finetune_config import FinetuneConfig
-from hflm.models.adapters import add_lora, freeze_layers
+from hflm.models.adapters import add_lora, freeze_layers, recompute
 from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
 from hflm.models.languages import set_languages
 from hflm.task import Task
@@ -70,6 +70,15 @@ def read_data(config: FinetuneConfig, task: Task) -> Splits:
     return splits
 
 
+def name_languages(config: FinetuneConfig, task: Task, splits: Splits) -> FinetuneConfig:
+    """Take the languages of a translation from its columns, where they are called by codes and nothing else is said."""
+    source, target = (splits.columns.get(role, "").strip() for role in ("source", "target"))
+    named = "{source}" in task.instruction + task.prefix and language_name(source) != source
+    if config.source_lang or not named or language_name(target) == target:
+        return config
+    return replace(config, source_lang=source, target_lang=target)
+
+
 def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
     """Load the model with its head and encode the rows; raises an HflmError for what does not fit together."""
     assert config.model is not None
@@ -85,8 +94,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
     model = load_with_head(name, kind, labels=labels, seed=config.seed, pad_token_id=tokenizer.pad_token_id)
     family = make_family(config, task, kind, tokenizer=tokenizer, model=model, labels=labels, splits=splits)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-        model.config.use_cache = False
+        recompute(model)
     if config.freeze:
         freeze_layers(model, config.freeze)
     if config.lora_rank:
@@ -94,7 +102,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
     if isinstance(family, Completion):
         family.prepare(model)
     train, held = family.encode(splits.train), family.encode(splits.eval)
-    _check_targets(train, splits)
+    _check_targets(train)
     model.to(device.kind)  # type: ignore[arg-type]
     return Fitted(
         config=config, task=task, kind=kind, splits=splits, skipped=skipped, labels=labels, family=family,
@@ -134,18 +142,32 @@ def make_family(
         "target": language_name(config.target_lang or ""),
     }
     if kind == "completion":
-        instruction = config.instruction if config.instruction is not None else task.instruction.format(**languages)
-        target = min(config.max_target_length, max(max_positions(model.config) // 4, 1))
-        source = min(config.max_source_length, max_positions(model.config) - target)
-        return Completion(tokenizer, instruction, source, target, config.label_smoothing)
+        instruction = config.instruction if config.instruction is not None else tell(task.instruction, languages)
+        limits = completion_limits(model.config, source=config.max_source_length, target=config.max_target_length)
+        return Completion(tokenizer, instruction, *limits, config.label_smoothing)
     opening = set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
     known = model.config.model_type in T5_LIKE
-    prefix = config.prefix if config.prefix is not None else task.prefix.format(**languages) if known else ""
+    prefix = config.prefix if config.prefix is not None else tell(task.prefix, languages) if known else ""
     start = model.config.decoder_start_token_id
     start = start if start is not None else opening if opening is not None else model.config.bos_token_id
     if start is None:
         raise ModelError(f"{config.model} does not say with which token it starts to write.", fix="Name another model.")
-    return Seq2Seq(tokenizer, prefix, most, config.max_target_length, int(start), config.label_smoothing)
+    target = min(config.max_target_length, max_positions(model.config))
+    return Seq2Seq(tokenizer, prefix, most, target, int(start), config.label_smoothing)
+
+
+def tell(template: str, languages: Mapping[str, str]) -> str:
+    """Fill in the languages that a prefix or an instruction names; raises UsageError where they are not known."""
+    if "{source}" in template and not all(languages.values()):
+        raise UsageError("The languages are not named.", fix="Pass --source-lang en --target-lang fr, or your own.")
+    return template.format(**languages)
+
+
+def completion_limits(config: Any, *, source: int, target: int) -> tuple[int, int]:
+    """Return how many tokens of source and target a decoder reads, together no more than it has positions for."""
+    positions = max_positions(config)
+    target = min(target, max(positions // 4, 1))
+    return min(source, positions - target), target
 
 
 def _balanced(splits: Splits, labels: Sequence[str]) -> torch.Tensor:
@@ -154,7 +176,7 @@ def _balanced(splits: Splits, labels: Sequence[str]) -> torch.Tensor:
     return torch.tensor(counts.sum() / (len(labels) * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def _check_targets(rows: Sequence[Encoded], splits: Splits) -> None:
+def _check_targets(rows: Sequence[Encoded]) -> None:
     """Raise UsageError where cutting left nothing to learn from."""
     empty = sum(row.targets == 0 for row in rows)
     if empty == len(rows):

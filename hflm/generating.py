@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from hflm.families.encoded import Encoded
+from hflm.models.heads import max_positions
 
 # Tokens of prompts and of what is written to them in one batch.
 BUDGET = 8192
@@ -36,18 +37,20 @@ def generate_texts(
     """
     model.eval()
     texts, capped, done = [""] * len(rows), 0, 0
+    more = {"do_sample": False, **more}
     ends = _ends(model, family.tokenizer)
     lengths = [row.length + max_new_tokens for row in rows]
     for batch in batches_by_length(lengths, budget=budget // num_beams):
         inputs = family.generation_inputs([rows[row] for row in batch])
         inputs = {name: value.to(model.device) for name, value in inputs.items()}
-        written = model.generate(
-            **inputs, max_new_tokens=max_new_tokens, num_beams=num_beams, do_sample=more.pop("do_sample", False),
-            pad_token_id=family.tokenizer.pad_token_id, **more,
-        )  # fmt: skip
         prompt = inputs["input_ids"].size(1) if family.kind == "completion" else 1
+        # The last token that is written is not read any more.
+        most = max(1, min(max_new_tokens, max_positions(model.config) - prompt + 1))
+        written = model.generate(
+            **inputs, max_new_tokens=most, num_beams=num_beams, pad_token_id=family.tokenizer.pad_token_id, **more
+        )
         for ids in written[:, prompt:].tolist():
-            capped += len(ids) >= max_new_tokens and not ends.intersection(ids)
+            capped += len(ids) >= most and not ends.intersection(ids)
         for row, text in zip(batch, family.texts(written, prompt_length=prompt), strict=True):
             texts[row] = text
         done += len(batch)

@@ -1,6 +1,7 @@
 """Pictures of a run."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def plot_loss(
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     staging = path.with_name(f".{path.name}.part.png")
-    figure.savefig(staging)
+    _save(figure, staging)
     staging.replace(path)
 
 
@@ -61,4 +62,11 @@ def plot_confusion(table: Sequence[Sequence[int]], labels: Sequence[str], path: 
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("reference")
-    figure.savefig(path)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Write a picture; letters that no font here has, as of Chinese, are drawn as boxes without a word."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(path)

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hflm.data.columns import match_columns
-from hflm.data.examples import CHECKS, Example
+from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.records import Record, read_records
 from hflm.data.sources import find_sources
 from hflm.errors import DataError, UsageError
@@ -26,7 +25,8 @@ CHUNK = 2048
 def predict_texts(trained: TrainedModel, texts: Sequence[str], **more: Any) -> list[dict[str, Any]]:
     """Return the predictions for texts, in their order."""
     role = next(role for role in trained.task.complete[-1])
-    return predict(trained, [Example("", {role: text}) for text in texts], **more)
+    values = [text.split() for text in texts] if role == "tokens" else texts
+    return predict(trained, [Example("", {role: value}) for value in values], **more)
 
 
 def predict(trained: TrainedModel, examples: Sequence[Example], **more: Any) -> list[dict[str, Any]]:
@@ -51,7 +51,8 @@ def predict_file(
     from time import perf_counter
 
     done = _whole_lines(output_file) if resume and output_file.exists() else 0
-    if output_file.exists() and not resume:
+    # One that holds nothing is what a run leaves whose first row was wrong.
+    if output_file.exists() and output_file.stat().st_size and not resume:
         raise UsageError(f"{output_file} exists.", fix="Go on with --resume, or name another.")
     start, counted = perf_counter(), 0
     (source,) = find_sources([str(input_file)])
@@ -76,21 +77,12 @@ def predict_file(
 def to_examples(trained: TrainedModel, records: Sequence[Record], columns: Mapping[str, str]) -> list[Example]:
     """Read the role that a task reads from records; a target need not be there."""
     learned = {"label", "label_name", "target", "tags", "completion", "output"}
-    shapes = [[role for role in shape if role not in learned] for shape in trained.task.complete]
-    roles = {role: names for role, names in trained.task.columns.items() if role not in learned}
-    first = records[0]
-    mapping = match_columns(list(first.values), roles=roles, shapes=shapes, given=columns, where=first.where)
-    examples = []
-    for record in records:
-        missing = next((column for column in mapping.values() if column not in record.values), None)
-        if missing:
-            raise DataError(f"{record.where}: no column {missing!r}.", fix="Give every row the same columns.")
-        values = {
-            role: CHECKS[role](record.values[column], f"{record.where}, column {column!r}")
-            for role, column in mapping.items()
-        }
-        examples.append(Example(record.where, values))
-    return examples
+    shape = Shape(
+        roles={role: names for role, names in trained.task.columns.items() if role not in learned},
+        shapes=[[role for role in shape if role not in learned] for shape in trained.task.complete],
+        given=columns, source_lang=trained.languages[0], target_lang=trained.languages[1],
+    )  # fmt: skip
+    return [example for example, _ in read_examples(records, shape=shape)]
 
 
 def _chunks(records: Iterator[Record], *, skip: int) -> Iterator[list[Record]]:

@@ -1,6 +1,6 @@
 """A trained model, ready to be used: from a run, a folder or a hub id, with what it was told when it was trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hflm.data.columns import language_name
@@ -11,10 +11,10 @@ from hflm.families.classification import Classification
 from hflm.families.completion import Completion
 from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
-from hflm.fitting import T5_LIKE
-from hflm.models.heads import load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
+from hflm.fitting import T5_LIKE, completion_limits, tell
+from hflm.models.heads import give_padding, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
 from hflm.models.languages import set_languages
-from hflm.recipe_files import load_task
+from hflm.recipe_files import load_task, recipe_paths
 from hflm.task import Task
 
 HEADS = {
@@ -41,6 +41,7 @@ class TrainedModel:
     family: Any
     device: Device
     max_new_tokens: int
+    languages: tuple[str | None, str | None] = (None, None)
 
 
 def open_trained(
@@ -53,22 +54,53 @@ def open_trained(
     """
     quiet_libraries()
     config = load_config(name)
-    saved = dict(config.task_specific_params or {})
     kind = _kind(config, name)
     if kinds and kind not in kinds:
         raise ModelError(f"{name} is made for {kind}, not {' or '.join(kinds)}.", fix="Name another model.")
-    known = next((key for key, value in saved.items() if isinstance(value, dict) and "family" in value), None)
-    chosen = load_task(task or known or {"classification": "sentiment", "tagging": "tagging"}.get(kind, "generation"))
-    _check_kind(name, kind, chosen)
-    told = saved.get(chosen.name) or saved.get(known or "") or {}
-    languages = (source_lang or told.get("source_lang"), target_lang or told.get("target_lang"))
+    _check_kind(name, kind, _choose_task(config, kind, task)[0])
     tokenizer = load_tokenizer_for(name, kind, config)
     model = load_with_head(name, kind, trained=True, pad_token_id=tokenizer.pad_token_id).eval()
     device = choose_device(precision)
     model.to(device.kind)
+    return ready(
+        name, model, tokenizer, recipe=task, languages=(source_lang, target_lang), device=device,
+        max_new_tokens=max_new_tokens,
+    )  # fmt: skip
+
+
+def ready(
+    name: str, model: Any, tokenizer: Any, *, recipe: str | None, languages: tuple[str | None, str | None],
+    device: Device, max_new_tokens: int | None,
+) -> TrainedModel:  # fmt: skip
+    """Give a loaded model and its tokenizer the family of a task; raises ModelError where it cannot do it."""
+    kind = _kind(model.config, name)
+    chosen, told = _choose_task(model.config, kind, recipe)
+    _check_kind(name, kind, chosen)
+    give_padding(tokenizer, name, kind)
+    languages = (languages[0] or told.get("source_lang"), languages[1] or told.get("target_lang"))
     family = _family(kind, chosen, told, tokenizer=tokenizer, model=model, languages=languages)
     cap = max_new_tokens or getattr(getattr(model, "generation_config", None), "max_new_tokens", None)
-    return TrainedModel(name, chosen, kind, model, family, device, int(cap or 128))
+    return TrainedModel(name, chosen, kind, model, family, device, int(cap or 128), languages)
+
+
+# A model that says nothing of a task, and reads what it is given as it is.
+PLAIN = Task(name="text2text", columns={"source": ("source", "text")}, family="text_to_text", metric="rouge")
+USUAL_TASK = {"classification": "sentiment", "tagging": "tagging", "completion": "generation"}
+
+
+def _choose_task(config: Any, kind: str, recipe: str | None) -> tuple[Task, dict[str, Any]]:
+    """Return the task named, else the one that the model was trained for, and what the model keeps of it."""
+    saved = dict(getattr(config, "task_specific_params", None) or {})
+    known = next((key for key, value in saved.items() if isinstance(value, dict) and "family" in value), None)
+    name = recipe or known or USUAL_TASK.get(kind)
+    own = name == known and name not in recipe_paths()
+    # A recipe of the user's own may be gone, and is not run again: what it does is that of its family.
+    base = USUAL_TASK.get(kind) if own else name
+    chosen = PLAIN if base is None or base == PLAIN.name else load_task(base)
+    told = saved.get(str(name)) or saved.get(known or "") or {}
+    read = told.get("columns", {})
+    columns = {role: (*([read[role]] if role in read else []), *names) for role, names in chosen.columns.items()}
+    return replace(chosen, name=str(name) if own else chosen.name, columns=columns), told
 
 
 def _kind(config: Any, name: str) -> str:
@@ -102,10 +134,11 @@ def _family(
     names = {"source": language_name(languages[0] or ""), "target": language_name(languages[1] or "")}
     target = told.get("max_target_length", 256)
     if kind == "completion":
-        instruction = told.get("instruction", task.instruction.format(**names))
-        return Completion(tokenizer, instruction, most, target)
+        instruction = told["instruction"] if "instruction" in told else tell(task.instruction, names)
+        return Completion(tokenizer, instruction, *completion_limits(model.config, source=length, target=target))
     opening = set_languages(tokenizer, model, source=languages[0], target=languages[1])
-    usual = task.prefix.format(**names) if model.config.model_type in T5_LIKE else ""
+    needed = "prefix" not in told and model.config.model_type in T5_LIKE
+    prefix = tell(task.prefix, names) if needed else told.get("prefix", "")
     start = model.config.decoder_start_token_id
     start = start if start is not None else opening if opening is not None else model.config.bos_token_id
-    return Seq2Seq(tokenizer, told.get("prefix", usual), most, target, int(start or 0))
+    return Seq2Seq(tokenizer, prefix, most, min(target, max_positions(model.config)), int(start or 0))

@@ -22,7 +22,7 @@ HEAVY = {"torch", "transformers", "datasets", "accelerate"}
 def room(module: str) -> str:
     """Return the room of a module of hflm."""
     parts = module.split(".")
-    if len(parts) == 1 or parts[1] == "errors":
+    if len(parts) == 1 or parts[1] in ("errors", "registration"):
         return "errors"
     if parts[1] == "__main__":
         return "cli"

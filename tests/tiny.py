@@ -60,7 +60,9 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 def _texts() -> list[str]:
     rows = [*moods(), *pairs(), *tagged()]
-    return [json.dumps(list(row.values()), ensure_ascii=False) for row in rows]
+    said = ["summarize: ", "translate English to Spanish: ", "Summarize this text in one line.\n\n",
+            "Translate this text from English to Spanish.\n\n", "<user> <assistant> "]  # fmt: skip
+    return [*said * 10, *(json.dumps(list(row.values()), ensure_ascii=False) for row in rows)]
 
 
 @cache
@@ -71,7 +73,7 @@ def tokenizer(flavour: str) -> Any:
     arch, objective = {"bert": ("bert", "mlm"), "seq2seq": ("roberta", "mlm"), "decoder": ("llama", "clm")}[flavour]
     kind = "wordpiece" if flavour == "bert" else "bpe"
     return train_tokenizer(
-        iter(_texts()), kind=kind, vocab_size=400, arch=arch, max_length=POSITIONS, objective=objective
+        iter(_texts()), kind=kind, vocab_size=450, arch=arch, max_length=POSITIONS, objective=objective
     )
 
 

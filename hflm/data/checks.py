@@ -39,6 +39,12 @@ def check_examples(splits: Splits) -> None:
                 f"There are no rows in the {name} split.", fix="Give more rows, or name them: --validation-file FILE."
             )
     for split, rows in (("train", splits.train), ("eval", splits.eval), ("test", splits.test)):
+        silent = [e for e in rows if _silent(e)]
+        if silent and (split != "train" or len(silent) == len(rows)):
+            problem = (
+                f"{silent[0].where}: no message of the assistant, in {len(silent)} of {len(rows)} rows to {split}."
+            )
+            raise DataError(problem, fix="Only what the assistant says is learned: add it, or leave the row out.")
         for role in LEARNED:
             column = splits.columns.get(role)
             empty = [e for e in rows if role in e.values and _blank(e[role])]
@@ -51,8 +57,17 @@ def check_examples(splits: Splits) -> None:
 
 def usable(splits: Splits) -> tuple[Splits, int]:
     """Leave out the training rows that have nothing to read or to learn; return how many there were."""
-    kept = [e for e in splits.train if not any(_blank(e.values.get(role, 0)) for role in (*READ, *LEARNED))]
+    kept = [
+        e
+        for e in splits.train
+        if not _silent(e) and not any(_blank(e.values.get(role, 0)) for role in (*READ, *LEARNED))
+    ]
     return replace(splits, train=kept), len(splits.train) - len(kept)
+
+
+def _silent(example: Example) -> bool:
+    turns: Sequence[Mapping[str, str]] = example.values.get("messages") or example.values.get("conversations") or []
+    return bool(turns) and not any(turn["role"] == "assistant" and turn["content"].strip() for turn in turns)
 
 
 def _blank(value: Any) -> bool:

@@ -60,9 +60,9 @@ def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _mapping(columns: list[str], shape: Shape, where: str) -> Mapped:
     given = dict(shape.given)
-    if shape.source_lang or shape.target_lang or {"source", "target"} <= set(shape.roles):
+    if "source" in shape.roles:
         languages = language_roles(columns, source=shape.source_lang, target=shape.target_lang, where=where)
-        given = {**languages, **given} if languages else given
+        given = {**{role: column for role, column in languages.items() if role in shape.roles}, **given}
     required = [tuple(role for role in roles if role not in shape.optional) for roles in shape.shapes]
     return match_columns(columns, roles=shape.roles, shapes=required, given=given, where=where)
 

@@ -134,6 +134,8 @@ def _hold_out(examples: dict[str, list[Example]], fractions: Mapping[str, float]
             edge += fraction
         else:
             kept.append(example)
+    for split, rows in moved.items():
+        moved[split] = _give_back(rows, kept)
     # Of very few rows, chance may leave a split empty: it takes the last that training can spare, with its copies.
     for rows in moved.values():
         spare = [example for example in kept if example.values == kept[-1].values]
@@ -142,6 +144,23 @@ def _hold_out(examples: dict[str, list[Example]], fractions: Mapping[str, float]
             kept = [example for example in kept if example.values != spare[0].values]
     examples["train"] = kept
     examples.update(moved)
+
+
+def _give_back(rows: Sequence[Example], kept: list[Example]) -> list[Example]:
+    """Return to training the rows whose class or tag it would lack: chance is no mistake in the data."""
+    known = {name for example in kept for name in _classes(example)}
+    needed: list[Mapping[str, Any]] = []
+    for example in rows:
+        if new := _classes(example) - known:
+            known |= new
+            needed.append(example.values)
+    # Copies stay together.
+    kept.extend(example for example in rows if example.values in needed)
+    return [example for example in rows if example.values not in needed]
+
+
+def _classes(example: Example) -> set[str]:
+    return {example["label"]} if "label" in example.values else set(example.values.get("tags", ()))
 
 
 def _unit(example: Example) -> float:

@@ -32,7 +32,9 @@ class Classification:
         rows = []
         for example, ids in zip(examples, found["input_ids"], strict=True):
             label = example.values.get("label")
-            rows.append(Encoded(list(ids), None if label is None else numbers[label], len(ids) >= self.max_length))
+            # A decoder's tokenizer makes nothing of an empty text, and a model reads at least one token.
+            ids = list(ids) or [self.tokenizer.pad_token_id]
+            rows.append(Encoded(ids, None if label is None else numbers[label], len(ids) >= self.max_length))
         return rows
 
     def collate(self, items: list[Item]) -> Batch:

@@ -48,7 +48,7 @@ class Completion:
     @cached_property
     def _asking(self) -> int:
         """Tokens that stand around a source: the instruction, and what a chat template puts there."""
-        return len(prompt_ids(self.tokenizer, as_messages({"source": ""}, instruction=self.instruction) or []))
+        return len(prompt_ids(self.tokenizer, as_messages({"source": "a"}, instruction=self.instruction) or []))
 
     def _encode(self, values: Mapping[str, Any]) -> list[Encoded]:
         values, cut = self._shorten(values)
@@ -57,7 +57,9 @@ class Completion:
             ids = [*self.tokenizer(values["text"])["input_ids"], self.tokenizer.eos_token_id]
             pieces = [ids[at : at + self.room] for at in range(0, len(ids), self.room)]
             # A single token at the end has nothing before it to be predicted from.
-            return [Encoded(piece, piece, targets=len(piece) - 1) for piece in pieces if len(piece) > 1 or len(ids) == 1]
+            return [
+                Encoded(piece, piece, targets=len(piece) - 1) for piece in pieces if len(piece) > 1 or len(ids) == 1
+            ]
         ids, labels = spans(self.tokenizer, messages)
         over = len(ids) - self.room
         if over > 0:

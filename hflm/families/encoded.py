@@ -15,13 +15,16 @@ IGNORED = -100
 class Encoded:
     """A row's ids [t] and its targets: a class, or one id or class a position; None where it has none.
 
-    `cut` tells that text was left out to fit; `targets` how many positions count in the loss.
+    `cut` tells that text was left out to fit; `targets` how many positions count in the loss; `words` are the
+    numbers of the words that these targets belong to, where a row has `size` words.
     """
 
     ids: list[int]
     labels: Any
     cut: bool = False
     targets: int = 1
+    words: tuple[int, ...] = ()
+    size: int = 0
 
     @property
     def length(self) -> int:

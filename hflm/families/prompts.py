@@ -59,9 +59,7 @@ def _walk(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int], str
     return ids, labels, before
 
 
-def _ask(
-    tokenizer: Any, messages: Messages, ids: list[int], before: str | None
-) -> tuple[list[int], str, bool]:
+def _ask(tokenizer: Any, messages: Messages, ids: list[int], before: str | None) -> tuple[list[int], str, bool]:
     """Return the ids of a prompt, its text, and whether it goes on from `ids`, the ids of the text `before`."""
     text = _render(tokenizer, messages, ask=True)
     if before is None or not text.startswith(before):

@@ -32,12 +32,14 @@ class Tagging:
         rows = []
         for number, example in enumerate(examples):
             tags = example.values.get("tags") or [self.labels[0]] * len(example["tokens"])
-            words, last, labels = found.word_ids(number), None, list[int]()
+            words, last, labels, first = found.word_ids(number), None, list[int](), list[int]()
             for word in words:
-                labels.append(numbers[tags[word]] if word is not None and word != last else IGNORED)
+                opens = word is not None and word != last
+                labels.append(numbers[tags[word]] if opens else IGNORED)
+                first += [word] if opens else []
                 last = word
-            kept = sum(label != IGNORED for label in labels)
-            rows.append(Encoded(list(found["input_ids"][number]), labels, kept < len(tags), kept))
+            cut = bool(first) and first[-1] < len(tags) - 1
+            rows.append(Encoded(list(found["input_ids"][number]), labels, cut, len(first), tuple(first), len(tags)))
         return rows
 
     def collate(self, items: list[Item]) -> Batch:
@@ -68,10 +70,13 @@ class Tagging:
         return Sums(loss, correct, labels.numel())
 
     def predict(self, model: Any, rows: Sequence[Encoded]) -> list[dict[str, Any]]:
-        """Return a tag for every word; one that was cut off gets the tag O, or the first there is."""
+        """Return a tag for every word; one that was cut off or has no pieces gets the tag O, or the first."""
         batch = {name: value.to(model.device) for name, value in self.inputs(rows).items()}
         best = model(**batch).logits.argmax(dim=-1).tolist()  # [B, T]
-        return [
-            {"prediction": [self.labels[tag] for tag, label in zip(tags, row.labels, strict=False) if label != IGNORED]}
-            for tags, row in zip(best, rows, strict=True)
-        ]
+        other = "O" if "O" in self.labels else self.labels[0]
+        found = []
+        for tags, row in zip(best, rows, strict=True):
+            tagged = [tag for tag, label in zip(tags, row.labels, strict=False) if label != IGNORED]
+            by_word = dict(zip(row.words, tagged, strict=True))
+            found.append({"prediction": [self.labels[by_word[n]] if n in by_word else other for n in range(row.size)]})
+        return found

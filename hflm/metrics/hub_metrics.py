@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import datasets
 import evaluate
 
-from hflm.metrics.registry import score
+from hflm.metrics.registry import statistics
 
 TEXT = datasets.Value("string")
 
@@ -24,8 +24,7 @@ class LocalMetric(evaluate.Metric):  # type: ignore[misc]
         )  # fmt: skip
 
     def _compute(self, predictions: Any = None, references: Any = None, **options: Any) -> dict[str, float]:
-        found = score(self.metric, predictions=predictions, references=references, **options)
-        return {name: one.value for name, one in found.scores.items()}
+        return statistics(self.metric, predictions=predictions, references=references, **options).whole()
 
 
 class Bleu(LocalMetric):

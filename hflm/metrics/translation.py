@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from hflm.metrics.result import Statistics, Vector
 
-# Languages whose words are not set apart: BLEU counts characters, or words where a segmenter is installed.
+# BLEU counts characters where spaces do not part words, and of Korean, whose spaces part whole phrases.
 CHARACTERS = {"ja", "ko", "th", "lo", "km", "my", "bo"}
 # The codes of three letters that nllb and others use, as in jpn_Jpan.
 SHORT = {
@@ -28,8 +29,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-    code = short_code(language) if language else guess(references)
-    tokenizer = "zh" if code == "zh" else "char" if code in CHARACTERS else "13a"
+    tokenizer = tokenizer_for(language, references)
     metrics: dict[str, Any] = {"bleu": BLEU(tokenize=tokenizer), "chrf": CHRF(), "chrf++": CHRF(word_order=2)}
     parts, edges = [], [0]
     for metric in metrics.values():
@@ -47,6 +47,16 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
 
     signature = {name: str(metric.get_signature()) for name, metric in metrics.items()}
     return Statistics(np.concatenate(parts, axis=1), scores, details={"signature": signature})
+
+
+def tokenizer_for(language: str | None, references: Sequence[str]) -> str:
+    """Return sacreBLEU's tokenizer for a language; the script decides where none is named, or not by a code."""
+    code = short_code(language or "")
+    if not code or len(code) > 3:
+        code = guess(references)
+    if code == "ja" and find_spec("MeCab") and find_spec("ipadic"):
+        return "ja-mecab"  # the signature tells it from char, which other machines use
+    return "zh" if code == "zh" else "char" if code in CHARACTERS else "13a"
 
 
 def short_code(language: str) -> str:

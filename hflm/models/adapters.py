@@ -14,9 +14,12 @@ def add_lora(model: Any, *, rank: int, seed: int) -> None:
     import torch
     from peft import LoraConfig, inject_adapter_in_model
 
-    heads = ("classifier", "score") if hasattr(model.config, "id2label") else ()
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=_targets(model))
-    trained = [name for name, _ in model.named_parameters() if name.split(".")[0] in heads]
+    trained = [name for name, _ in model.named_parameters() if _in_new_head(model, name)]
+    # GPT-2 keeps its matrices the other way round.
+    turned = any(type(module).__name__ == "Conv1D" for module in model.modules())
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=_targets(model), fan_in_fan_out=turned
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -27,6 +30,13 @@ def add_lora(model: Any, *, rank: int, seed: int) -> None:
         weight.requires_grad = "lora_" in name or name in trained
 
 
+def _in_new_head(model: Any, name: str) -> bool:
+    """Tell whether a weight belongs to a head of classes or tags, or its pooler, which is trained whole."""
+    if model.get_output_embeddings() is not None:
+        return False
+    return not name.startswith(f"{model.base_model_prefix}.") or "pooler" in name.split(".")[1:2]
+
+
 def _targets(model: Any) -> list[str]:
     from torch import nn
 
@@ -34,7 +44,7 @@ def _targets(model: Any) -> list[str]:
     found = set()
     for name, module in model.named_modules():
         linear = isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
-        if linear and module is not output and name.split(".")[0] not in ("classifier", "score", "lm_head"):
+        if linear and module is not output and not _in_new_head(model, name):
             found.add(name)
     return sorted(found)
 
@@ -50,14 +60,33 @@ def merge_lora(model: Any) -> None:
             setattr(model.get_submodule(parent) if parent else model, own, module.get_base_layer())
 
 
+def recompute(model: Any) -> None:
+    """Keep the input of each layer alone, and compute the rest again on the way back: less memory, more time."""
+    # transformers 5.23 has renamed it, and will drop the old name.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()
+    model.config.use_cache = False
+
+
 def freeze_layers(model: Any, count: int) -> None:
     """Freeze the embeddings and the first `count` layers; raises UsageError where there are not as many."""
     layers = _layers(model)
     if count > len(layers):
         raise UsageError(f"--freeze {count}: the model has {len(layers)} layers.", fix="Freeze fewer.")
-    for module in (model.get_input_embeddings(), *layers[:count]):
+    for module in (*_embeddings(model), *layers[:count]):
         for weight in module.parameters():
             weight.requires_grad = False
+
+
+def _embeddings(model: Any) -> list[Any]:
+    """Return what makes vectors of tokens and places: an encoder's block for it, or the tables beside each other."""
+    from torch import nn
+
+    table = model.get_input_embeddings()
+    parent = next(module for module in model.modules() if any(child is table for child in module.children()))
+    if not any(isinstance(module, nn.ModuleList) for module in parent.modules()):
+        return [parent]
+    return [child for child in parent.children() if isinstance(child, nn.Embedding)]
 
 
 def _layers(model: Any) -> list[Any]:

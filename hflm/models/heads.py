@@ -63,6 +63,12 @@ def family_of(task_family: str, config: "PretrainedConfig", *, name: str) -> str
 def load_tokenizer_for(name: str, family: str, config: "PretrainedConfig") -> Any:
     """Load a model's tokenizer; a model that has no padding token gets one that it never reads."""
     tokenizer: Any = load_tokenizer(model_folder(name))
+    give_padding(tokenizer, name, family)
+    return tokenizer
+
+
+def give_padding(tokenizer: Any, name: str, family: str) -> None:
+    """Pad and cut on the right, by a token that is there; raises ModelError where texts cannot be ended."""
     if tokenizer.pad_token_id is None:
         # Padding is masked, so any token serves; the end-of-text is usual, and keeps the vocabulary as it is.
         spare = tokenizer.unk_token if tokenizer.unk_token and tokenizer.unk_token != tokenizer.eos_token else None
@@ -71,7 +77,6 @@ def load_tokenizer_for(name: str, family: str, config: "PretrainedConfig") -> An
         raise ModelError(f"The tokenizer of {name} has no end-of-text token.", fix="Name another model.")
     tokenizer.truncation_side = "right"
     tokenizer.padding_side = "right"
-    return tokenizer
 
 
 def load_with_head(

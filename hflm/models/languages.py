@@ -42,7 +42,12 @@ def set_languages(tokenizer: Any, model: Any, *, source: str | None, target: str
             setattr(tokenizer, name, code)
     token = int(tokenizer.convert_tokens_to_ids(codes[wanted["target"]]))
     model.config.forced_bos_token_id = None
-    model.generation_config.forced_bos_token_id = token
+    if tokenizer(text_target="a")["input_ids"][-1] == token:
+        # The first mBART: the language stands at the end of a target, and starts the decoder in place of a mark.
+        model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = token
+        model.generation_config.forced_bos_token_id = None
+    else:
+        model.generation_config.forced_bos_token_id = token
     return token
 
 
