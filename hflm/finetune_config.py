@@ -72,6 +72,11 @@ class FinetuneConfig(TrainingSettings):
             raise UsageError("--eval-fraction and --test-fraction leave no rows to train on.", fix="Make them smaller.")
         if self.data and self.train_file:
             raise UsageError("--data and --train-file both name the training rows.", fix="Give one of them.")
+        if self.freeze and self.lora_rank:
+            raise UsageError(
+                "--freeze and --lora-rank contradict each other: LoRA leaves every weight as it is.",
+                fix="Give one of them.",
+            )
         if self.class_weights not in (None, "balanced"):
             raise UsageError(f"--class-weights is {self.class_weights!r}.", fix="Write balanced, or leave it away.")
         if bool(self.source_lang) != bool(self.target_lang):

@@ -95,15 +95,10 @@ class TextToTextPipeline(Pipeline):
     def _with_room(self, trained: Any) -> Any:
         """Give every text the same room to write, however long its neighbours are."""
         from hflm.models.heads import max_positions
-        from hflm.trained import USUAL_LENGTH
 
-        most = max_positions(self.model.config)
         if trained.kind == "seq2seq":
-            if "max_length" not in self._told():
-                return trained
-            # A model of the hub says there how much it writes, not how much it reads.
-            family = replace(trained.family, max_source_length=min(USUAL_LENGTH["seq2seq"], most))
-            return replace(trained, family=family)
+            return trained
+        most = max_positions(self.model.config)
         cap = min(trained.max_new_tokens, max(most // 2, 1))
         # The last token that is written is not read any more.
         source = min(trained.family.max_source_length, most + 1 - cap)

@@ -6,6 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# With more classes than this, cells hold no numbers and the picture grows no further.
+MOST_NUMBERED = 30
+# Letters of a class's name.
+LONGEST_NAME = 24
+
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Read the lines of a log; of a step logged twice, before and after a resume, the later counts."""
@@ -40,33 +45,42 @@ def plot_loss(
     axes.set_title(title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    staging = path.with_name(f".{path.name}.part.png")
-    _save(figure, staging)
-    staging.replace(path)
+    _save(figure, path)
 
 
 def plot_confusion(table: Sequence[Sequence[int]], labels: Sequence[str], path: Path) -> None:
     """Draw how often each class [rows] was taken for each [columns], shaded by the share of its row."""
     from matplotlib.figure import Figure
 
-    size = max(3.5, 0.45 * len(labels) + 2.5)
+    many = len(labels) > MOST_NUMBERED
+    size = max(3.5, 0.45 * min(len(labels), MOST_NUMBERED) + 2.5)
     figure = Figure(figsize=(size, size), dpi=120, layout="constrained")
     axes = figure.subplots()
     shares = [[count / max(sum(row), 1) for count in row] for row in table]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, counts in enumerate(table):
+    for row, counts in enumerate([] if many else table):
         for column, count in enumerate(counts):
             colour = "white" if shares[row][column] > 0.6 else "black"
             axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
+    # Of many classes every other name is written, or every tenth: as many as can be read.
+    shown = range(0, len(labels), -(-len(labels) // MOST_NUMBERED))
+    names = [_short(labels[place]) for place in shown]
+    axes.set_xticks(shown, names, rotation=90 if many else 45, ha="center" if many else "right")
+    axes.set_yticks(shown, names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("reference")
     _save(figure, path)
 
 
+def _short(label: str) -> str:
+    # A dollar would begin a formula.
+    return (label if len(label) <= LONGEST_NAME else f"{label[: LONGEST_NAME - 1]}…").replace("$", r"\$")
+
+
 def _save(figure: Any, path: Path) -> None:
-    """Write a picture; letters that no font here has, as of Chinese, are drawn as boxes without a word."""
+    """Write a picture whole; letters that no font here has, as of Chinese, are drawn as boxes without a word."""
+    staging = path.with_name(f".{path.name}.part.png")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(path)
+        figure.savefig(staging)
+    staging.replace(path)

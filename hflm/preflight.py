@@ -59,6 +59,8 @@ def lines(report: Mapping[str, Any]) -> list[str]:
         found.append(f"cut: {report['cut']:.1%} of the training rows are longer than the limits, and lose their end")
     if report["skipped"]:
         found.append(f"skipped: {report['skipped']:,} training rows with nothing to read or to learn")
+    if report["without_target"]:
+        found.append(f"nothing to learn: cutting leaves {report['without_target']:,} training rows without a target")
     if report["duplicates"]:
         found.append(f"duplicates: {report['duplicates']:,} training rows are read twice")
     for name, count in report["overlap"].items():

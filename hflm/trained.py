@@ -79,8 +79,19 @@ def ready(
     give_padding(tokenizer, name, kind)
     languages = (languages[0] or told.get("source_lang"), languages[1] or told.get("target_lang"))
     family = _family(kind, chosen, told, tokenizer=tokenizer, model=model, languages=languages)
-    cap = max_new_tokens or getattr(getattr(model, "generation_config", None), "max_new_tokens", None)
-    return TrainedModel(name, chosen, kind, model, family, device, int(cap or 128), languages)
+    cap = max_new_tokens or _usual_cap(model, kind, told)
+    return TrainedModel(name, chosen, kind, model, family, device, cap, languages)
+
+
+def _usual_cap(model: Any, kind: str, told: dict[str, Any]) -> int:
+    """Return how many tokens a model writes: as it was trained, as the hub's habits say, or 128."""
+    usual = getattr(model, "generation_config", None)
+    cap = getattr(usual, "max_new_tokens", None)
+    if cap is None and kind == "seq2seq" and "family" not in told:
+        whole = told.get("max_length") or getattr(usual, "max_length", None)
+        # 20 is the libraries' own number, and says nothing of the model; the start counts as one.
+        cap = whole - 1 if isinstance(whole, int) and whole > 21 else None
+    return int(cap or 128)
 
 
 # A model that says nothing of a task, and reads what it is given as it is.
@@ -126,7 +137,8 @@ def _check_kind(name: str, kind: str, task: Task) -> None:
 def _family(
     kind: str, task: Task, told: dict[str, Any], *, tokenizer: Any, model: Any, languages: tuple[str | None, str | None]
 ) -> Any:
-    length = told.get("max_source_length") or told.get("max_length") or USUAL_LENGTH[kind]
+    # Under `max_length` models of the hub keep how much they write, and only what hflm trained how much it reads.
+    length = told.get("max_source_length") or ("family" in told and told.get("max_length")) or USUAL_LENGTH[kind]
     most = min(length, max_positions(model.config))
     if kind in ("classification", "tagging"):
         labels = saved_labels(model.config)

@@ -54,6 +54,7 @@ def test_numbers_come_from_the_recipe_and_from_the_user() -> None:
         ({"class_weights": "some"}, "--class-weights is 'some'"),
         ({"source_lang": "en"}, "One language is named"),
         ({"data": ["a"], "train_file": "b"}, "both name the training rows"),
+        ({"freeze": 1, "lora_rank": 4}, "--freeze and --lora-rank contradict"),
         ({"lora_rnk": 4}, "Did you mean 'lora_rank'"),
     ],
 )
@@ -127,3 +128,13 @@ def test_rows_with_no_target_left() -> None:
     _check_targets([empty, Encoded([1, 2], [IGNORED, 2])])
     with pytest.raises(UsageError, match="None of 12 training rows has a target left"):
         _check_targets([empty] * 12)
+
+
+def test_rows_that_cutting_leaves_without_a_target_are_told() -> None:
+    from hflm.preflight import lines
+
+    report = {"columns": {}, "rows": {}, "held_out": [], "cut": 0, "skipped": 0, "duplicates": 0, "overlap": {},
+              "steps": 1, "batch": "1", "epochs": 1.0}  # fmt: skip
+    said = "nothing to learn: cutting leaves 3 training rows without a target"
+    assert said in lines({**report, "without_target": 3})
+    assert not any("nothing to learn" in line for line in lines({**report, "without_target": 0}))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hflm.data.examples import Example
-from hflm.families.encoded import Encoded, mask_of, pad
+from hflm.families.encoded import Encoded, mask_of, pad, was_cut
 from hflm.families.family import Batch, Item, Sums
 
 
@@ -30,11 +30,12 @@ class Classification:
         texts = [example["text"] for example in examples]
         found = self.tokenizer(texts, truncation=True, max_length=self.max_length, return_overflowing_tokens=False)
         rows = []
-        for example, ids in zip(examples, found["input_ids"], strict=True):
+        for number, (example, ids) in enumerate(zip(examples, found["input_ids"], strict=True)):
             label = example.values.get("label")
             # A decoder's tokenizer makes nothing of an empty text, and a model reads at least one token.
             ids = list(ids) or [self.tokenizer.pad_token_id]
-            rows.append(Encoded(ids, None if label is None else numbers[label], len(ids) >= self.max_length))
+            cut = was_cut(self.tokenizer, found, number, texts[number], most=self.max_length)
+            rows.append(Encoded(ids, None if label is None else numbers[label], cut))
         return rows
 
     def collate(self, items: list[Item]) -> Batch:

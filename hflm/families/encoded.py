@@ -32,6 +32,17 @@ class Encoded:
         return max(len(self.ids), len(self.labels) if isinstance(self.labels, list) else 0)
 
 
+def was_cut(tokenizer: Any, found: Any, row: int, text: str, *, most: int, target: bool = False) -> bool:
+    """Tell whether a text, encoded as `row` of what a tokenizer found, is longer than the `most` tokens kept of it."""
+    if len(found["input_ids"][row]) < most:
+        return False
+    if found.encodings:
+        return bool(found.encodings[row].overflowing)
+    # A tokenizer in Python does not say what it left out.
+    given: dict[str, Any] = {"text_target": text} if target else {"text": text}
+    return len(tokenizer(**given, verbose=False)["input_ids"]) > most
+
+
 def pad(rows: Sequence[list[int]], *, value: int, left: bool = False) -> Tensor:
     """Pad rows of ids to one tensor [B, T] of the longest row's length."""
     longest = max(len(row) for row in rows)

@@ -8,7 +8,7 @@ import torch
 
 from hflm.data.examples import Example
 from hflm.families.cross_entropy import cross_entropy
-from hflm.families.encoded import IGNORED, Encoded, mask_of, pad
+from hflm.families.encoded import IGNORED, Encoded, mask_of, pad, was_cut
 from hflm.families.family import Batch, Item, Sums, plain_config
 
 
@@ -27,19 +27,29 @@ class Seq2Seq:
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Tokenize sources and targets, the end of long ones left out."""
         sources = [self.prefix + example["source"] for example in examples]
-        found = self.tokenizer(sources, truncation=True, max_length=self.max_source_length)["input_ids"]
+        found = self.tokenizer(sources, truncation=True, max_length=self.max_source_length)
+        cut = [
+            was_cut(self.tokenizer, found, row, source, most=self.max_source_length)
+            for row, source in enumerate(sources)
+        ]
         targets = [example.values.get("target") for example in examples]
         labels: Any = [None] * len(targets)
         if all(target is not None for target in targets):
-            labels = self.tokenizer(text_target=targets, truncation=True, max_length=self.max_target_length)
-            labels = [self._labels(list(ids)) for ids in labels["input_ids"]]
+            labels, long = self._targets(targets)
+            cut = [one or other for one, other in zip(cut, long, strict=True)]
         return [
-            Encoded(
-                list(ids), target, len(ids) >= self.max_source_length or len(target or ()) >= self.max_target_length,
-                len(target or ()),
-            )
-            for ids, target in zip(found, labels, strict=True)
-        ]  # fmt: skip
+            Encoded(list(ids), target, over, len(target or ()))
+            for ids, target, over in zip(found["input_ids"], labels, cut, strict=True)
+        ]
+
+    def _targets(self, texts: list[Any]) -> tuple[list[list[int]], list[bool]]:
+        """Return the ids of targets, and which of them lost their end."""
+        found = self.tokenizer(text_target=texts, truncation=True, max_length=self.max_target_length)
+        cut = [
+            was_cut(self.tokenizer, found, row, text, most=self.max_target_length, target=True)
+            for row, text in enumerate(texts)
+        ]
+        return [self._labels(list(ids)) for ids in found["input_ids"]], cut
 
     def _labels(self, ids: list[int]) -> list[int]:
         # Where a tokenizer opens a text with the very token that starts the decoder, it would stand there twice.

@@ -2,7 +2,8 @@
 
 import difflib
 import importlib
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +52,34 @@ def statistics(name: str, *, predictions: Sequence[Any], references: Sequence[An
             if prediction is None or reference is None or not str(reference).strip() or reference == []:
                 what = "prediction" if prediction is None else "reference"
                 raise DataError(f"Row {number} has no {what}.", fix="Remove the rows that have none.")
+    _check_kinds(name, predictions, references)
     taken = {key: value for key, value in options.items() if key in metric.options and value is not None}
     found: Statistics = getattr(importlib.import_module(metric.module), name)(predictions, references, **taken)
     return found
+
+
+def _check_kinds(name: str, predictions: Sequence[Any], references: Sequence[Any]) -> None:
+    """Raise DataError for what is not of the kind that a metric compares."""
+    fits, what = KINDS.get(name, KINDS[""])
+    sides = (("prediction", predictions), *((("reference", references),) if name != "perplexity" else ()))
+    for side, values in sides:
+        for number, value in enumerate(values, start=1):
+            if not fits(value):
+                raise DataError(f"Row {number}: the {side} {reprlib.repr(value)} is no {what}.", fix=f"Give a {what}.")
+
+
+def _is_list(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(one, kinds) for one in value)
+
+
+# Metric -> what a prediction must be, and how it is called; "" is every other metric.
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "": (lambda value: isinstance(value, str), "string"),
+    "tagging": (lambda value: _is_list(value, str), "list of strings"),
+    "perplexity": (
+        lambda value: len(value) == 2 if _is_list(value, (int, float)) else False, "pair of loss and tokens"
+    ),
+}  # fmt: skip
 
 
 def score(name: str, *, predictions: Sequence[Any], references: Sequence[Any], **options: Any) -> Result:

@@ -76,6 +76,25 @@ def test_rows_keep_to_the_limits_and_cutting_is_told(
     assert not short.cut and short.length < limit(found) and short.targets > 0
 
 
+# The limits of a decoder leave room for its instruction: tests/families/test_prompts.py has them.
+CUT = [case for case in CASES if case[0] == "sentiment" or (case[0] == "summarization" and case[1] in SEQ2SEQ)]
+
+
+@pytest.mark.parametrize(("name", "kind"), CUT)
+def test_a_row_that_just_fits_is_not_cut(name: str, kind: str, fitted: Callable[[str, str], Fitted]) -> None:
+    found = fitted(name, kind)
+    (whole,) = found.family.encode([found.splits.train[0]])
+    limits = ["max_length"] if found.kind == "classification" else ["max_source_length", "max_target_length"]
+    sizes = [len(whole.ids)] if len(limits) == 1 else [len(whole.ids), len(whole.labels)]
+    for name, size in zip(limits, sizes, strict=True):
+        # A tokenizer may open targets with the token that the decoder begins with, which is taken away again.
+        start = size + (name == "max_target_length" and found.family.tokenizer(text_target="a")["input_ids"][0]
+                        == found.family.start)  # fmt: skip
+        for most, cut in ((start, False), (start - 1, True)):
+            (row,) = replace(found.family, **{name: most}).encode([found.splits.train[0]])
+            assert row.cut == cut, (name, most)
+
+
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_a_batch_fits_the_model_and_padding_changes_nothing(
     name: str, kind: str, fitted: Callable[[str, str], Fitted]

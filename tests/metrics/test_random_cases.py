@@ -4,14 +4,16 @@ import warnings
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from hflm.errors import DataError
 from hflm.metrics import translation
-from hflm.metrics.registry import statistics
+from hflm.metrics.registry import score, statistics
 from hflm.plots import plot_confusion
 
 CASES = 1000
@@ -100,3 +102,33 @@ def test_confusions_are_drawn(tmp_path: Path) -> None:
     details = statistics("classification", predictions=["a", "b", "b"], references=["a", "a", "b"]).details
     plot_confusion(details["confusion"], details["labels"], tmp_path / "confusion.png")
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("classes", [31, 400])
+def test_a_table_of_many_classes_stays_a_picture(classes: int, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    labels = [f"a class with a very long name, and ${number}" for number in range(classes)]
+    table = [[int(row == column) for column in range(classes)] for row in range(classes)]
+    plot_confusion(table, labels, tmp_path / "confusion.png")
+    height, width, _ = imread(tmp_path / "confusion.png").shape
+    assert max(height, width) < 2100
+    assert [path.name for path in tmp_path.iterdir()] == ["confusion.png"], "nothing half-written is left"
+
+
+@pytest.mark.parametrize(
+    ("name", "prediction", "reference", "said"),
+    [
+        ("classification", 1, "good", "Row 1: the prediction 1 is no string"),
+        ("bleu", "a", ["a"], r"Row 1: the reference \['a'\] is no string"),
+        ("rouge", 0.5, "a", "the prediction 0.5 is no string"),
+        ("tagging", "B-PER", ["B-PER"], "the prediction 'B-PER' is no list of strings"),
+        ("tagging", [1], ["O"], r"the prediction \[1\] is no list of strings"),
+        ("perplexity", ["a", 1], "a", r"the prediction \['a', 1\] is no pair"),
+        ("perplexity", 3.5, "a", "the prediction 3.5 is no pair"),
+    ],
+)
+def test_what_a_metric_cannot_compare_is_named(name: str, prediction: Any, reference: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        score(name, predictions=[prediction], references=[reference])
+    assert caught.value.exit_code == 2 and caught.value.fix
