@@ -11,46 +11,69 @@ from hflm.data.records import read_records
 from hflm.data.sources import find_sources
 from hflm.errors import DataError
 from hflm.testing import check_metric, metric_options, predict_examples, score_rows
-from hflm.trained import TrainedModel
+from hflm.trained import Described, TrainedModel
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
 
 
-def evaluate(
-    trained: TrainedModel, data: Sequence[str], *, metric: str | None, columns: Mapping[str, str],
-    source_lang: str | None, target_lang: str | None, watch: "Watch",
-) -> dict[str, Any]:  # fmt: skip
-    """Return the scores with their intervals, and the lines of a file of predictions under `predictions`."""
-    task = trained.task
-    name = metric or task.metric
-    check_metric(name, trained.kind)
+def read_references(
+    known: Described | TrainedModel, data: Sequence[str], *, metric: str | None, columns: Mapping[str, str],
+    source_lang: str | None, target_lang: str | None,
+) -> list[Example]:  # fmt: skip
+    """Read rows with their references, before a model is loaded; raises an HflmError for what cannot be scored."""
+    task = known.task
+    check_metric(metric or task.metric, known.kind)
     shape = Shape(
-        roles=task.columns, shapes=task.complete, given=columns, source_lang=source_lang or trained.languages[0],
-        target_lang=target_lang or trained.languages[1],
+        roles=task.columns, shapes=task.complete, given=columns, source_lang=source_lang or known.languages[0],
+        target_lang=target_lang or known.languages[1],
     )  # fmt: skip
     records = (record for source in find_sources(data) for record in read_records(source))
     examples = [example for example, _ in read_examples(records, shape=shape)]
     if not examples:
         raise DataError(f"{data[0]} has no rows.", fix="Name a file with rows.")
-    labels = getattr(trained.family, "labels", [])
-    if trained.kind == "classification":
+    labels = known.labels
+    if known.kind == "classification":
         # Rows may keep numbers, with the names that the model knows beside them.
         named = [e.values.get("label_name") for e in examples]
         if all(name in labels for name in named):
             examples = [Example(e.where, {**e.values, "label": name}) for e, name in zip(examples, named, strict=True)]
     for example in examples:
         _check_labels(example, labels)
+        _check_reference(example)
+    return examples
+
+
+def evaluate(
+    trained: TrainedModel, data: Sequence[str], *, metric: str | None, columns: Mapping[str, str],
+    source_lang: str | None, target_lang: str | None, watch: "Watch", examples: Sequence[Example] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the scores with their intervals, and the lines of a file of predictions under `predictions`.
+
+    `examples` are what `read_references` returned, where it was asked before the model was loaded.
+    """
+    name = metric or trained.task.metric
+    if examples is None:
+        examples = read_references(
+            trained, data, metric=metric, columns=columns, source_lang=source_lang, target_lang=target_lang
+        )
     rows, capped = predict_examples(
         trained.model, trained.family, examples, metric=name, device=trained.device,
         max_new_tokens=trained.max_new_tokens, num_beams=1, watch=watch,
     )  # fmt: skip
-    options = metric_options(name, labels=labels, language=shape.target_lang)
+    options = metric_options(name, labels=trained.labels, language=target_lang or trained.languages[1])
     found = score_rows(name, rows, options).to_json()
     return {
-        "model": trained.name, "task": task.name, "metric": name, "metric_options": options, "test_rows": len(rows),
-        "capped": capped, "test": found, "predictions": rows,
+        "model": trained.name, "task": trained.task.name, "metric": name, "metric_options": options,
+        "test_rows": len(rows), "capped": capped, "test": found, "predictions": rows,
     }  # fmt: skip
+
+
+def _check_reference(example: Example) -> None:
+    """Raise DataError for an empty text where one is to be compared with."""
+    for role in ("target", "completion", "output"):
+        if not str(example.values.get(role, "a")).strip():
+            raise DataError(f"{example.where}: the {role} is empty.", fix="Fill it, or leave the row out.")
 
 
 def _check_labels(example: Example, labels: Sequence[str]) -> None:

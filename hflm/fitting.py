@@ -22,7 +22,7 @@ from hflm.families.tagging import Tagging
 from hflm.finetune_config import FinetuneConfig
 from hflm.models.adapters import add_lora, freeze_layers, recompute
 from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
-from hflm.models.languages import set_languages
+from hflm.models.languages import find_opening, set_languages, start_token
 from hflm.task import Task
 
 if TYPE_CHECKING:
@@ -91,8 +91,14 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
     device = _device(config, pretrained)
     tokenizer = load_tokenizer_for(name, kind, pretrained)
     labels = _labels(task, splits, pretrained)
+    family = make_family(config, task, kind, tokenizer=tokenizer, pretrained=pretrained, labels=labels, splits=splits)
+    _check_room(family)
+    train, held = family.encode(splits.train), family.encode(splits.eval)
+    _check_targets(train)
+    # All that can be wrong with rows, lengths and languages is told by now.
     model = load_with_head(name, kind, labels=labels, seed=config.seed, pad_token_id=tokenizer.pad_token_id)
-    family = make_family(config, task, kind, tokenizer=tokenizer, model=model, labels=labels, splits=splits)
+    if kind == "seq2seq":
+        set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
     if config.gradient_checkpointing:
         recompute(model)
     if config.freeze:
@@ -101,8 +107,6 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
         add_lora(model, rank=config.lora_rank, seed=config.seed)
     if isinstance(family, Completion):
         family.prepare(model)
-    train, held = family.encode(splits.train), family.encode(splits.eval)
-    _check_targets(train)
     model.to(device.kind)  # type: ignore[arg-type]
     return Fitted(
         config=config, task=task, kind=kind, splits=splits, skipped=skipped, labels=labels, family=family,
@@ -127,11 +131,11 @@ def _labels(task: Task, splits: Splits, pretrained: "PretrainedConfig") -> list[
 
 
 def make_family(
-    config: FinetuneConfig, task: Task, kind: str, *, tokenizer: Any, model: Any, labels: Sequence[str],
-    splits: Splits | None = None,
+    config: FinetuneConfig, task: Task, kind: str, *, tokenizer: Any, pretrained: "PretrainedConfig",
+    labels: Sequence[str], splits: Splits | None = None,
 ) -> Any:  # fmt: skip
-    """Build the family with limits that the model keeps to."""
-    most = min(config.max_source_length, max_positions(model.config))
+    """Build the family with limits that a model of this configuration keeps to."""
+    most = min(config.max_source_length, max_positions(pretrained))
     if kind == "classification":
         weights = _balanced(splits, labels) if config.class_weights and splits else None
         return Classification(tokenizer, labels, most, config.label_smoothing, weights)
@@ -143,17 +147,16 @@ def make_family(
     }
     if kind == "completion":
         instruction = config.instruction if config.instruction is not None else tell(task.instruction, languages)
-        limits = completion_limits(model.config, source=config.max_source_length, target=config.max_target_length)
+        limits = completion_limits(pretrained, source=config.max_source_length, target=config.max_target_length)
         return Completion(tokenizer, instruction, *limits, config.label_smoothing)
-    opening = set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
-    known = model.config.model_type in T5_LIKE
+    known = pretrained.model_type in T5_LIKE
     prefix = config.prefix if config.prefix is not None else tell(task.prefix, languages) if known else ""
-    start = model.config.decoder_start_token_id
-    start = start if start is not None else opening if opening is not None else model.config.bos_token_id
+    opening = find_opening(tokenizer, pretrained, source=config.source_lang, target=config.target_lang)
+    start = start_token(pretrained, opening)
     if start is None:
         raise ModelError(f"{config.model} does not say with which token it starts to write.", fix="Name another model.")
-    target = min(config.max_target_length, max_positions(model.config))
-    return Seq2Seq(tokenizer, prefix, most, target, int(start), config.label_smoothing)
+    target = min(config.max_target_length, max_positions(pretrained))
+    return Seq2Seq(tokenizer, prefix, most, target, start, config.label_smoothing)
 
 
 def tell(template: str, languages: Mapping[str, str]) -> str:
@@ -174,6 +177,17 @@ def _balanced(splits: Splits, labels: Sequence[str]) -> torch.Tensor:
     """Weigh each class [C] by rows / (classes x its rows), as scikit-learn's `balanced` does."""
     counts = np.array([sum(e["label"] == label for e in splits.train) for label in labels])
     return torch.tensor(counts.sum() / (len(labels) * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def _check_room(family: Any) -> None:
+    """Raise UsageError where what stands around a source leaves no room for it."""
+    most, around = getattr(family, "max_source_length", None), getattr(family, "around_source", 0)
+    if most is not None and around >= most:
+        raise UsageError(
+            f"What is put around every source takes {around} of the {most} tokens that are read, and leaves none for "
+            "a text.",
+            fix="Raise --max-source-length, or shorten --instruction or --prefix.",
+        )
 
 
 def _check_targets(rows: Sequence[Encoded]) -> None:

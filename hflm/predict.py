@@ -13,7 +13,7 @@ from hflm.data.records import Record, read_records
 from hflm.data.sources import find_sources
 from hflm.errors import DataError, UsageError
 from hflm.predicting import classify_rows, write_rows
-from hflm.trained import TrainedModel
+from hflm.trained import Described, TrainedModel
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -42,23 +42,20 @@ def predict(trained: TrainedModel, examples: Sequence[Example], **more: Any) -> 
 
 def predict_file(
     trained: TrainedModel, input_file: Path, output_file: Path, *, columns: Mapping[str, str], resume: bool,
-    watch: "Watch", **more: Any,
+    watch: "Watch", rows: int | None = None, **more: Any,
 ) -> int:  # fmt: skip
     """Write a line for every row of a file, the row's own columns and the prediction, in order; return their number.
 
-    With `resume`, rows that stand in the output already are not predicted again.
+    With `resume`, rows that stand in the output already are not predicted again. `rows` is what `check_file`
+    returned, where it was asked before the model was loaded.
     """
     from time import perf_counter
 
+    if rows is None:
+        rows = check_file(trained, input_file, output_file, columns=columns, resume=resume)
     done = _whole_lines(output_file) if resume and output_file.exists() else 0
-    # One that holds nothing is what a run leaves whose first row was wrong.
-    if output_file.exists() and output_file.stat().st_size and not resume:
-        raise UsageError(f"{output_file} exists.", fix="Go on with --resume, or name another.")
     start, counted = perf_counter(), 0
     (source,) = find_sources([str(input_file)])
-    total = sum(1 for _ in read_records(source))
-    if not total:
-        raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
     try:
         with output_file.open("a" if done else "w", encoding="utf-8") as stream:
             for chunk in _chunks(read_records(source), skip=done):
@@ -68,19 +65,35 @@ def predict_file(
                 stream.flush()
                 counted += len(chunk)
                 rate = counted / (perf_counter() - start)
-                watch("rows", {"done": done + counted, "rows": total, "rows_per_second": rate})
+                watch("rows", {"done": done + counted, "rows": rows, "rows_per_second": rate})
     except OSError as error:
         raise UsageError(f"Cannot write {output_file}: {error.strerror}.", fix="Name another file.") from error
     return done + counted
 
 
-def to_examples(trained: TrainedModel, records: Sequence[Record], columns: Mapping[str, str]) -> list[Example]:
+def check_file(
+    known: Described | TrainedModel, input_file: Path, output_file: Path, *, columns: Mapping[str, str], resume: bool
+) -> int:
+    """Look at every row before a model is loaded, and return their number; raises an HflmError for what is wrong."""
+    # One that holds nothing is what a run leaves whose first row was wrong.
+    if output_file.exists() and output_file.stat().st_size and not resume:
+        raise UsageError(f"{output_file} exists.", fix="Go on with --resume, or name another.")
+    (source,) = find_sources([str(input_file)])
+    rows = sum(len(to_examples(known, chunk, columns)) for chunk in _chunks(read_records(source), skip=0))
+    if not rows:
+        raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
+    return rows
+
+
+def to_examples(
+    known: Described | TrainedModel, records: Sequence[Record], columns: Mapping[str, str]
+) -> list[Example]:
     """Read the role that a task reads from records; a target need not be there."""
     learned = {"label", "label_name", "target", "tags", "completion", "output"}
     shape = Shape(
-        roles={role: names for role, names in trained.task.columns.items() if role not in learned},
-        shapes=[[role for role in shape if role not in learned] for shape in trained.task.complete],
-        given=columns, source_lang=trained.languages[0], target_lang=trained.languages[1],
+        roles={role: names for role, names in known.task.columns.items() if role not in learned},
+        shapes=[[role for role in shape if role not in learned] for shape in known.task.complete],
+        given=columns, source_lang=known.languages[0], target_lang=known.languages[1],
     )  # fmt: skip
     return [example for example, _ in read_examples(records, shape=shape)]
 

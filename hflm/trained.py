@@ -13,7 +13,7 @@ from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
 from hflm.fitting import T5_LIKE, completion_limits, tell
 from hflm.models.heads import give_padding, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
-from hflm.models.languages import set_languages
+from hflm.models.languages import find_opening, set_languages, start_token
 from hflm.recipe_files import load_task, recipe_paths
 from hflm.task import Task
 
@@ -43,29 +43,62 @@ class TrainedModel:
     max_new_tokens: int
     languages: tuple[str | None, str | None] = (None, None)
 
+    @property
+    def labels(self) -> list[str]:
+        """The classes or tags that it tells apart."""
+        return list(getattr(self.family, "labels", []))
 
-def open_trained(
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of a model before its weights are read: enough to look at rows."""
+
+    name: str
+    task: Task
+    kind: str
+    config: Any
+    languages: tuple[str | None, str | None] = (None, None)
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes or tags that it tells apart."""
+        return saved_labels(self.config) if self.kind in ("classification", "tagging") else []
+
+
+def describe(
     name: str, *, task: str | None = None, source_lang: str | None = None, target_lang: str | None = None,
-    max_new_tokens: int | None = None, precision: str = "auto", kinds: tuple[str, ...] = (),
-) -> TrainedModel:  # fmt: skip
-    """Open a model for a task: the one that it was trained for, or the one named; `kinds` are those that will do.
+    kinds: tuple[str, ...] = (),
+) -> Described:  # fmt: skip
+    """Read what a model is and which task it does: that it was trained for, or the one named.
 
-    Raises ModelError where it is not of a kind that does the task.
+    `kinds` are those that will do. Raises ModelError where it is not of a kind that does the task.
     """
     quiet_libraries()
     config = load_config(name)
     kind = _kind(config, name)
     if kinds and kind not in kinds:
         raise ModelError(f"{name} is made for {kind}, not {' or '.join(kinds)}.", fix="Name another model.")
-    _check_kind(name, kind, _choose_task(config, kind, task)[0])
-    tokenizer = load_tokenizer_for(name, kind, config)
-    model = load_with_head(name, kind, trained=True, pad_token_id=tokenizer.pad_token_id).eval()
+    chosen, told = _choose_task(config, kind, task)
+    _check_kind(name, kind, chosen)
+    languages = (source_lang or told.get("source_lang"), target_lang or told.get("target_lang"))
+    return Described(name, chosen, kind, config, languages)
+
+
+def open_trained(
+    name: str, *, task: str | None = None, source_lang: str | None = None, target_lang: str | None = None,
+    max_new_tokens: int | None = None, precision: str = "auto", kinds: tuple[str, ...] = (),
+) -> TrainedModel:  # fmt: skip
+    """Open a model for a task: `describe` it, and load its weights."""
+    known = describe(name, task=task, source_lang=source_lang, target_lang=target_lang, kinds=kinds)
+    tokenizer = load_tokenizer_for(name, known.kind, known.config)
+    if known.kind == "seq2seq":
+        find_opening(tokenizer, known.config, source=known.languages[0], target=known.languages[1])
+    model = load_with_head(name, known.kind, trained=True, pad_token_id=tokenizer.pad_token_id).eval()
     device = choose_device(precision)
     model.to(device.kind)
     return ready(
-        name, model, tokenizer, recipe=task, languages=(source_lang, target_lang), device=device,
-        max_new_tokens=max_new_tokens,
-    )  # fmt: skip
+        name, model, tokenizer, recipe=task, languages=known.languages, device=device, max_new_tokens=max_new_tokens
+    )
 
 
 def ready(
@@ -148,9 +181,9 @@ def _family(
     if kind == "completion":
         instruction = told["instruction"] if "instruction" in told else tell(task.instruction, names)
         return Completion(tokenizer, instruction, *completion_limits(model.config, source=length, target=target))
-    opening = set_languages(tokenizer, model, source=languages[0], target=languages[1])
+    set_languages(tokenizer, model, source=languages[0], target=languages[1])
+    opening = find_opening(tokenizer, model.config, source=languages[0], target=languages[1])
     needed = "prefix" not in told and model.config.model_type in T5_LIKE
     prefix = tell(task.prefix, names) if needed else told.get("prefix", "")
-    start = model.config.decoder_start_token_id
-    start = start if start is not None else opening if opening is not None else model.config.bos_token_id
-    return Seq2Seq(tokenizer, prefix, most, min(target, max_positions(model.config)), int(start or 0))
+    start = start_token(model.config, opening) or 0
+    return Seq2Seq(tokenizer, prefix, most, min(target, max_positions(model.config)), start)

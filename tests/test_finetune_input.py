@@ -68,12 +68,19 @@ BAD: dict[str, tuple[str, str, list[dict[str, Any]], dict[str, Any], str]] = {
     "languages not named": (
         "translation", "t5", pairs(source="source", target="target"), {}, "languages are not named",
     ),
+    "no room for a text beside the instruction": (
+        "summarization", "llama", pairs(), {"max_source_length": 10},
+        "takes .* of the 10 tokens that are read, and leaves none for a text",
+    ),
+    "no room for a text beside the prefix": (
+        "summarization", "t5", pairs(), {"max_source_length": 4}, "of the 4 tokens that are read",
+    ),
     "one row": ("sentiment", "bert", moods(1), {}, "no rows"),
     "fp16 and t5": ("summarization", "t5", pairs(), {"precision": "fp16"}, "t5 overflows in fp16"),
     "too many layers frozen": ("sentiment", "bert", moods(), {"freeze": 7}, "--freeze 7: the model has 2 layers"),
 }  # fmt: skip
-# What is found in the weights, or in the tokenizer beside them; tests/cli/test_finetune.py has the rest.
-AFTER_LOADING = {"too many layers frozen", "languages not named"}
+# What is found in the weights; tests/cli/test_finetune.py has the rest.
+AFTER_LOADING = {"too many layers frozen"}
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -297,19 +297,3 @@ def test_wrong_commands(
     assert main(given) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and said in line
-
-
-def test_how_much_a_model_of_the_hub_writes_is_not_how_much_it_reads(
-    tiny: Tiny, tmp_path: Path, runs: Callable[[str], str]
-) -> None:
-    import shutil
-
-    folder = tmp_path / "hub"
-    shutil.copytree(tiny("t5"), folder)
-    config = json.loads((folder / "config.json").read_text())
-    config["task_specific_params"] = {"summarization": {"max_length": 30, "prefix": "sum up: ", "num_beams": 4}}
-    (folder / "config.json").write_text(json.dumps(config))
-    trained = open_trained(str(folder), task="summarization")
-    assert trained.family.max_source_length == 1024 and trained.family.prefix == "sum up: "
-    assert trained.max_new_tokens == 29
-    assert open_trained(runs("sentiment")).family.max_length == 32, "what hflm trained keeps how much it read"

@@ -2,7 +2,7 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,18 +30,17 @@ def command(
     """Score a model on rows that it was not trained on: hflm evaluate RUN --data rows.jsonl"""
     if output_file and output_file.exists():
         raise UsageError(f"{output_file} exists.", fix="Name another file.")
-    from hflm.evaluate import evaluate
-    from hflm.trained import open_trained
+    from hflm.evaluate import evaluate, read_references
+    from hflm.trained import describe, open_trained
 
     named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
+    columns = {role: name for role, name in named.items() if name}
+    told: dict[str, Any] = {"source_lang": source_lang, "target_lang": target_lang}
     with Progress(quiet=json) as progress:
-        trained = open_trained(
-            model, task=task, source_lang=source_lang, target_lang=target_lang, max_new_tokens=max_new_tokens
-        )
-        found = evaluate(
-            trained, data, metric=metric, columns={role: name for role, name in named.items() if name},
-            source_lang=source_lang, target_lang=target_lang, watch=progress.watch,
-        )  # fmt: skip
+        known = describe(model, task=task, **told)
+        examples = read_references(known, data, metric=metric, columns=columns, **told)
+        trained = open_trained(model, task=task, max_new_tokens=max_new_tokens, **told)
+        found = evaluate(trained, data, metric=metric, columns=columns, watch=progress.watch, examples=examples, **told)
     rows = found.pop("predictions")
     if output_file:
         output_file.write_text("".join(json_format.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")

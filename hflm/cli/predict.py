@@ -33,17 +33,18 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the rows that are there.")] = False,
 ) -> None:
     """Predict for every row of a file, in order: hflm predict RUN --input-file in.jsonl --output-file out.jsonl"""
-    from hflm.predict import predict_file
-    from hflm.trained import open_trained
+    from hflm.predict import check_file, predict_file
+    from hflm.trained import describe, open_trained
 
     named = {"text": text_column, "source": source_column, "tokens": tokens_column}
-    trained = open_trained(
-        model, task=task, source_lang=source_lang, target_lang=target_lang, max_new_tokens=max_new_tokens
-    )
+    columns = {role: name for role, name in named.items() if name}
+    told: dict[str, Any] = {"task": task, "source_lang": source_lang, "target_lang": target_lang}
+    rows = check_file(describe(model, **told), input_file, output_file, columns=columns, resume=resume)
+    trained = open_trained(model, max_new_tokens=max_new_tokens, **told)
     with Progress() as progress:
         count = predict_file(
-            trained, input_file, output_file, columns={role: name for role, name in named.items() if name},
-            resume=resume, watch=progress.watch, num_beams=num_beams,
+            trained, input_file, output_file, columns=columns, resume=resume, watch=progress.watch, rows=rows,
+            num_beams=num_beams,
         )  # fmt: skip
     print(f"wrote {count:,} rows to {output_file}")
 

@@ -46,7 +46,7 @@ class Completion:
         return self.max_source_length + self.max_target_length
 
     @cached_property
-    def _asking(self) -> int:
+    def around_source(self) -> int:
         """Tokens that stand around a source: the instruction, and what a chat template puts there."""
         return len(prompt_ids(self.tokenizer, as_messages({"source": "a"}, instruction=self.instruction) or []))
 
@@ -70,7 +70,7 @@ class Completion:
         cut, kept = False, dict(values)
         limits = {"target": self.max_target_length - 1}
         if "source" in kept:
-            limits["source"] = self.max_source_length - self._asking
+            limits["source"] = self.max_source_length - self.around_source
         for role, most in limits.items():
             if kept.get(role):
                 kept[role], over = shorten(self.tokenizer, kept[role], most=max(most, 1))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,6 +24,11 @@ class Seq2Seq:
     start: int
     label_smoothing: float = 0.0
     kind: str = field(default="seq2seq", init=False)
+
+    @cached_property
+    def around_source(self) -> int:
+        """Tokens that stand around a source: the prefix, and marks of begin and end."""
+        return len(self.tokenizer(self.prefix)["input_ids"])
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Tokenize sources and targets, the end of long ones left out."""

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from hflm.errors import UsageError
@@ -24,31 +25,57 @@ def language_tokens(tokenizer: Any) -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True)
+class Opening:
+    """The token of the language that is written; `starts`: it starts the decoder, in place of a mark."""
+
+    token: int
+    starts: bool
+
+
 def set_languages(tokenizer: Any, model: Any, *, source: str | None, target: str | None) -> int | None:
     """Tell tokenizer, model and generation which languages are read and written; return the token that opens a target.
+
+    None where the model has no such tokens. Raises UsageError as `find_opening` does.
+    """
+    opening = find_opening(tokenizer, model.config, source=source, target=target)
+    if opening is None:
+        return None
+    model.config.forced_bos_token_id = None
+    if opening.starts:
+        model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = opening.token
+    model.generation_config.forced_bos_token_id = None if opening.starts else opening.token
+    return opening.token
+
+
+def find_opening(tokenizer: Any, config: Any, *, source: str | None, target: str | None) -> Opening | None:
+    """Tell a tokenizer which languages are read and written; return how a target opens, before weights are loaded.
 
     None where the model has no such tokens. Raises UsageError where a language must be named, or has no token.
     """
     codes = language_tokens(tokenizer)
-    if model.config.model_type not in TOLD or not codes:
+    if config.model_type not in TOLD or not codes:
         return None
     if not source or not target:
         raise UsageError(
-            f"{model.config.model_type} must be told its languages.", fix="Pass --source-lang en --target-lang fr."
+            f"{config.model_type} must be told its languages.", fix="Pass --source-lang en --target-lang fr."
         )
     wanted = {"source": _code(source, codes), "target": _code(target, codes)}
     for name, code in (("src_lang", wanted["source"]), ("tgt_lang", wanted["target"])):
         if hasattr(tokenizer, name):
             setattr(tokenizer, name, code)
     token = int(tokenizer.convert_tokens_to_ids(codes[wanted["target"]]))
-    model.config.forced_bos_token_id = None
-    if tokenizer(text_target="a")["input_ids"][-1] == token:
-        # The first mBART: the language stands at the end of a target, and starts the decoder in place of a mark.
-        model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = token
-        model.generation_config.forced_bos_token_id = None
-    else:
-        model.generation_config.forced_bos_token_id = token
-    return token
+    # The first mBART: the language stands at the end of a target, and starts the decoder.
+    return Opening(token, starts=tokenizer(text_target="a")["input_ids"][-1] == token)
+
+
+def start_token(config: Any, opening: Opening | None) -> int | None:
+    """Return the token with which a decoder starts to write; None where neither model nor language says so."""
+    start = config.decoder_start_token_id
+    if opening and (opening.starts or start is None):
+        return opening.token
+    found = config.bos_token_id if start is None else start
+    return None if found is None else int(found)
 
 
 def _code(language: str, codes: dict[str, str]) -> str:

@@ -209,7 +209,9 @@ def test_prefix_and_languages_are_told(fitted: Callable[[str, str], Fitted], tin
     found = fitted("translation", "t5")
     config = replace(found.config, source_lang=None, target_lang=None)
     with pytest.raises(UsageError, match="languages are not named.*--source-lang"):
-        make_family(config, found.task, "seq2seq", tokenizer=found.family.tokenizer, model=found.model, labels=())
+        make_family(
+            config, found.task, "seq2seq", tokenizer=found.family.tokenizer, pretrained=found.model.config, labels=()
+        )
 
 
 @pytest.mark.parametrize("kind", [*SEQ2SEQ, *DECODERS])
@@ -218,7 +220,9 @@ def test_a_text_and_its_answer_fill_the_positions_and_no_more(kind: str, fitted:
 
     found = fitted("summarization", kind)
     config = replace(found.config, max_source_length=10_000, max_target_length=10_000)
-    family = make_family(config, found.task, found.kind, tokenizer=found.family.tokenizer, model=found.model, labels=())
+    family = make_family(
+        config, found.task, found.kind, tokenizer=found.family.tokenizer, pretrained=found.model.config, labels=()
+    )
     long = Example("", {"source": "one two كتاب " * 300, "target": "uno dos 书 " * 300})
     row = Item(family.encode([long])[0], 0, 0)
     with torch.no_grad():

@@ -1,0 +1,72 @@
+"""What is known before weights are read: what a model does, how much it reads and writes, what is wrong with rows."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hflm.cli.app import main
+from hflm.trained import open_trained
+from tests.tiny import moods, pairs, write
+
+Run = Callable[..., Path]
+Tiny = Callable[[str], str]
+MADE: Mapping[str, tuple[str, Callable[[], list[dict[str, Any]]]]] = {
+    "sentiment": ("bert", moods),
+    "summarization": ("t5", pairs),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(run_finetune: Run, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """A function from a task to a run of it, made once."""
+    folder = tmp_path_factory.mktemp("rows")
+
+    def make(task: str) -> str:
+        kind, rows = MADE[task]
+        data = str(write(folder / f"{task}.jsonl", rows()))
+        return str(run_finetune(task, model=tiny(kind), data=[data], max_steps=2, eval_steps=2, test_fraction=0.0))
+
+    return cache(make)
+
+
+def test_how_much_a_model_of_the_hub_writes_is_not_how_much_it_reads(
+    tiny: Tiny, tmp_path: Path, runs: Callable[[str], str]
+) -> None:
+    folder = tmp_path / "hub"
+    shutil.copytree(tiny("t5"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["task_specific_params"] = {"summarization": {"max_length": 30, "prefix": "sum up: ", "num_beams": 4}}
+    (folder / "config.json").write_text(json.dumps(config))
+    trained = open_trained(str(folder), task="summarization")
+    assert trained.family.max_source_length == 1024 and trained.family.prefix == "sum up: "
+    assert trained.max_new_tokens == 29
+    assert open_trained(runs("sentiment")).family.max_length == 32, "what hflm trained keeps how much it read"
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "row", "said"),
+    [
+        ("sentiment", "predict", {"text": ["a"]}, "line 2, column 'text': found ['a'], which is not a string"),
+        ("summarization", "predict", {"txt": "a"}, "line 2: no column 'document'"),
+        ("sentiment", "evaluate", {"text": "a", "label": "odd"}, "line 2: the model has no label 'odd'"),
+        ("summarization", "evaluate", {"document": "a", "summary": " "}, "line 2: the target is empty"),
+    ],
+)
+def test_rows_are_looked_at_before_the_model_loads(
+    name: str, command: str, row: dict[str, Any], said: str, runs: Callable[[str], str], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run = runs(name)
+    monkeypatch.setattr("hflm.trained.load_with_head", lambda *words, **more: pytest.fail("the model was loaded"))
+    data = write(tmp_path / "rows.jsonl", [MADE[name][1]()[0], row])
+    files = ["--input-file", str(data), "-o", str(tmp_path / "out")] if command == "predict" else ["--data", str(data)]
+    capsys.readouterr()
+    assert main([command, run, *files]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line
+    assert not (tmp_path / "out").exists()
