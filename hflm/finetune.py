@@ -18,6 +18,9 @@ from hflm.run import RunFolder, read_json, write_json, write_text
 from hflm.settings import to_yaml
 from hflm.task import Task
 
+# A run of fewer steps is over before it is known how long it takes; seconds spent on knowing.
+WORTH_ESTIMATING, PROBING = 100, 3.0
+
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
     from hflm.fitting import Fitted
@@ -51,6 +54,7 @@ def finetune(
     training = fix_steps(training, resume=resume, spent=time.perf_counter() - began, say=say)
     report = announce(fitted, training, say=say)
     if not resume:
+        report |= _estimated(fitted, training, say=say)
         run.create()
         write_text(run.config, to_yaml(fitted.config))
         write_json(run.environment, environment())
@@ -61,6 +65,20 @@ def finetune(
     metrics = {**summary(fitted, run, trained), **tested, "preflight": report}
     save(fitted, run, metrics)
     return metrics
+
+
+def _estimated(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, Any]:
+    """Say what a longer run will take, which costs some of its steps; a budget was measured already."""
+    from dataclasses import asdict
+
+    from hflm.estimate import estimate, lines
+
+    if training.steps < WORTH_ESTIMATING or training.config.budget:
+        return {}
+    found = estimate(fitted, training, within=PROBING)
+    for line in lines(found):
+        say(line)
+    return asdict(found)
 
 
 def check_model(config: FinetuneConfig) -> None:
@@ -142,6 +160,7 @@ def announce(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, A
 def summary(fitted: "Fitted", run: RunFolder, trained: Any) -> dict[str, Any]:
     """Return what a run was, and how its training ended."""
     from hflm.data.splits import stem
+    from hflm.engine.device import peak_memory
     from hflm.models.architecture import count_parameters
 
     config = fitted.config
@@ -161,6 +180,7 @@ def summary(fitted: "Fitted", run: RunFolder, trained: Any) -> dict[str, Any]:
         "eval_loss": trained.evaluation["eval_loss"],
         "eval_accuracy": trained.evaluation["eval_accuracy"],
         "step_seconds": trained.step_seconds,
+        "peak_memory_bytes": peak_memory(fitted.device.kind),
     }
 
 

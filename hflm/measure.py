@@ -1,15 +1,13 @@
 """What a pretraining run is worth: its loss beside a baseline, its speed beside the machine's."""
 
 import math
-import resource
-import sys
 from typing import Any
 
 import numpy as np
 
 from hflm.assemble import Setup
 from hflm.data.holdout import sample_sentences
-from hflm.engine.device import matmul_ceiling
+from hflm.engine.device import matmul_ceiling, peak_memory
 from hflm.engine.order import Placed
 from hflm.fill_mask import blank_one_word, fill_mask
 from hflm.models.architecture import count_parameters
@@ -51,8 +49,7 @@ def measure(setup: Setup, trained: Trained) -> dict[str, Any]:
         "flops_per_second": 3 * forward * rate,
         "matmul_ceiling": ceiling,
         "model_flops_utilisation": 3 * forward * rate / ceiling,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        * (1 if sys.platform == "darwin" else 1024),
+        "peak_memory_bytes": peak_memory("cpu"),
         "samples": samples(setup),
         **{f"data_{name}": value for name, value in setup.data.report.items()},
     }

@@ -128,7 +128,7 @@ def _steps_in(training: Training, budget: float, *, spent: float) -> tuple[int, 
     )
     found = probe(
         training.model, family=training.family, rows=training.rows_for(10**9), order=training.order(10**6),
-        split=training.split, make_optimizer=_optimizer(training), context=context, seconds=min(10.0, 0.05 * left),
+        split=training.split, make_optimizer=make_optimizer(training), context=context, seconds=min(10.0, 0.05 * left),
         most=0.2 * left, device=device,
     )  # fmt: skip
     # At the end the model is saved once more, the machine measured and a picture drawn.
@@ -151,7 +151,8 @@ def autocast(device: Device) -> Any:
     return torch.autocast(device.kind, dtype=device.dtype, enabled=device.precision != "fp32")
 
 
-def _optimizer(training: Training) -> Any:
+def make_optimizer(training: Training) -> Any:
+    """Return the function from a model to its optimizer."""
     config = training.config
     return partial(
         build_optimizer, name=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay,
@@ -217,7 +218,7 @@ def make_trainer(training: Training, *, callbacks: list[Any]) -> EngineTrainer:
     trainer = EngineTrainer(
         model=training.model, args=_training_arguments(training), family=training.family,
         rows=training.rows_for(steps * config.batch_size), eval_rows=training.eval_rows, order=training.order(steps),
-        make_optimizer=_optimizer(training), keep=config.save_total_limit, callbacks=callbacks,
+        make_optimizer=make_optimizer(training), keep=config.save_total_limit, callbacks=callbacks,
         rate=partial(factor, name=config.schedule, steps=steps, warmup=warmup, decay=config.decay),
     )  # fmt: skip
     if _keeps_best(training):

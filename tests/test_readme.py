@@ -23,7 +23,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]*")
 ALLOWED = [re.compile(r"pip install (torch==[\d.]+|-e \.)"), re.compile(r"git (clone|pull)\b.*")]
 TARGETS = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 SMALL = [
-    "--layers", "2", "--width", "64", "--heads", "2", "--vocab-size", "500", "--max-length", "32", "--batch-size", "8",
+    "--layers", "2", "--width", "64", "--heads", "2", "--vocab-size", "500", "--max-length", "64", "--batch-size", "8",
     "--eval-steps", "4", "--precision", "fp32", "--threads", "1", "--max-steps", "4",
 ]  # fmt: skip
 MOODS = (("dull", "negative"), ("merry", "positive"))

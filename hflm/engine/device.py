@@ -60,3 +60,15 @@ def matmul_ceiling(device: Device, *, size: int = 1024, seconds: float = 0.4) ->
             raise ArithmeticError("ones times ones is positive")
         best = max(best, 2 * size**3 / (time.perf_counter() - start))
     return best
+
+
+def peak_memory(kind: str) -> int:
+    """Return the most bytes that were held so far: on the accelerator where there is one, else by this process."""
+    import resource
+    import sys
+
+    if kind == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,79 @@
+"""What a training will take, from a few of its steps that leave no trace: seconds, and bytes at its peak."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hflm.engine.budget import evaluation_seconds, probe
+from hflm.engine.device import peak_memory
+from hflm.engine.order import Order, Place
+from hflm.training import autocast, make_optimizer
+
+if TYPE_CHECKING:
+    from hflm.fitting import Fitted
+    from hflm.training import Training
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of a step and of the whole training, without the test; bytes held at most."""
+
+    step_seconds: float
+    seconds: float
+    peak_memory_bytes: int
+
+
+class LongestFirst(Order):
+    """An order that begins with the longest micro-batch of the run, which takes the most memory."""
+
+    def __init__(self, order: Order, *, lengths: list[int], micro_batch: int, places: int) -> None:
+        super().__init__(order.rows, total=order.total, seed=order.seed)
+        self.order, self.lengths, self.micro_batch, self.places = order, lengths, micro_batch, places
+
+    def __iter__(self) -> Iterator[Place]:
+        longest: list[Place] = []
+        batch: list[Place] = []
+        for _, place in zip(range(self.places), self.order, strict=False):
+            batch.append(place)
+            if len(batch) == self.micro_batch:
+                longest = max(longest, batch, key=self._tokens)
+                batch = []
+        yield from longest
+        yield from self.order
+
+    def _tokens(self, batch: list[Place]) -> int:
+        return max((self.lengths[row] for _, row in batch), default=0)
+
+
+def lines(found: Estimate) -> list[str]:
+    """Return an estimate as lines for people."""
+    return [
+        f"time: {_clock(found.seconds)} to train, at {found.step_seconds * 1000:,.0f} ms a step, without the test",
+        f"memory: {found.peak_memory_bytes / 2**30:.2f} GiB",
+    ]
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+
+
+def estimate(fitted: "Fitted", training: "Training", *, within: float) -> Estimate:
+    """Time steps and an evaluation, `within` so many seconds where a machine does two micro-batches in them."""
+    begin, context, device = time.perf_counter(), partial(autocast, fitted.device), fitted.device.kind
+    evaluation = evaluation_seconds(fitted.model, fitted.eval, family=fitted.family, context=context, device=device)
+    left = within - (time.perf_counter() - begin)
+    order = LongestFirst(
+        training.order(10**6), lengths=[row.length for row in fitted.train], micro_batch=training.split.micro_batch,
+        places=training.steps * training.config.batch_size,
+    )  # fmt: skip
+    # One micro-batch a step: a large batch on a slow machine would take minutes. The optimizer is a small part of it.
+    one = replace(training.split, accumulation=1)
+    found = probe(
+        fitted.model, family=fitted.family, rows=fitted.train, order=order, split=one,
+        make_optimizer=make_optimizer(training), context=context, seconds=0.4 * left, most=left, device=device,
+    )  # fmt: skip
+    step = found.step_seconds * training.split.accumulation
+    seconds = training.steps * step + training.evaluations * evaluation
+    return Estimate(step, seconds, peak_memory(device))
