@@ -181,7 +181,8 @@ class TextWriter:
         from hflm.models.heads import family_of
 
         hub = {key: options[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in options}
-        trust = options.get("trust_remote_code")
+        # Said in so many words: transformers asks on stdin where nothing is said.
+        trust = options["trust_remote_code"] = bool(options.get("trust_remote_code"))
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust, **hub)
         kind = family_of("text_to_text", config, name=name)
         factory: Any = AutoModelForSeq2SeqLM if kind == "seq2seq" else AutoModelForCausalLM

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hflm.cache import cache_folder
 from hflm.config import PretrainConfig
 from hflm.data.clean import CleanReport, clean_documents, parse_filters
 from hflm.data.corpus import embedded_corpus
@@ -18,7 +19,7 @@ from hflm.data.documents import Document, choose_unit, read_documents
 from hflm.data.holdout import hold_out, split_rows
 from hflm.data.hub import hub_documents, looks_like_hub_id
 from hflm.data.packing import Frame
-from hflm.data.rows import Encode, Rows, cache_folder, cache_key, encode_rows, open_rows, write_rows
+from hflm.data.rows import Encode, Rows, cache_key, encode_rows, open_rows, write_rows
 from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
 from hflm.errors import DataError

@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from hflm.cache import cache_folder
 from hflm.config import PretrainConfig
-from hflm.data.rows import cache_folder, cache_key
+from hflm.data.rows import cache_key
 from hflm.errors import DataError, UsageError
 from hflm.models.architecture import ROBERTA_LIKE
 from hflm.models.load import model_folder

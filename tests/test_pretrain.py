@@ -101,8 +101,9 @@ def test_epochs_are_passes_over_the_rows(run_pretrain: Run, text_file: Path) -> 
 
 
 def test_an_end_of_text_ends_documents_and_not_rows(tmp_path: Path, run_pretrain: Run) -> None:
+    from hflm.cache import cache_folder
     from hflm.data.packing import PADDING
-    from hflm.data.rows import cache_folder, open_rows
+    from hflm.data.rows import open_rows
 
     text = write(tmp_path / "long.txt", lines(SPANISH, 60))
     before = set(cache_folder().glob("rows-*-train"))

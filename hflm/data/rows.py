@@ -83,11 +83,3 @@ def cache_key(**parts: Any) -> str:
     """Hash everything that the cached content depends on."""
     content: Mapping[str, Any] = {"format": FORMAT, **parts}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:24]
-
-
-def cache_folder() -> Path:
-    """Return where prepared data is kept: $HFLM_CACHE, else the user's cache folder."""
-    base = os.environ.get("HFLM_CACHE")
-    if base:
-        return Path(base)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hflm"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hflm.families.encoded import IGNORED
+from hflm.models.chat_template import render
 
 Messages = list[dict[str, str]]
 
@@ -91,7 +92,7 @@ def _extend(tokenizer: Any, ids: list[int], before: str, text: str) -> list[int]
 
 def _render(tokenizer: Any, messages: Messages, *, ask: bool) -> str:
     if tokenizer.chat_template:
-        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=ask, tokenize=False))
+        return render(tokenizer, messages, ask=ask)
     return _plain(tokenizer, messages) + ("\n\n" if ask else "")
 
 

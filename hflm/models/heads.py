@@ -25,7 +25,7 @@ def load_config(name: str) -> "PretrainedConfig":
     """Load a model's configuration; raises ModelError where there is no such model."""
     from transformers import AutoConfig
 
-    where = model_folder(name)
+    where = model_folder(name, weights=False)
     found: PretrainedConfig = from_cache_or_hub(
         lambda local: AutoConfig.from_pretrained(where, trust_remote_code=False, local_files_only=local),
         where, what="model", fix=FIX,
@@ -62,7 +62,7 @@ def family_of(task_family: str, config: "PretrainedConfig", *, name: str) -> str
 
 def load_tokenizer_for(name: str, family: str, config: "PretrainedConfig") -> Any:
     """Load a model's tokenizer; a model that has no padding token gets one that it never reads."""
-    tokenizer: Any = load_tokenizer(model_folder(name))
+    tokenizer: Any = load_tokenizer(model_folder(name, weights=False))
     give_padding(tokenizer, name, family)
     return tokenizer
 

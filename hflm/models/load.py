@@ -5,32 +5,28 @@ from typing import TYPE_CHECKING, Any
 
 from hflm.errors import ModelError
 from hflm.models.hub import from_cache_or_hub
+from hflm.models.resolve import resolve_model
+from hflm.models.safety import check_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
+def model_folder(name: str, *, weights: bool = True, otherwise: str = "") -> str:
+    """Return the folder with the model behind a name, held against what a plain model is, or a hub id as it is.
 
-def model_folder(name_or_path: str) -> str:
-    """Return the folder with the weights behind a run or a folder, or a hub id as it is.
-
-    Raises ModelError where a folder has no weights, or only pickled ones.
+    The names are those of `resolve_model`; every loader comes through here. `weights=False` where configuration or
+    tokenizer are enough for now. Raises ModelError where there is no model, or none that is safe to open.
     """
-    path = Path(name_or_path)
-    if not path.is_dir():
-        if path.exists() or path.is_absolute() or name_or_path.startswith(".") or name_or_path.count("/") > 1:
-            raise ModelError(f"{name_or_path} is no model folder.", fix="Name a run or a folder with config.json.")
-        return name_or_path
-    if not (path / "config.json").exists() and (path / "model" / "config.json").exists():
-        path = path / "model"
-    if not (path / "config.json").exists():
-        raise ModelError(f"{path} holds no model: there is no config.json.", fix="Name the model/ of a finished run.")
-    if not any((path / name).exists() for name in WEIGHTS):
-        pickled = (path / "pytorch_model.bin").exists()
-        found = "only pickled weights, which can run code" if pickled else "no weights"
-        raise ModelError(f"{path} holds {found}.", fix="Name a folder with model.safetensors.")
-    return str(path)
+    found = resolve_model(name, weights=weights, otherwise=otherwise)
+    folder = Path(found)
+    if not folder.is_dir():
+        return found
+    if not (folder / "config.json").exists():
+        raise ModelError(f"{folder} holds no model: there is no config.json.", fix="Name the model/ of a finished run.")
+    # Of the hub's snapshots the weights may be yet to come; of any other folder they must be there.
+    check_folder(folder, weights=weights or folder.resolve().parent.name != "snapshots")
+    return found
 
 
 def load_language_model(name_or_path: str, *, objective: str) -> "PreTrainedModel":
@@ -40,7 +36,7 @@ def load_language_model(name_or_path: str, *, objective: str) -> "PreTrainedMode
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
-    where = model_folder(name_or_path)
+    where = model_folder(name_or_path, otherwise="Or start from scratch with --arch.")
     factory = AutoModelForCausalLM if objective == "clm" else AutoModelForMaskedLM
     fix = "Name a folder, or start from scratch with --arch."
     config = from_cache_or_hub(

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from hflm.errors import DataError, ModelError
 from hflm.models.architecture import ROBERTA_LIKE
 from hflm.models.hub import from_cache_or_hub
+from hflm.models.resolve import resolve_model
+from hflm.models.safety import check_tokenizer
 from hflm.models.trainers import TRAINERS
+from hflm.models.wheels import find_wheel
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -88,7 +91,7 @@ def load_tokenizer(name_or_path: str) -> "PreTrainedTokenizerBase":
     """Load an existing tokenizer from a folder, a run, the hub or its cache; no code of its own is run."""
     from transformers import AutoTokenizer
 
-    path = Path(name_or_path)
+    path = Path(resolve_model(name_or_path, weights=False) if find_wheel(name_or_path) else name_or_path)
     if path.is_dir() and not any(
         (path / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
     ):
@@ -98,6 +101,9 @@ def load_tokenizer(name_or_path: str) -> "PreTrainedTokenizerBase":
         path = inner
     elif not path.is_dir() and (path.is_absolute() or name_or_path.startswith(".") or name_or_path.count("/") > 1):
         raise ModelError(f"There is no folder {name_or_path}.", fix="Check the path.")
+
+    if path.is_dir():
+        check_tokenizer(path)
 
     def load(local: bool) -> "PreTrainedTokenizerBase":
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hflm.cache import cache_folder
 from hflm.data.packing import Frame, Row
-from hflm.data.rows import BATCH, cache_folder, cache_key, encode_rows, open_rows, write_rows
+from hflm.data.rows import BATCH, cache_key, encode_rows, open_rows, write_rows
 
 
 def rows(number: int) -> list[Row]:
