@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("hflm.cli.translate", "Translate texts."),
     "fill-mask": ("hflm.cli.fill_mask", "Ask a masked language model for the missing words."),
     "runs": ("hflm.cli.runs", "List the runs in a folder, or show one."),
+    "models": ("hflm.cli.models", "List the models at hand, fetch one, or convert one."),
     "recipes": ("hflm.cli.recipes", "List, show or copy the recipes: what each task is."),
     "doctor": ("hflm.cli.doctor", "Look at this machine, and say what it means for a run."),
 }

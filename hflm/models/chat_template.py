@@ -42,7 +42,7 @@ def check_template(text: str, *, where: str) -> None:
         raise ModelError(f"{where}: the chat template takes powers, or includes other files.", fix=FIX)
     for constant in tree.find_all(nodes.Const):
         if isinstance(constant.value, (int, float)) and abs(constant.value) > MAX_NUMBER:
-            raise ModelError(f"{where}: the chat template has the number {constant.value:.3g} in it.", fix=FIX)
+            raise ModelError(f"{where}: the chat template has the number {str(constant.value)[:16]} in it.", fix=FIX)
 
 
 def _generation() -> Any:
@@ -60,14 +60,15 @@ def _generation() -> Any:
 
 
 def render(
-    tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, ask: bool, seconds: float = SECONDS, **options: Any
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, ask: bool, seconds: float | None = None, **options: Any
 ) -> str:
     """Write a conversation as the tokenizer's template has it; `ask` opens the answer.
 
-    Raises ModelError where the template fails, or takes more than `seconds`.
+    Raises ModelError where the template fails, or takes more than `seconds`, by default `SECONDS`.
     """
     from jinja2 import TemplateError
 
+    seconds = SECONDS if seconds is None else seconds
     try:
         with _limit(seconds):
             return str(

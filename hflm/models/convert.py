@@ -1,7 +1,9 @@
 """Weights in other formats made into a plain folder of safetensors: GGUF files, and pickled weights."""
 
+import io
 import shutil
 import struct
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,8 @@ def convert_gguf(path: Path, target: Path) -> None:
     except ImportError as error:
         raise ModelError("Reading .gguf files needs the package gguf.", fix="Run `pip install gguf`.") from error
     try:
-        with staged(target) as staging:
+        # transformers draws bars of its own for it, wanted or not.
+        with staged(target) as staging, redirect_stderr(io.StringIO()):
             _widen(path, staging)
             check_folder(staging)
     except ModelError:

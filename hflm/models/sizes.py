@@ -35,14 +35,14 @@ def check_sizes(config: Mapping[str, Any], held: int | None, *, where: str) -> N
                 continue
             needed = value * width * (width if layers else 1)
             if needed > most or (layers and value > MAX_LAYERS):
-                raise ModelError(f"{where} asks for {name} {value:.10g}, and {have}.", fix="Name a whole model.")
+                raise ModelError(f"{where} asks for {name} {str(value)[:16]}, and {have}.", fix="Name a whole model.")
 
 
 def check_generation(config: Mapping[str, Any], *, where: str) -> None:
     """Raise ModelError where the settings of generation would fill memory or never end."""
     for name, most in GENERATION.items():
         if _number(config.get(name)) > most:
-            raise ModelError(f"{where} asks for {name} {config[name]:.10g}.", fix=f"Set it to {most} or less.")
+            raise ModelError(f"{where} asks for {name} {str(config[name])[:16]}.", fix=f"Set it to {most} or less.")
 
 
 def _parts(config: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, Any]]:
