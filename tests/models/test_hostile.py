@@ -17,6 +17,7 @@ from tests.models.hostile import FOLDERS, TASK, bait_of, config, own_code, trace
 Tiny = Callable[[str], str]
 OPENED: list[str] = []
 WATCHING: list[Path] = []
+ROWS = "".join(json.dumps({"prompt": f"one {n}", "completion": "two"}) + "\n" for n in range(20))
 
 
 def _notice(event: str, arguments: tuple[Any, ...]) -> None:
@@ -45,7 +46,7 @@ def folder(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     """A copy of a good tiny decoder that chats, which is then made bad."""
     shutil.copytree(tiny("llama"), tmp_path / "model")
     shutil.copy(tmp_path / "model" / "model.safetensors", bait_of(tmp_path / "model"))
-    (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": "one two", "completion": "one"}) + "\n")
+    (tmp_path / "rows.jsonl").write_text(ROWS)
     config(task_specific_params=TASK)(tmp_path / "model")
     monkeypatch.setattr(sys, "stdin", NoAnswer())
     monkeypatch.setattr("hflm.models.chat_template.SECONDS", 0.3)

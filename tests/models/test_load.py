@@ -17,8 +17,9 @@ def test_a_run_and_its_model_folder_are_the_same_model(finished: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
-def test_a_hub_id_is_left_as_it_is() -> None:
-    assert model_folder("owner/name") == "owner/name"
+def test_a_hub_id_that_is_nowhere() -> None:
+    with pytest.raises(ModelError, match="No model 'owner/name': it is not in the cache and HF_HUB_OFFLINE is set"):
+        model_folder("owner/name")
 
 
 @pytest.fixture
