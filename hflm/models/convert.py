@@ -9,7 +9,7 @@ from typing import Any
 
 from hflm.cache import staged
 from hflm.errors import ModelError, UsageError
-from hflm.models.safety import INDEX, WEIGHTS, check_folder, read_object, weight_files
+from hflm.models.safety import INDEX, WEIGHTS, check_folder, read_object
 
 # What is kept of a folder beside its weights: nothing that is code.
 KEPT = (".json", ".txt", ".model", ".jinja", ".md", ".spm", ".vocab", ".merges", ".codes")
@@ -116,19 +116,17 @@ def convert_pickled(source: Path, target: Path) -> None:
 
 def _pickled_files(source: Path) -> list[Path]:
     """Return the pickled files of a folder, each of which lies in it."""
+    names = [PICKLED]
     if (source / PICKLED_INDEX).is_file():
         named = read_object(source / PICKLED_INDEX).get("weight_map")
         names = sorted({str(name) for name in named.values()}) if isinstance(named, dict) else []
-    else:
-        names = [PICKLED]
-    files = [source / name for name in names]
-    for path in files:
-        if set("/\\\0") & set(path.name) or path.parent != source or path.is_symlink() or not path.is_file():
-            weight_files(source)  # says what is there instead, if anything
-            raise ModelError(f"{source} has no file {path.name[:80]}.", fix=f"Name a folder with {PICKLED}.")
-    if not files:
-        raise ModelError(f"{source}/{PICKLED_INDEX} names no files.", fix="Name a whole model.")
-    return files
+        if not names:
+            raise ModelError(f"{source}/{PICKLED_INDEX} names no files.", fix="Name a whole model.")
+    for name in names:
+        path = source / name
+        if set("/\\\0") & set(name) or path.is_symlink() or not path.is_file():
+            raise ModelError(f"{source} has no file {name[:80]!r} of its own.", fix=f"Name a folder with {PICKLED}.")
+    return [source / name for name in names]
 
 
 def _rewrite(shard: Path, target: Path) -> tuple[list[str], int]:

@@ -190,6 +190,7 @@ def header(data: bytes, length: int | None = None) -> Make:
 
 LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}"
 MACROS = "".join(f"{{% macro m{n}() %}}{{{{ m{n + 1}() }}}}{{{{ m{n + 1}() }}}}{{% endmacro %}}" for n in range(40))
+GROWTH = "{% set n = namespace(s='x' * 999) %}{% for i in range(40) %}{% set n.s = n.s ~ n.s %}{% endfor %}"
 CODE = {"AutoConfig": "configuration_evil.E", "AutoModelForCausalLM": "modeling_evil.E"}
 TOKENIZER_CODE = {"AutoTokenizer": ["tokenization_evil.E", None]}
 NESTED = "[" * 200_000
@@ -223,7 +224,9 @@ FOLDERS: dict[str, tuple[Make, str]] = {
     "a template that loops": (template(LOOPS + "{% endfor %}"), "did not end within"),
     "a template that doubles": (template(MACROS + "{% macro m40() %}{% endmacro %}{{ m0() }}"), "did not end within"),
     "a template of powers": (template("{{ 9 ** 9 ** 9 }}"), "takes powers"),
-    "a template that fills memory": (template("{{ 'x' * 9999999999 }}"), "has the number 9999999999 in it"),
+    "a template that fills memory": (template("{{ 'x'.center(9999999999) }}"), "has the number 9999999999 in it"),
+    "a template that multiplies": (template("{% set s = 'x' * 999 %}{{ s * s | length }}"), "multiplies by what"),
+    "a template that grows": (template(GROWTH), "or fills the memory"),
     "a template that includes": (template("{% include '/etc/passwd' %}"), "includes other files"),
     "a template that is none": (template("{% for a %}"), "cannot be parsed"),
     "a template out of its sandbox": (

@@ -50,6 +50,7 @@ def folder(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     config(task_specific_params=TASK)(tmp_path / "model")
     monkeypatch.setattr(sys, "stdin", NoAnswer())
     monkeypatch.setattr("hflm.models.chat_template.SECONDS", 0.3)
+    monkeypatch.setattr("hflm.models.chat_template.MAX_GROWTH", 1 << 27)
     OPENED.clear()
     WATCHING.append(tmp_path)
     yield tmp_path / "model"
