@@ -18,8 +18,7 @@ class Stopped(BaseException):
 @dataclass
 class _Job:
     end: float
-    memory: int
-    most: int | None = None
+    most: int
 
 
 class _Watcher:
@@ -29,10 +28,14 @@ class _Watcher:
         self.lock = threading.Lock()
         self.jobs: dict[int, _Job] = {}
         self.thread: threading.Thread | None = None
+        self.used = 0
 
-    def add(self, job: _Job) -> None:
+    def add(self, seconds: float, memory: int) -> None:
         with self.lock:
-            self.jobs[threading.get_ident()] = job
+            if self.thread is None or not self.thread.is_alive():
+                self.used = _memory()
+            # While the thread runs, what it saw a moment ago will do: to look takes longer than most of these jobs.
+            self.jobs[threading.get_ident()] = _Job(time.monotonic() + seconds, self.used + memory)
             if self.thread is None or not self.thread.is_alive():
                 self.thread = threading.Thread(target=self._watch, name="hflm-limits", daemon=True)
                 self.thread.start()
@@ -47,12 +50,12 @@ class _Watcher:
             time.sleep(POLL)
             now, used = time.monotonic(), _memory()
             with self.lock:
+                self.used = used
                 busy = now if self.jobs else busy
                 if now - busy > IDLE:
                     self.thread = None
                     return
                 for number, job in list(self.jobs.items()):
-                    job.most = used + job.memory if job.most is None else job.most
                     if now > job.end or used > job.most:
                         del self.jobs[number]
                         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(number), ctypes.py_object(Stopped))
@@ -73,12 +76,12 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def limited(seconds: float, *, memory: int) -> Iterator[None]:
-    """Raise Stopped inside after some seconds, or once the process has `memory` bytes more than at the first look.
+    """Raise Stopped inside after some seconds, or once the process has `memory` bytes more than before.
 
     Between two operations of Python, that is: one that takes long itself is stopped when it is done. Memory is
     looked at on Linux alone.
     """
-    _watcher.add(_Job(time.monotonic() + seconds, memory))
+    _watcher.add(seconds, memory)
     try:
         yield
     finally:

@@ -12,6 +12,21 @@ from urllib.parse import unquote, urlsplit
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+def content_of(path: str, folder: Path, name: str) -> bytes | None:
+    """Return what the hub answers under a path; None where there is nothing."""
+    names = sorted(file.name for file in folder.iterdir())
+    last = path.rpartition("/")[2]
+    if path.startswith(f"api/models/{name}/tree/"):
+        files = [
+            {"type": "file", "path": each, "size": (folder / each).stat().st_size, "oid": COMMIT} for each in names
+        ]
+        return json.dumps(files).encode()
+    if path.startswith(f"api/models/{name}"):
+        told = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": each} for each in names]}
+        return json.dumps(told).encode()
+    return (folder / last).read_bytes() if path.startswith(f"{name}/resolve/") and last in names else None
+
+
 @contextmanager
 def serving(folder: Path, name: str) -> Iterator[tuple[str, list[str]]]:
     """Serve a folder as repository `name`; give the address, and the list of the files that are fetched."""
@@ -31,7 +46,7 @@ def serving(folder: Path, name: str) -> Iterator[tuple[str, list[str]]]:
 
         def _answer(self, *, body: bool) -> None:
             path = unquote(urlsplit(self.path).path).strip("/")
-            content = self._content(path)
+            content = content_of(path, folder, name)
             self.send_response(404 if content is None else 200)
             if content is None:
                 self.send_header("X-Error-Code", "EntryNotFound" if path.startswith(name) else "RepoNotFound")
@@ -44,19 +59,6 @@ def serving(folder: Path, name: str) -> Iterator[tuple[str, list[str]]]:
                 self.wfile.write(content)
                 if f"{name}/resolve" in path:
                     fetched.append(path.rpartition("/")[2])
-
-        def _content(self, path: str) -> bytes | None:
-            names = sorted(file.name for file in folder.iterdir())
-            if path.startswith(f"api/models/{name}/tree/"):
-                told = [{"type": "file", "path": each, "size": (folder / each).stat().st_size, "oid": COMMIT}
-                        for each in names]  # fmt: skip
-                return json.dumps(told).encode()
-            if path.startswith(f"api/models/{name}"):
-                told = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": each} for each in names]}
-                return json.dumps(told).encode()
-            if path.startswith(f"{name}/resolve/") and path.rpartition("/")[2] in names:
-                return (folder / path.rpartition("/")[2]).read_bytes()
-            return None
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
