@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hflm.engine.budget import evaluation_seconds, probe
 from hflm.engine.device import peak_memory
 from hflm.engine.order import Order, Place
-from hflm.training import autocast, make_optimizer
+from hflm.training import autocast, optimizer_of
 
 if TYPE_CHECKING:
     from hflm.fitting import Fitted
@@ -72,7 +72,7 @@ def estimate(fitted: "Fitted", training: "Training", *, within: float) -> Estima
     one = replace(training.split, accumulation=1)
     found = probe(
         fitted.model, family=fitted.family, rows=fitted.train, order=order, split=one,
-        make_optimizer=make_optimizer(training), context=context, seconds=0.4 * left, most=left, device=device,
+        make_optimizer=optimizer_of(training), context=context, seconds=0.4 * left, most=left, device=device,
     )  # fmt: skip
     step = found.step_seconds * training.split.accumulation
     seconds = training.steps * step + training.evaluations * evaluation

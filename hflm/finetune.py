@@ -45,8 +45,9 @@ def finetune(
     def say(text: str) -> None:
         watch("note", {"text": text})
 
+    from hflm.steps import fix_steps
     from hflm.testing import test_split
-    from hflm.training import fix_steps, train
+    from hflm.training import train
 
     fitted = prepare_finetune(config, task, say=say)
     training = training_of(fitted, run)

@@ -24,7 +24,7 @@ def plan(config: FinetuneConfig, task: Task, *, watch: "Watch") -> dict[str, Any
     from dataclasses import asdict
 
     from hflm.estimate import estimate, lines
-    from hflm.training import fix_steps
+    from hflm.steps import fix_steps
 
     def say(text: str) -> None:
         watch("note", {"text": text})

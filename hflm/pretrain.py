@@ -43,7 +43,8 @@ def pretrain(config: PretrainConfig, folder: Path, *, overwrite: bool, resume: b
     began = time.perf_counter()
     from hflm.assemble import set_up
     from hflm.measure import measure
-    from hflm.training import fix_steps, train
+    from hflm.steps import fix_steps
+    from hflm.training import train
 
     def say(text: str) -> None:
         watch("note", {"text": text})

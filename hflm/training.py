@@ -5,29 +5,29 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from hflm.engine import checkpoints
-from hflm.engine.budget import evaluation_seconds, probe, saving_seconds, steps_within
 from hflm.engine.callbacks import Recorder, SaveBest, StopOnSignal, Watch
 from hflm.engine.device import Device
+from hflm.engine.evaluating import CatchUp, Patience
+from hflm.engine.memory import give_back, halved, out_of_memory
+from hflm.engine.numbers import Spikes
 from hflm.engine.optimizer import build_optimizer
 from hflm.engine.order import Order, Readable
 from hflm.engine.schedule import factor, warmup_steps
 from hflm.engine.split import Split
 from hflm.engine.trainer import EngineTrainer
-from hflm.errors import CheckpointError, Interrupted, UsageError
+from hflm.errors import Interrupted, UsageError
 from hflm.families.family import Family
-from hflm.run import RunFolder, read_json, write_json
-from hflm.settings import seconds
+from hflm.run import RunFolder, write_json
+from hflm.settings import to_dict
 from hflm.training_settings import TrainingSettings
 
 EVALUATIONS = 5
-DEFAULT_EPOCHS = 3.0
-# Seconds kept of a budget for the end.
-ENDING = 3.0
 Say = Callable[[str], None]
 
 
@@ -36,7 +36,8 @@ class Training:
     """What a training needs: `rows`, or a function from a number of rows to a stream of them; `count` rows a pass.
 
     `order` gives the order of a number of steps; `key` stands for the content of the data, and `inputs` for that of
-    each thing that the run began with; `plan` is what the run folder is to record beside the steps.
+    each thing that the run began with; `name_row` names a row for people; `plan` is what the run folder is to
+    record beside the steps.
     """
 
     config: TrainingSettings
@@ -56,6 +57,7 @@ class Training:
     steps: int = 0
     evaluations: int = EVALUATIONS
     inputs: Mapping[str, str] = field(default_factory=dict)
+    name_row: Callable[[int], str] = "row {}".format
     plan: Mapping[str, Any] = field(default_factory=dict)
 
     def rows_for(self, length: int) -> Readable:
@@ -74,76 +76,14 @@ class Trained:
     best_step: int | None
 
 
-def fix_steps(training: Training, *, resume: bool, spent: float, say: Say) -> Training:
-    """Fix the number of steps: as recorded, as asked, or as many as the budget holds; `train` records them."""
-    config = training.config
-    if resume:
-        plan = _recorded(training)
-        return replace(training, steps=plan["steps"], evaluations=plan.get("evaluations", EVALUATIONS), plan=plan)
-    steps, evaluations = config.max_steps, EVALUATIONS
-    plan = {"data": training.key, "inputs": dict(training.inputs), "split": str(training.split)}
-    if config.budget:
-        steps, evaluations, plan["step_seconds"] = _steps_in(training, seconds(config.budget), spent=spent)
-        say(f"budget: {config.budget} holds {steps:,} steps of {1000 * float(plan['step_seconds']):.0f} ms")
-    elif steps is None:
-        steps = steps_of(config, training.count)
-    plan = {"steps": steps, "evaluations": evaluations, **plan}
-    return replace(training, steps=steps, evaluations=evaluations, plan=plan)
-
-
-def _recorded(training: Training) -> dict[str, Any]:
-    """Read the plan of a run that goes on; raises UsageError where what the run began with is no longer the same."""
-    run = training.run
-    if not run.plan.exists():
-        raise CheckpointError(f"{run.path} never began to train.", fix="Start it again with --overwrite.")
-    plan = read_json(run.plan)
-    before, now = {**plan.get("inputs", {}), "data": plan["data"]}, {**training.inputs, "data": training.key}
-    # What is named on its own comes first: the key of the data hangs on the tokenizer too.
-    for name in sorted(before, key=lambda name: name == "data"):
-        if before[name] != now.get(name, ""):
-            raise UsageError(
-                f"The {name} of {run.path} has changed since the run began "
-                f"(was {before[name][:8]}, is {now.get(name, '')[:8] or 'gone'}).",
-                fix="Restore it, or start a new run.",
-            )
-    return plan
-
-
-def steps_of(config: TrainingSettings, rows: int | None) -> int:
-    """Count the steps of the epochs asked for, or of the usual three."""
-    if rows is None:
-        raise UsageError("A stream has no known length.", fix="Pass --max-steps or --budget.")
-    return max(1, math.ceil((config.epochs or DEFAULT_EPOCHS) * rows / config.batch_size))
-
-
-def _steps_in(training: Training, budget: float, *, spent: float) -> tuple[int, int, float]:
-    """Probe steps, evaluation and saving; return how many steps and evaluations the budget holds, and a step's time."""
-    config, device = training.config, training.device.kind
-    context, begin, left = partial(autocast, training.device), time.perf_counter(), budget - spent
-    evaluation = evaluation_seconds(
-        training.model, training.eval_rows, family=training.family, context=context, device=device
-    )
-    saving = saving_seconds(
-        training.model, next(path for path in training.run.path.absolute().parents if path.is_dir())
-    )
-    found = probe(
-        training.model, family=training.family, rows=training.rows_for(10**9), order=training.order(10**6),
-        split=training.split, make_optimizer=make_optimizer(training), context=context, seconds=min(10.0, 0.05 * left),
-        most=0.2 * left, device=device,
-    )  # fmt: skip
-    # At the end the model is saved once more, the machine measured and a picture drawn.
-    left -= time.perf_counter() - begin + saving + min(ENDING, 0.1 * budget)
-    pauses = [(evaluation, config.eval_steps), (saving, config.save_steps or config.eval_steps)]
-    # Few evaluations rather than few steps: they may take a fifth of the time.
-    usual = max(1, min(EVALUATIONS, int(0.2 * left / (evaluation + saving))))
-    steps = steps_within(left, step=found.step_seconds, pauses=pauses, usual=usual)
-    if steps < 10:
-        raise UsageError(
-            f"--budget {config.budget} holds {steps} steps of {found.step_seconds:.2f} s: preparing, evaluating and "
-            f"saving take {budget - left + usual * (evaluation + saving):.1f} s.",
-            fix="Give more time or a smaller model or batch; where other programs are busy, fewer --threads.",
-        )
-    return steps, usual, found.step_seconds
+def planned(training: Training, **more: Any) -> Training:
+    """Put into the plan what a run that goes on, or is done again, must find unchanged."""
+    plan = {
+        "steps": training.steps, "evaluations": training.evaluations, "data": training.key,
+        "inputs": dict(training.inputs), "split": str(training.split), "micro_batch": training.split.micro_batch,
+        "threads": torch.get_num_threads(), "settings": to_dict(training.config),
+    }  # fmt: skip
+    return replace(training, plan={**training.plan, **plan, **more})
 
 
 def autocast(device: Device) -> Any:
@@ -151,8 +91,7 @@ def autocast(device: Device) -> Any:
     return torch.autocast(device.kind, dtype=device.dtype, enabled=device.precision != "fp32")
 
 
-def make_optimizer(training: Training) -> Any:
-    """Return the function from a model to its optimizer."""
+def optimizer_of(training: Training) -> Any:
     config = training.config
     return partial(
         build_optimizer, name=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay,
@@ -162,27 +101,62 @@ def make_optimizer(training: Training) -> Any:
 
 def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     """Train to the end and evaluate; raises Interrupted where a signal stopped it, saved."""
-    if not resume:
-        write_json(training.run.plan, training.plan)
+    write_json(training.run.plan, training.plan)
     start = checkpoints.newest_valid(training.run.checkpoints) if resume else None
     signals = StopOnSignal()
     epochs = training.config.batch_size / training.count if training.count else None
     recorder = Recorder(
         training.run.log, watch=watch, tokens_per_step=training.tokens_per_step, epochs_per_step=epochs
     )  # fmt: skip
-    trainer = make_trainer(training, callbacks=[recorder, signals])
+
+    def say(text: str) -> None:
+        watch("note", {"text": text})
+
     began = time.perf_counter()
     with signals.listening():
-        trainer.train(resume_from_checkpoint=str(start) if start else None)
+        trainer = _train_in_memory(training, start, recorder=recorder, signals=signals, say=say)
     if signals.received is not None:
         raise Interrupted(
             f"Stopped by a signal after step {trainer.state.global_step} of {training.steps}; everything is saved.",
-            fix=f"Go on with `hflm {training.config.job} -o {training.run.path} --resume`.",
+            fix=f"Go on with `hflm resume {training.run.path}`.",
         )
-    best = _restore_best(training, trainer) if _keeps_best(training) else None
+    best = _restore_best(training, trainer, say=say) if _keeps_best(training) else None
     spent = time.perf_counter() - began
     last = (None if best else _last_evaluation(trainer)) or trainer.evaluate()
     return Trained(trainer.state.global_step, spent, recorder.step_seconds(), last, best)
+
+
+def _train_in_memory(
+    training: Training, start: Path | None, *, recorder: Recorder, signals: StopOnSignal, say: Say
+) -> EngineTrainer:
+    """Train to the end or a signal, from `start`; where memory runs out, go on with smaller micro-batches."""
+    while True:
+        trainer = make_trainer(training, callbacks=[recorder, signals, Spikes(say)], say=say, stopped=signals.came)
+        try:
+            trainer.train(resume_from_checkpoint=str(start) if start else None)
+            return trainer
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        # Outside of the handler: the error holds on to what the step had in memory.
+        training = smaller(training, trainer.state.global_step + 1, say=say)
+        trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+        start = trainer.save_last_step() or start
+        write_json(training.run.plan, training.plan)
+
+
+def smaller(training: Training, step: int, *, say: Say) -> Training:
+    """Split the global batch into smaller micro-batches; raises UsageError where there are none."""
+    give_back()
+    was, split = training.split, halved(training.split)
+    if split is None or was.processes > 1:
+        fix = "Take a smaller model, fewer tokens a row, or --gradient-checkpointing where the job has it."
+        if split is not None:
+            fix = f"Pass --micro-batch-size {split.micro_batch}."
+        raise UsageError(f"Out of memory at step {step:,} with micro-batches of {was.micro_batch}.", fix=fix)
+    say(f"out of memory at step {step:,}: micro-batches of {split.micro_batch} from here on, not {was.micro_batch}; "
+        f"the global batch stays {training.config.batch_size}")  # fmt: skip
+    return planned(replace(training, split=split)) if training.steps else replace(training, split=split)
 
 
 def _last_evaluation(trainer: Any) -> dict[str, float] | None:
@@ -195,13 +169,16 @@ def _keeps_best(training: Training) -> bool:
     return training.keep_best or training.config.patience is not None
 
 
-def _restore_best(training: Training, trainer: EngineTrainer) -> int | None:
+def _restore_best(training: Training, trainer: EngineTrainer, *, say: Say) -> int | None:
     """Give the model the weights of its best evaluation; return its step, or None where the last is the best."""
     from safetensors.torch import load_file
 
     step = trainer.state.best_global_step
+    if step is None or step == trainer.state.global_step:
+        return None
     folder = training.run.checkpoints / f"{checkpoints.PREFIX}{step}"
-    if step is None or step == trainer.state.global_step or not folder.is_dir():
+    if wrong := checkpoints.problem(folder):
+        say(f"the best weights, of step {step:,}, are lost ({wrong}): those of the last step are kept")
         return None
     for file in sorted(folder.glob("*.safetensors")):
         training.model.load_state_dict(load_file(file, device=str(trainer.args.device)), strict=False)
@@ -209,33 +186,47 @@ def _restore_best(training: Training, trainer: EngineTrainer) -> int | None:
     return int(step)
 
 
-def make_trainer(training: Training, *, callbacks: list[Any]) -> EngineTrainer:
+def make_trainer(
+    training: Training, *, callbacks: list[Any], say: Say = lambda text: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> EngineTrainer:  # fmt: skip
     """Map the settings onto the Trainer."""
-    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
+    from transformers import PrinterCallback, ProgressCallback
 
     config, steps = training.config, training.steps
     warmup = warmup_steps(config.warmup, steps=steps)
     trainer = EngineTrainer(
         model=training.model, args=_training_arguments(training), family=training.family,
         rows=training.rows_for(steps * config.batch_size), eval_rows=training.eval_rows, order=training.order(steps),
-        make_optimizer=make_optimizer(training), keep=config.save_total_limit, callbacks=callbacks,
+        make_optimizer=optimizer_of(training), keep=config.save_total_limit, callbacks=callbacks,
+        skip_bad=config.on_nan == "skip", name_row=training.name_row, say=say,
+        stopped=stopped,
         rate=partial(factor, name=config.schedule, steps=steps, warmup=warmup, decay=config.decay),
     )  # fmt: skip
+    metric, larger = training.best
     if _keeps_best(training):
-        metric, larger = training.best
         trainer.add_callback(SaveBest(metric, larger=larger))
+    # Before patience is looked at: an evaluation that is done late counts.
+    trainer.add_callback(CatchUp(trainer.catch_up))
     if config.patience:
-        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=config.patience))
+        trainer.add_callback(Patience(metric, larger=larger, patience=config.patience))
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
+
+
+def _evaluate_every(training: Training) -> int:
+    return training.config.eval_steps or math.ceil(training.steps / training.evaluations)
+
+
+def save_every(training: Training) -> int:
+    return training.config.save_steps or _evaluate_every(training)
 
 
 def _training_arguments(training: Training) -> Any:
     from transformers import TrainingArguments
 
     config = training.config
-    every = config.eval_steps or math.ceil(training.steps / training.evaluations)
     metric, larger = training.best
     values: dict[str, Any] = {
         "output_dir": str(training.run.checkpoints),
@@ -250,9 +241,9 @@ def _training_arguments(training: Training) -> Any:
         "use_cpu": training.device.kind == "cpu",
         "torch_compile": config.torch_compile,
         "eval_strategy": "steps",
-        "eval_steps": every,
+        "eval_steps": _evaluate_every(training),
         "save_strategy": "steps",
-        "save_steps": config.save_steps or every,
+        "save_steps": save_every(training),
         "logging_steps": config.logging_steps,
         "logging_nan_inf_filter": False,
         "metric_for_best_model": metric,

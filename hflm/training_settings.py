@@ -47,6 +47,11 @@ class TrainingSettings(Settings):
     )
     weight_decay: float = setting(0.01, "Weight decay.", group="Training")
     max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm; 0 leaves them alone.", group="Training")
+    on_nan: str = setting(
+        "stop",
+        "What to do where loss or gradient is no finite number: stop, or skip the step (at most 10 of a run).",
+        group="Training",
+    )
     precision: str = setting("auto", "auto, fp32, bf16 or fp16.", group="Training")
     torch_compile: bool = setting(False, "Compile the model: pays on runs of many minutes.", group="Training")
     seed: int = setting(1, "Seed of the weights, the data order and the masks.", group="Training")
@@ -77,6 +82,7 @@ class TrainingSettings(Settings):
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("trapezoid", "linear"),
     "optimizer": ("auto", "muon", "adamw"),
+    "on_nan": ("stop", "skip"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
 }
 POSITIVE = (

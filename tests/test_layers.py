@@ -15,7 +15,7 @@ FILES = {
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
 ROOMS = (("errors",), ("plain",), ("data", "models", "metrics"), ("families",), ("engine",), ("jobs",), ("cli",))
 LEVELS = {name: level for level, names in enumerate(ROOMS) for name in names}
-PLAIN = {"cache", "settings", "training_settings", "config", "finetune_config", "task", "run", "recipe_files"}
+PLAIN = {"cache", "space", "settings", "training_settings", "config", "finetune_config", "task", "run", "recipe_files"}
 HEAVY = {"torch", "transformers", "datasets", "accelerate"}
 
 

@@ -5,8 +5,8 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from hflm.engine.evaluating import eval_sums
 from hflm.engine.order import Order, Placed, Readable
 from hflm.engine.split import Split
-from hflm.engine.trainer import eval_sums
 from hflm.families.family import Family
 
 # The first steps are slower: memory is fetched, kernels are chosen, and on busy cores threads wait for each other.
@@ -44,7 +44,10 @@ def probe(
     state = copy.deepcopy(model.state_dict())
     places, data, times = iter(order), Placed(rows), list[float]()
     optimizer = make_optimizer(model)
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
+    with (
+        restored(model, state),
+        torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []),
+    ):
         model.train()
         while wants_more(times, seconds=seconds, most=most):
             start = time.perf_counter()
@@ -61,8 +64,17 @@ def probe(
             optimizer.step()
             optimizer.zero_grad()
             times.append(time.perf_counter() - start)
-    model.load_state_dict(state)
     return Probe(typical(times), time.perf_counter() - begin)
+
+
+@contextmanager
+def restored(model: Any, state: dict[str, Any]) -> Iterator[None]:
+    """Give a model its state back after the block, also where that breaks off, as when memory runs out."""
+    try:
+        yield
+    finally:
+        model.zero_grad()
+        model.load_state_dict(state)
 
 
 def wants_more(times: list[float], *, seconds: float, most: float) -> bool:

@@ -96,6 +96,10 @@ class StopOnSignal(TrainerCallback):
             control.should_evaluate = False
             control.should_training_stop = True
 
+    def came(self) -> bool:
+        """Tell whether a signal has come."""
+        return self.received is not None
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Catch the signals while the block runs; off the main thread nothing can be caught."""

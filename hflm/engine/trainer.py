@@ -15,9 +15,14 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from hflm.engine import checkpoints
+from hflm.engine.evaluating import Stopped, eval_sums
+from hflm.engine.memory import out_of_memory
+from hflm.engine.numbers import MOST_SKIPPED, culprits, name_places, places_of_step, skipped_steps
 from hflm.engine.order import Order, Placed, Readable
+from hflm.engine.state import checkpoint_bytes, random_states, set_random_states
 from hflm.errors import NumericsError
 from hflm.families.family import Batch, Family
+from hflm.space import check_room, full_disk_named
 
 
 class EngineTrainer(Trainer):
@@ -40,13 +45,24 @@ class EngineTrainer(Trainer):
         make_optimizer: Callable[[Any], Optimizer],
         rate: Callable[[int], float],
         keep: int,
+        skip_bad: bool = False,
+        name_row: Callable[[int], str] = "row {}".format,
+        say: Callable[[str], None] = lambda text: None,
+        stopped: Callable[[], bool] = lambda: False,
         **rest: Any,
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=Placed(rows), eval_dataset=Placed(eval_rows), **rest)
         self.family, self.order, self.keep = family, order, keep
         self.rows, self.eval_rows = rows, eval_rows
         self._make_optimizer, self._rate = make_optimizer, rate
+        self._skip_bad, self._name_row, self._say, self._stopped = skip_bad, name_row, say, stopped
         self._staging: Path | None = None
+        # What is wrong with the numbers of the step at work, as far as its forward passes show it.
+        self._bad: str | None = None
+        # The random states before the first forward pass of a step; and the step whose update is under way.
+        self._drawn: tuple[int, dict[str, Any]] = (-1, {})
+        self._updating = -1
+        self._eval_batch = args.per_device_eval_batch_size
         # compute_loss divides by the targets of the whole global batch: nothing is left to scale.
         self.loss_is_scaled_for_ga = True
 
@@ -82,29 +98,75 @@ class EngineTrainer(Trainer):
         total: Tensor = self.accelerator.reduce(count, "sum") if self.args.world_size > 1 else count
         return total
 
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Go forward and back; a loss that is no number is kept out of what is logged."""
+        if self._drawn[0] != self.state.global_step:
+            self._drawn = (self.state.global_step, random_states())
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        return torch.zeros_like(loss) if self._bad else loss
+
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         """Return this micro-batch's share of the global batch's mean loss."""
         loss = self.family.sums(model, inputs).loss
         if not torch.isfinite(loss):
-            raise self._bad_numbers(f"The loss is {loss.item()}")
+            # Judged before the optimizer's step: every rank must reach it, or the others would wait for ever.
+            self._bad = f"The loss is {loss.item()}"
         # DDP averages over the ranks what must be summed.
         share: Tensor = loss * (self.args.world_size / num_items_in_batch)
         return share
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Return the norm; called right before the optimizer's step, and the last place where it can be prevented."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
-        # Called right before the optimizer's step. The scaler of fp16 looks for itself, and skips such a step.
-        if norm is not None and not self.args.fp16 and not math.isfinite(float(norm)):
-            raise self._bad_numbers(f"The gradient's norm is {float(norm)}")
-        return norm
+        self._updating = self.state.global_step
+        # The scaler of fp16 looks for itself, and skips such a step.
+        if norm is not None and not self._bad and not self.args.fp16 and not math.isfinite(float(norm)):
+            self._bad = f"The gradient's norm is {float(norm)}"
+        if not self._any_bad():
+            return norm
+        self._refuse_step(self._bad or "The loss of another process is not finite")
+        self._bad = None
+        for weight in model.parameters():
+            # Without a gradient the optimizer leaves weights and moments as they are.
+            weight.grad = weight.grad if self.args.fp16 else None
+        return 0.0
 
-    def _bad_numbers(self, what: str) -> NumericsError:
-        return NumericsError(
-            f"{what} at step {self.state.global_step + 1}, learning rate {self._get_learning_rate():g}.",
-            fix="The last checkpoint is kept; try a lower --learning-rate or --precision fp32.",
-        )
+    def _any_bad(self) -> bool:
+        if self.args.world_size == 1:
+            return self._bad is not None
+        flag = torch.tensor(float(self._bad is not None), device=self.args.device)
+        return bool(self.accelerator.reduce(flag, "sum").item())
+
+    def _refuse_step(self, what: str) -> None:
+        """Raise NumericsError, or say that the step is left out where that was asked for and is not the rule."""
+        step, rate = self.state.global_step + 1, self._get_learning_rate()
+        found = f"{what} at step {step}, learning rate {rate:g}, {self._rows_at_fault()}."
+        if not self._skip_bad:
+            raise NumericsError(
+                found,
+                fix="The last checkpoint is kept; try a lower --learning-rate, --precision fp32 or --on-nan skip.",
+            )
+        skipped = skipped_steps(self.state.log_history)
+        if len(skipped) >= MOST_SKIPPED:
+            raise NumericsError(
+                f"{found} It would be the {len(skipped) + 1}th step left out.",
+                fix="The last checkpoint is kept; look at the data, or try a lower --learning-rate.",
+            )
+        self.state.log_history.append({"step": step, "skipped": len(skipped) + 1})
+        self._say(f"{found} The step is left out ({len(skipped) + 1} of {MOST_SKIPPED} that may be).")
+
+    def _rows_at_fault(self) -> str:
+        batch = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        places = places_of_step(self.order, self.state.global_step, batch_size=batch)
+        alone = culprits(
+            self.model, family=self.family, rows=self.rows, places=places, device=self.args.device,
+            context=self.compute_loss_context_manager,
+        )  # fmt: skip
+        if alone:
+            return f"from {name_places(alone, name=self._name_row)}"
+        return f"in one of {name_places(places, name=self._name_row)}"
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Leave the count to hflm.models.flops, which knows of the sparse head."""
@@ -114,11 +176,7 @@ class EngineTrainer(Trainer):
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Score every evaluation row exactly once, keeping sums and no logits."""
-        loss, correct, count = eval_sums(
-            self.model, self.eval_rows, family=self.family, batch_size=self.args.per_device_eval_batch_size,
-            context=self.compute_loss_context_manager, rank=self.args.process_index, world_size=self.args.world_size,
-            device=self.args.device,
-        )  # fmt: skip
+        loss, correct, count = self._eval_sums()
         sums = torch.tensor([loss, correct, count], dtype=torch.float64, device=self.args.device)
         if self.args.world_size > 1:
             sums = self.accelerator.reduce(sums, "sum")
@@ -128,50 +186,97 @@ class EngineTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _eval_sums(self) -> tuple[float, int, float]:
+        try:
+            return eval_sums(
+                self.model, self.eval_rows, family=self.family, batch_size=self._eval_batch,
+                context=self.compute_loss_context_manager, rank=self.args.process_index,
+                world_size=self.args.world_size, device=self.args.device, stopped=self._stopped,
+            )  # fmt: skip
+        except Exception as error:
+            if self._eval_batch == 1 or not out_of_memory(error):
+                raise
+        # Outside of the handler, which would keep what the batch held.
+        self._eval_batch //= 2
+        self._say(f"out of memory in an evaluation: it goes on with batches of {self._eval_batch}")
+        return self._eval_sums()
+
+    def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]:
+        """Evaluate between steps; a signal breaks it off, and the run that goes on does it again."""
+        try:
+            metrics: dict[str, float] = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
+        except Stopped:
+            self.control.should_save = self.control.should_training_stop = True
+            return {}
+        return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        return bool(metrics) and super()._determine_best_metric(metrics, trial)
+
+    def _run_epoch(self, *words: Any, **named: Any) -> None:
+        # What was done on beginning may have found that there is nothing left to do.
+        if not self.control.should_training_stop:
+            super()._run_epoch(*words, **named)  # type: ignore[no-untyped-call]
+
+    def catch_up(self) -> None:
+        """Do the evaluation that was due when a signal came: the best model and patience hang on it."""
+        step, every = self.state.global_step, self.state.eval_steps
+        due = step > 0 and (step % every == 0 or step >= self.state.max_steps)
+        if due and not any(line["step"] == step and "eval_loss" in line for line in self.state.log_history):
+            self._determine_best_metric(self._evaluate(None, None), None)
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._staging) if self._staging else str(self.args.output_dir)
+
+    def save_last_step(self) -> Path | None:
+        """Save the last whole step, where the one after it broke off before it moved a weight; return where.
+
+        Returns None where no step was done since the run began or went on, or where an update broke off half-way.
+        """
+        step = self.state.global_step
+        if step == self._initial_global_step or self._updating == step:
+            return None
+        folder = Path(str(self.args.output_dir)) / f"{checkpoints.PREFIX}{step}"
+        if not folder.exists():
+            if self._drawn[0] == step:
+                set_random_states(self._drawn[1])
+            self._save_checkpoint(self.model, None)
+        return folder
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(str(self.args.output_dir))
         name = f"{checkpoints.PREFIX}{self.state.global_step}"
+        self._check_weights()
         self._staging = folder / ".staging"
         try:
             if self.args.should_save:
                 shutil.rmtree(self._staging, ignore_errors=True)
+                check_room(folder, need=checkpoint_bytes(self.model, self.optimizer), what="A checkpoint")
             self.accelerator.wait_for_everyone()
-            super()._save_checkpoint(model, trial)
+            with full_disk_named(folder):
+                super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 # Pickled settings are of no use to a resume, and a pickle is code.
                 (self._staging / name / "training_args.bin").unlink(missing_ok=True)
-                checkpoints.commit(self._staging / name, folder / name)
-                checkpoints.rotate(folder, keep=self.keep, best_step=self.state.best_global_step)
+                with full_disk_named(folder):
+                    checkpoints.commit(self._staging / name, folder / name)
+                step, best = self.state.global_step, self.state.best_global_step
+                checkpoints.rotate(folder, keep=self.keep, newest=step, best_step=best)
             self.accelerator.wait_for_everyone()
         finally:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging = None
 
-
-@torch.no_grad()
-def eval_sums(
-    model: Any, rows: Readable, *, family: Family, batch_size: int, context: Callable[[], Any], rank: int = 0,
-    world_size: int = 1, device: Any = "cpu",
-) -> tuple[float, int, float]:  # fmt: skip
-    """Sum loss, right predictions and targets over this rank's share of the rows."""
-    model.eval()
-    loss, correct, count = 0.0, 0, 0.0
-    share = range(rank, len(rows), world_size)
-    data = Placed(rows)
-    for start in range(0, len(share), batch_size):
-        items = [data[0, index] for index in share[start : start + batch_size]]
-        batch = {name: value.to(device) for name, value in family.collate_eval(items).items()}
-        with context():
-            sums = family.sums(model, batch)
-        loss += sums.loss.item()
-        correct += int(sums.correct) if sums.correct is not None else 0
-        count += sums.count
-    model.train()
-    return loss, correct, count
+    def _check_weights(self) -> None:
+        """Raise NumericsError where a weight is no number: such a checkpoint would push out one that is good."""
+        assert self.model is not None
+        bad = [name for name, weight in self.model.named_parameters() if not torch.isfinite(weight).all()]
+        if bad:
+            raise NumericsError(
+                f"After step {self.state.global_step} there are weights that are no numbers, as in {bad[0]}.",
+                fix="The last checkpoint is kept; try a lower --learning-rate.",
+            )
 
 
 def quiet_libraries() -> None:

@@ -1,0 +1,117 @@
+"""How many steps a training has: as asked, as many as a budget holds, or as recorded when it began."""
+
+import math
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from hflm.engine.budget import evaluation_seconds, probe, saving_seconds, steps_within
+from hflm.engine.memory import out_of_memory
+from hflm.errors import UsageError
+from hflm.recorded import accepted, changes, note_machine, read_plan, refuse
+from hflm.room import check_run_fits
+from hflm.run import RunFolder
+from hflm.settings import LENGTHS, seconds, to_dict
+from hflm.training import EVALUATIONS, Say, Training, autocast, optimizer_of, planned, save_every, smaller
+from hflm.training_settings import TrainingSettings
+
+DEFAULT_EPOCHS = 3.0
+# Seconds kept of a budget for the end.
+ENDING = 3.0
+
+
+def fix_steps(
+    training: Training, *, resume: bool, spent: float, say: Say, like: RunFolder | None = None,
+    allow_change: bool = False,
+) -> Training:  # fmt: skip
+    """Fix the number of steps: as recorded, as asked, or as many as the budget holds; `train` records them.
+
+    `like` is a run that is to be done again. Raises UsageError where what a run began with is no longer the same.
+    """
+    config = training.config
+    if resume or like:
+        return _as_recorded(training, resume=resume, like=like, allow_change=allow_change, say=say)
+    steps, evaluations, plan = config.max_steps, EVALUATIONS, dict[str, Any]()
+    if config.budget:
+        training, (steps, evaluations, plan["step_seconds"]) = _steps_in_memory(training, spent=spent, say=say)
+        say(f"budget: {config.budget} holds {steps:,} steps of {1000 * float(plan['step_seconds']):.0f} ms")
+    elif steps is None:
+        steps = steps_of(config, training.count)
+    training = replace(training, steps=steps, evaluations=evaluations, plan=plan)
+    check_run_fits(training.model, config=config, run=training.run, saves=math.ceil(steps / save_every(training)))
+    return planned(training)
+
+
+def _as_recorded(training: Training, *, resume: bool, like: RunFolder | None, allow_change: bool, say: Say) -> Training:
+    """Take steps and split from the plan of a run, and hold the inputs against it."""
+    run, config = like or training.run, training.config
+    plan = read_plan(run)
+    settings = to_dict(config) if resume else {}
+    found = changes(plan, key=training.key, inputs=training.inputs, settings=settings)
+    if not allow_change:
+        refuse(found, run)
+    for change in found:
+        say(f"changed: {change.sentence(run)}")
+    note_machine(run, plan, threads=torch.get_num_threads(), say=say)
+    fields = {change.field for change in found}
+    steps = plan["steps"]
+    if fields & {*LENGTHS, "batch_size"} and not config.budget:
+        steps = config.max_steps or steps_of(config, training.count)
+    micro = plan.get("micro_batch")
+    if micro and not fields & {"batch_size", "micro_batch_size"}:
+        share = training.split.micro_batch * training.split.accumulation
+        training = replace(training, split=replace(training.split, micro_batch=micro, accumulation=share // micro))
+    training = replace(training, steps=steps, evaluations=plan.get("evaluations", EVALUATIONS), plan=plan)
+    return planned(training, changes=accepted(plan, found)) if resume else planned(training)
+
+
+def steps_of(config: TrainingSettings, rows: int | None) -> int:
+    """Count the steps of the epochs asked for, or of the usual three."""
+    if rows is None:
+        raise UsageError("A stream has no known length.", fix="Pass --max-steps or --budget.")
+    return max(1, math.ceil((config.epochs or DEFAULT_EPOCHS) * rows / config.batch_size))
+
+
+def _steps_in_memory(training: Training, *, spent: float, say: Say) -> tuple[Training, tuple[int, int, float]]:
+    """Probe with smaller micro-batches where memory is short."""
+    assert training.config.budget
+    while True:
+        try:
+            return training, _steps_in(training, seconds(training.config.budget), spent=spent)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        training = smaller(training, 1, say=say)
+
+
+def _steps_in(training: Training, budget: float, *, spent: float) -> tuple[int, int, float]:
+    """Probe steps, evaluation and saving; return how many steps and evaluations the budget holds, and a step's time."""
+    config, device = training.config, training.device.kind
+    context, begin, left = partial(autocast, training.device), time.perf_counter(), budget - spent
+    evaluation = evaluation_seconds(
+        training.model, training.eval_rows, family=training.family, context=context, device=device
+    )
+    saving = saving_seconds(
+        training.model, next(path for path in training.run.path.absolute().parents if path.is_dir())
+    )
+    found = probe(
+        training.model, family=training.family, rows=training.rows_for(10**9), order=training.order(10**6),
+        split=training.split, make_optimizer=optimizer_of(training), context=context, seconds=min(10.0, 0.05 * left),
+        most=0.2 * left, device=device,
+    )  # fmt: skip
+    # At the end the model is saved once more, the machine measured and a picture drawn.
+    left -= time.perf_counter() - begin + saving + min(ENDING, 0.1 * budget)
+    pauses = [(evaluation, config.eval_steps), (saving, config.save_steps or config.eval_steps)]
+    # Few evaluations rather than few steps: they may take a fifth of the time.
+    usual = max(1, min(EVALUATIONS, int(0.2 * left / (evaluation + saving))))
+    steps = steps_within(left, step=found.step_seconds, pauses=pauses, usual=usual)
+    if steps < 10:
+        raise UsageError(
+            f"--budget {config.budget} holds {steps} steps of {found.step_seconds:.2f} s: preparing, evaluating and "
+            f"saving take {budget - left + usual * (evaluation + saving):.1f} s.",
+            fix="Give more time or a smaller model or batch; where other programs are busy, fewer --threads.",
+        )
+    return steps, usual, found.step_seconds
