@@ -1,6 +1,5 @@
 """From settings to what pretraining needs: the data, the model, its family, the split of a batch."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from hflm.families.family import Family
 from hflm.families.language_model import CausalLM, MaskedLM
 from hflm.models.architecture import build_config, build_model, choose_shape, count_parameters, position_offset
 from hflm.models.attention import BIDIRECTIONAL, CAUSAL
+from hflm.models.fingerprints import weights_key
 from hflm.models.flops import flops_shape, forward_flops, muon_flops
 from hflm.models.load import load_language_model
 from hflm.models.tokenizer import continuation_flags, special_flags
@@ -77,7 +77,7 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
     data = prepare(
         config, arch=arch, max_length=max_length, pack=packs, say=say, saved=run.tokenizer if resume else None
     )
-    inputs = {**data.inputs, **({"model": fingerprint(loaded)} if loaded else {})}
+    inputs = {**data.inputs, **({"model": weights_key(loaded)} if loaded else {})}
     model = loaded or _build(config, arch, data, max_length)
     if packs and (attention := fast_attention(device, max_length=max_length)):
         model.set_attn_implementation(attention)
@@ -91,15 +91,6 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
     say(f"batch: {split}; optimizer: {config.optimizer}")
     model.to(device.kind)  # type: ignore[arg-type]
     return Setup(config, run, arch, data, model, family, device, split, inputs)
-
-
-def fingerprint(model: "PreTrainedModel") -> str:
-    """Hash the weights of a model, by name."""
-    digest = hashlib.sha256()
-    for name, weights in sorted(model.state_dict().items()):
-        digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
-        digest.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:24]
 
 
 def _length(config: PretrainConfig, loaded: "PreTrainedModel | None") -> int:

@@ -13,9 +13,10 @@ from hflm.environment import environment
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
 from hflm.pretrain import check_trackers
-from hflm.recipe_files import find
-from hflm.run import RunFolder, read_json, write_json, write_text
+from hflm.recipe_files import find, recipe_key
+from hflm.run import RunFolder, read_json, whole_folder, write_json, write_text
 from hflm.settings import to_yaml
+from hflm.space import full_disk_named
 from hflm.task import Task
 
 # A run of fewer steps is over before it is known how long it takes; seconds spent on knowing.
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 
 
 def finetune(
-    config: FinetuneConfig, task: Task, folder: Path, *, overwrite: bool, resume: bool, watch: "Watch"
-) -> dict[str, Any]:
+    config: FinetuneConfig, task: Task, folder: Path, *, overwrite: bool, resume: bool, watch: "Watch",
+    allow_change: bool = False, like: RunFolder | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Run the whole job and return its metrics; `watch` hears of every note, step and log.
 
+    A run that is resumed must find everything as it was, unless `allow_change`; `like` is a run to do again.
     Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
     """
     check_model(config)
@@ -40,31 +43,45 @@ def finetune(
     if resume and run.metrics.exists():
         watch("note", {"text": f"{run.path} is done; nothing is left to train."})
         return read_json(run.metrics)
+    with full_disk_named(run.path):
+        return _finetune(config, task, run, resume=resume, watch=watch, allow_change=allow_change, like=like)
+
+
+def _finetune(
+    config: FinetuneConfig, task: Task, run: RunFolder, *, resume: bool, watch: "Watch", allow_change: bool,
+    like: RunFolder | None,
+) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
 
     def say(text: str) -> None:
         watch("note", {"text": text})
 
+    from hflm.engine.callbacks import interruptible
     from hflm.steps import fix_steps
     from hflm.testing import test_split
     from hflm.training import train
 
     fitted = prepare_finetune(config, task, say=say)
-    training = training_of(fitted, run)
+    training = training_of(fitted, run, recipe=run.recipe if resume else None)
     watch("settings", {"yaml": to_yaml(fitted.config)})
-    training = fix_steps(training, resume=resume, spent=time.perf_counter() - began, say=say)
+    training = fix_steps(
+        training, resume=resume, spent=time.perf_counter() - began, say=say, like=like, allow_change=allow_change
+    )
     report = announce(fitted, training, say=say)
     if not resume:
         report |= _estimated(fitted, training, say=say)
         run.create()
+    if not resume or allow_change:
         write_text(run.config, to_yaml(fitted.config))
+    if not resume:
         write_json(run.environment, environment())
         shutil.copyfile(find(config.task), run.recipe)
         fitted.family.tokenizer.save_pretrained(run.tokenizer)
     trained = train(training, resume=resume, watch=watch)
-    tested = test_split(fitted, run, watch=watch)
-    metrics = {**summary(fitted, run, trained), **tested, "preflight": report}
-    save(fitted, run, metrics)
+    with interruptible(run.path):
+        tested = test_split(fitted, run, watch=watch)
+        metrics = {**summary(fitted, run, trained), **tested, "preflight": report}
+        save(fitted, run, metrics)
     return metrics
 
 
@@ -114,8 +131,8 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     return fitted
 
 
-def training_of(fitted: "Fitted", run: RunFolder) -> "Training":
-    """Return what the training of a fitted task needs."""
+def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None) -> "Training":
+    """Return what the training of a fitted task needs; `recipe` is the file of the task, where the run has its own."""
     from dataclasses import replace
 
     from hflm.engine.order import LikeLengths
@@ -139,7 +156,8 @@ def training_of(fitted: "Fitted", run: RunFolder) -> "Training":
         config=config, run=run, model=fitted.model, family=fitted.family, device=fitted.device, split=split,
         rows=fitted.train, count=len(fitted.train), eval_rows=fitted.eval, order=order, key=fitted.key,
         tokens_per_step=config.batch_size * sum(lengths) / len(lengths), keep_best=True,
-        best=(best, best != "loss"), inputs={},
+        best=(best, best != "loss"), inputs={**fitted.inputs, "recipe": recipe_key(recipe or find(config.task))},
+        name_row=lambda row: fitted.splits.train[row].where,
     )  # fmt: skip
 
 
@@ -211,11 +229,12 @@ def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:
     fitted.model.config.use_cache = True
     # Read back by `hflm predict`, and by transformers' own pipelines, which have always kept prefixes here.
     fitted.model.config.task_specific_params = {fitted.task.name: task_parameters(fitted)}
-    fitted.model.save_pretrained(run.model)
-    fitted.family.tokenizer.save_pretrained(run.model)
     title = f"{fitted.task.name}: {metrics['arch']} on {metrics['data']}"
-    for path in (run.plot, run.model / "loss.png"):
-        plot_loss(read_log(run.log), path, title=title)
     card = task_card(fitted.config, metrics=metrics, environment=read_json(run.environment))
-    write_text(run.card, card)
+    with whole_folder(run.model) as folder:
+        fitted.model.save_pretrained(folder)
+        fitted.family.tokenizer.save_pretrained(folder)
+        write_text(folder / "README.md", card)
+        plot_loss(read_log(run.log), folder / "loss.png", title=title)
+    plot_loss(read_log(run.log), run.plot, title=title)
     write_json(run.metrics, metrics)

@@ -10,7 +10,9 @@ import torch
 from hflm.data.checks import check_examples, label_list, named_labels, tag_list, usable
 from hflm.data.columns import language_name
 from hflm.data.examples import Shape
+from hflm.data.hub import looks_like_hub_id
 from hflm.data.samples import sample_files
+from hflm.data.sources import find_sources, fingerprint
 from hflm.data.splits import Splits, content_key, read_splits
 from hflm.engine.device import Device, choose_device
 from hflm.errors import ModelError, UsageError
@@ -21,6 +23,7 @@ from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
 from hflm.finetune_config import FinetuneConfig
 from hflm.models.adapters import add_lora, freeze_layers, recompute
+from hflm.models.fingerprints import tokenizer_key, weights_key
 from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
 from hflm.models.languages import find_opening, set_languages, start_token
 from hflm.task import Task
@@ -48,6 +51,7 @@ class Fitted:
     train: Sequence[Encoded]
     eval: Sequence[Encoded]
     key: str
+    inputs: Mapping[str, str]
 
 
 def read_data(config: FinetuneConfig, task: Task) -> Splits:
@@ -68,6 +72,19 @@ def read_data(config: FinetuneConfig, task: Task) -> Splits:
     )  # fmt: skip
     check_examples(splits)
     return splits
+
+
+def _files(config: FinetuneConfig, task: Task) -> dict[str, str]:
+    """Hash the files of the rows, byte by byte; a data set of the hub has its rows' own hash alone."""
+    data = config.data if config.data or config.train_file else sample_files(task)
+    named = {"training data": data if data else (config.train_file,), "validation data": (config.validation_file,),
+             "test data": (config.test_file,)}  # fmt: skip
+    paths = {name: [path for path in found if path] for name, found in named.items()}
+    return {
+        name: fingerprint(find_sources(found))[:24]
+        for name, found in paths.items()
+        if found and not (len(found) == 1 and looks_like_hub_id(found[0]))
+    }
 
 
 def name_languages(config: FinetuneConfig, task: Task, splits: Splits) -> FinetuneConfig:
@@ -99,6 +116,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
     model = load_with_head(name, kind, labels=labels, seed=config.seed, pad_token_id=tokenizer.pad_token_id)
     if kind == "seq2seq":
         set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
+    inputs = {**_files(config, task), "model": weights_key(model), "tokenizer": tokenizer_key(tokenizer)}
     if config.gradient_checkpointing:
         recompute(model)
     if config.freeze:
@@ -110,7 +128,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
     model.to(device.kind)  # type: ignore[arg-type]
     return Fitted(
         config=config, task=task, kind=kind, splits=splits, skipped=skipped, labels=labels, family=family,
-        model=model, device=device, train=train, eval=held, key=content_key(splits),
+        model=model, device=device, train=train, eval=held, key=content_key(splits), inputs=inputs,
     )  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from hflm.environment import environment
 from hflm.errors import UsageError
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
 from hflm.plots import plot_loss, read_log
-from hflm.run import RunFolder, read_json, write_json, write_text
+from hflm.run import RunFolder, read_json, whole_folder, write_json, write_text
 from hflm.settings import to_yaml
+from hflm.space import full_disk_named
 
 if TYPE_CHECKING:
     from hflm.assemble import Setup
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
 LICENSE_OF_SAMPLE = "cc0-1.0"
 
 
-def pretrain(config: PretrainConfig, folder: Path, *, overwrite: bool, resume: bool, watch: "Watch") -> dict[str, Any]:
+def pretrain(
+    config: PretrainConfig, folder: Path, *, overwrite: bool, resume: bool, watch: "Watch",
+    allow_change: bool = False, like: RunFolder | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Run the whole job and return its metrics; `watch` hears of every note, step and log.
 
+    A run that is resumed must find everything as it was, unless `allow_change`; `like` is a run to do again.
     Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
     """
     # Everything that can be refused is refused before the folder is touched, a budget that is too small included.
@@ -40,8 +45,17 @@ def pretrain(config: PretrainConfig, folder: Path, *, overwrite: bool, resume: b
     if resume and run.metrics.exists():
         watch("note", {"text": f"{run.path} is done; nothing is left to train."})
         return read_json(run.metrics)
+    with full_disk_named(run.path):
+        return _pretrain(config, run, arch=arch, resume=resume, watch=watch, allow_change=allow_change, like=like)
+
+
+def _pretrain(
+    config: PretrainConfig, run: RunFolder, *, arch: str, resume: bool, watch: "Watch", allow_change: bool,
+    like: RunFolder | None,
+) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
     from hflm.assemble import set_up
+    from hflm.engine.callbacks import interruptible
     from hflm.measure import measure
     from hflm.steps import fix_steps
     from hflm.training import train
@@ -51,16 +65,21 @@ def pretrain(config: PretrainConfig, folder: Path, *, overwrite: bool, resume: b
 
     setup = set_up(config, run, arch=arch, say=say, resume=resume)
     watch("settings", {"yaml": to_yaml(setup.config)})
-    training = fix_steps(setup.training, resume=resume, spent=time.perf_counter() - began, say=say)
+    training = fix_steps(
+        setup.training, resume=resume, spent=time.perf_counter() - began, say=say, like=like, allow_change=allow_change
+    )
     if not resume:
         run.create()
+    if not resume or allow_change:
         write_text(run.config, to_yaml(setup.config))
+    if not resume:
         write_json(run.environment, environment())
         # Resumed runs read it from here: a cache may be emptied.
         setup.data.tokenizer.save_pretrained(run.tokenizer)
     trained = train(training, resume=resume, watch=watch)
-    metrics = measure(setup, trained)
-    save(setup, metrics)
+    with interruptible(run.path):
+        metrics = measure(setup, trained)
+        save(setup, metrics)
     return metrics
 
 
@@ -89,11 +108,14 @@ def save(setup: "Setup", metrics: Mapping[str, Any]) -> None:
 
     run, config = setup.run, setup.config
     setup.model.to(torch.device("cpu"))  # type: ignore[arg-type]
-    setup.model.save_pretrained(run.model)
-    setup.data.tokenizer.save_pretrained(run.model)
     title = f"{metrics['arch']} on {metrics['data']}"
-    plot_loss(read_log(run.log), run.plot, title=title, baselines={"unigram": metrics["unigram_loss"]})
-    plot_loss(read_log(run.log), run.model / "loss.png", title=title, baselines={"unigram": metrics["unigram_loss"]})
+    baselines = {"unigram": metrics["unigram_loss"]}
     license = config.license or (None if config.data or config.model else LICENSE_OF_SAMPLE)
-    write_text(run.card, model_card(config, metrics=metrics, environment=read_json(run.environment), license=license))
+    card = model_card(config, metrics=metrics, environment=read_json(run.environment), license=license)
+    with whole_folder(run.model) as folder:
+        setup.model.save_pretrained(folder)
+        setup.data.tokenizer.save_pretrained(folder)
+        write_text(folder / "README.md", card)
+        plot_loss(read_log(run.log), folder / "loss.png", title=title, baselines=baselines)
+    plot_loss(read_log(run.log), run.plot, title=title, baselines=baselines)
     write_json(run.metrics, metrics)

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import hashlib
 import runpy
 from pathlib import Path
 
@@ -95,3 +96,8 @@ def copy(name_or_path: str, dest: Path, *, force: bool = False) -> Path:
     except OSError as error:
         raise UsageError(f"Cannot write {target}: {error.strerror}.", fix="Name another file.") from error
     return target
+
+
+def recipe_key(path: Path) -> str:
+    """Hash the content of a recipe's file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:24]

@@ -10,8 +10,7 @@ from hflm.run import RunFolder, read_json
 from hflm.settings import flag
 
 Say = Callable[[str], None]
-CHANGED = "Restore it, start a new run, or accept what is different with `hflm resume {run} --allow-change`."
-ANOTHER = "Only the same data, tokenizer, recipe and weights give the same figures."
+CHANGED = "Restore it, start a new run, or go on all the same with --allow-change."
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def changes(
 def refuse(found: list[Change], run: RunFolder) -> None:
     """Raise UsageError for the first change."""
     if found:
-        raise UsageError(found[0].sentence(run), fix=CHANGED.format(run=run.path))
+        raise UsageError(found[0].sentence(run), fix=CHANGED)
 
 
 def accepted(plan: Mapping[str, Any], found: list[Change]) -> list[dict[str, str]]:

@@ -16,7 +16,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,6 @@ class RunFolder:
     def confusion(self) -> Path:
         return self.path / "confusion.png"
 
-    @property
-    def card(self) -> Path:
-        return self.model / "README.md"
-
     @classmethod
     def free(cls, path: Path, *, overwrite: bool) -> "RunFolder":
         """Name a new run's folder; nothing is written or deleted yet.
@@ -136,12 +133,30 @@ def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.part")
-    # Names of files that are no UTF-8 are written as escapes, which YAML and JSON read back.
-    with staging.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    staging.replace(path)
+    try:
+        # Names of files that are no UTF-8 are written as escapes, which YAML and JSON read back.
+        with staging.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to write into, which gets the name `path` when the block is done, or goes when it breaks off."""
+    staging = path.with_name(f".{path.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        if path.exists():
+            shutil.rmtree(path)
+        staging.rename(path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -141,7 +141,7 @@ def test_stopped_and_resumed_is_the_straight_run(
         if kind == "step" and content["step"] == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Interrupted, match=f"hflm finetune -o {folder} --resume"):
+    with pytest.raises(Interrupted, match=f"hflm resume {folder}"):
         finetune(config, recipe, folder, overwrite=False, resume=False, watch=stop)
     assert not (folder / "metrics.json").exists() and not (folder / "model").exists()
     finetune(config, recipe, folder, overwrite=False, resume=True, watch=lambda kind, content: None)
@@ -161,7 +161,7 @@ def test_changed_rows_are_refused_on_resume(run_finetune: Run, tiny: Tiny, tmp_p
     run = run_finetune("sentiment", model=tiny("bert"), data=[str(data)], max_steps=2)
     (run / "metrics.json").unlink()
     write(data, [*moods(), {"text": "one more", "label": "good"}])
-    with pytest.raises(UsageError, match="The data of .* has changed"):
+    with pytest.raises(UsageError, match="The training data of .* has changed"):
         finetune(build(FinetuneConfig, read_yaml(run / "config.yaml"), where="a test"), load_task("sentiment"), run,
                  overwrite=False, resume=True, watch=lambda kind, content: None)  # fmt: skip
 

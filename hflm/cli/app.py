@@ -9,13 +9,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from hflm.errors import HflmError
+from hflm.errors import HflmError, SpaceError
+from hflm.space import is_full
 
 # name -> (module whose `command` is a function or a typer app, summary). A command is imported when it
 # is run, completed or asked for its own help; the summaries stand here so that `hflm --help` imports none.
 COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("hflm.cli.pretrain", "Train a language model on raw text, from scratch or onwards."),
     "finetune": ("hflm.cli.finetune", "Fine-tune a model on a task, and test it."),
+    "resume": ("hflm.cli.resume", "Go on with a run that was stopped."),
+    "reproduce": ("hflm.cli.reproduce", "Do a run again, and say which figures agree."),
     "plan": ("hflm.cli.plan", "Say what a fine-tuning would do and take, and train nothing."),
     "evaluate": ("hflm.cli.evaluate", "Score a model on rows of a task."),
     "compare": ("hflm.cli.compare", "Say whether two runs differ by more than chance."),
@@ -140,6 +143,8 @@ def _report(error: BaseException) -> int:
             message = f"{message.rstrip('.')}. `{context.command_path} --help` shows what there is."
         _line(f"error: {message}")
         return error.exit_code
+    if not isinstance(error, HflmError) and is_full(error):
+        error = SpaceError(f"The disk is full: {error}.", fix="Free some space, and run it again.")
     if isinstance(error, HflmError):
         _line(f"error: {error}")
         return error.exit_code

@@ -15,8 +15,9 @@ from hflm.cli.show import print_json
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig, resolve_finetune
 from hflm.recipe_files import load_task
-from hflm.run import MARKER, RunFolder
-from hflm.settings import build, read_yaml
+from hflm.resume import settings_of
+from hflm.run import RunFolder
+from hflm.settings import overlay, read_yaml
 from hflm.task import Task
 
 RENAMED = {**TRAINING_NAMES, "--max-length": "--max-source-length", "--eval-file": "--validation-file"}
@@ -33,6 +34,9 @@ def _finetune(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest whole checkpoint of the run.")
     ] = False,
+    allow_change: Annotated[
+        bool, typer.Option("--allow-change", help="With --resume: go on though data, weights or settings changed.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON, and nothing else.")] = False,
 ) -> None:
     """Fine-tune a model on a task, choose the best weights, and test them once.
@@ -40,12 +44,13 @@ def _finetune(
     hflm finetune --task sentiment --model bert-base-cased --data reviews.jsonl -o out
     """
     if resume:
-        if settings or config or not output_dir:
-            raise UsageError("--resume takes its settings from the run.", fix="Pass --output-dir RUN --resume alone.")
-        run = RunFolder.open(output_dir)
-        resolved = build(FinetuneConfig, read_yaml(run.config), where=str(run.path / MARKER))
+        if not output_dir:
+            raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
+        run, folder = RunFolder.open(output_dir), output_dir
+        given = overlay(read_yaml(config) if config else {}, settings)
+        resolved = settings_of(FinetuneConfig, run, given, allow_change=allow_change)
         # As it was when the run began: a recipe may have been edited since.
-        task, folder = load_task(str(run.recipe)), output_dir
+        task = load_task(str(run.recipe))
     else:
         task, resolved = resolved_task(settings, config)
         folder = output_dir or Path("runs") / datetime.now().strftime(f"{task.name}-%Y%m%d-%H%M%S")
@@ -55,11 +60,13 @@ def _finetune(
     from hflm.finetune import finetune
 
     with progress:
-        metrics = finetune(resolved, task, folder, overwrite=overwrite, resume=resume, watch=progress.watch)
+        metrics = finetune(
+            resolved, task, folder, overwrite=overwrite, resume=resume, watch=progress.watch, allow_change=allow_change
+        )
     if json:
         print_json({"run": str(folder), **metrics})
     else:
-        _report(folder, metrics)
+        report(folder, metrics)
 
 
 def resolved_task(settings: Mapping[str, Any], config: Path | None) -> tuple[Task, FinetuneConfig]:
@@ -73,7 +80,8 @@ def resolved_task(settings: Mapping[str, Any], config: Path | None) -> tuple[Tas
     return task, resolve_finetune(task, name=str(name), file=file, flags=settings, where=where)
 
 
-def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
+def report(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Print what a run came to."""
     print(f"\neval loss      {metrics['eval_loss']:.3f}, accuracy {metrics['eval_accuracy']:.1%}")
     if "test" in metrics:
         print(f"test           {metrics['test_rows']:,} rows, scored once; [95 % interval]")

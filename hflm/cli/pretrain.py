@@ -11,11 +11,12 @@ import typer
 from hflm.cli.progress import Progress
 from hflm.cli.settings import notices, with_settings
 from hflm.cli.show import print_json
-from hflm.config import PUTS_OUT, PretrainConfig, resolve
+from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
 from hflm.recipe_files import load_task
-from hflm.run import MARKER, RunFolder
-from hflm.settings import build, flag, overlay, read_yaml
+from hflm.resume import settings_of
+from hflm.run import RunFolder
+from hflm.settings import overlay, read_yaml
 
 RENAMED = {
     "--num-train-epochs": "--epochs",
@@ -35,6 +36,9 @@ def _pretrain(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest whole checkpoint of the run.")
     ] = False,
+    allow_change: Annotated[
+        bool, typer.Option("--allow-change", help="With --resume: go on though data, weights or settings changed.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON, and nothing else.")] = False,
 ) -> None:
     """Train a language model on raw text: files, folders, globs or a hub data set; with none, a sample.
@@ -45,7 +49,8 @@ def _pretrain(
     if resume:
         if not output_dir:
             raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
-        resolved = _of_run(RunFolder.open(folder), overlay(read_yaml(config) if config else {}, settings))
+        given = overlay(read_yaml(config) if config else {}, settings)
+        resolved = settings_of(PretrainConfig, RunFolder.open(folder), given, allow_change=allow_change)
     else:
         file = read_yaml(config) if config else {}
         recipe = load_task({**file, **settings}.get("recipe", "pretraining"))
@@ -56,33 +61,17 @@ def _pretrain(
     from hflm.pretrain import pretrain
 
     with progress:
-        metrics = pretrain(resolved, folder, overwrite=overwrite, resume=resume, watch=progress.watch)
+        metrics = pretrain(
+            resolved, folder, overwrite=overwrite, resume=resume, watch=progress.watch, allow_change=allow_change
+        )
     if json:
         print_json({"run": str(folder), **metrics})
     else:
-        _report(folder, metrics)
+        report(folder, metrics)
 
 
-def _of_run(run: RunFolder, given: Mapping[str, Any]) -> PretrainConfig:
-    """Read the settings of a run; raises UsageError where one that is given differs from them."""
-    saved = read_yaml(run.config)
-    resolved = build(PretrainConfig, saved, where=str(run.path / MARKER))
-    asked = build(PretrainConfig, overlay(saved, given, puts_out=PUTS_OUT), where="the command line")
-    for name in given:
-        old, new = getattr(resolved, name), getattr(asked, name)
-        if new not in (old, "auto"):
-            raise UsageError(
-                f"--{flag(name)} of {run.path} was {_shown(old)}, and is {_shown(new)} now.",
-                fix="A run goes on with the settings that it began with: leave the flag away, or start a new run.",
-            )
-    return resolved
-
-
-def _shown(value: Any) -> str:
-    return "not set" if value in (None, ()) else " ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
+def report(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Print what a run came to."""
     gain = metrics["unigram_loss"] - metrics["eval_loss"]
     side = "below" if gain >= 0 else "above"
     kind = "next" if metrics["objective"] == "clm" else "masked"

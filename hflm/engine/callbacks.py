@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from hflm.errors import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,10 @@ class Recorder(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
-        """Note where the clock starts, for the rate."""
+        """Note where the clock starts, for the rate; mend a log whose last line was cut when the run was killed."""
+        if state.is_world_process_zero and self.path.exists():
+            whole = self.path.read_bytes()
+            os.truncate(self.path, whole.rfind(b"\n") + 1)
         self._start, self._first = time.perf_counter(), state.global_step
         self._times: list[float] = []
 
@@ -119,3 +125,30 @@ class StopOnSignal(TrainerCallback):
         self.received = number
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
+
+
+@contextmanager
+def interruptible(run: Path) -> Iterator[None]:
+    """Raise Interrupted at once where a signal comes after the last step: it is saved, and only the end is done again.
+
+    Off the main thread nothing can be caught.
+    """
+
+    def leave(number: int, frame: Any) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        raise Interrupted(
+            "Stopped by a signal after the last step, before the results were written; the weights are saved.",
+            fix=f"Go on with `hflm resume {run}`.",
+        )
+
+    try:
+        before = {number: signal.signal(number, leave) for number in SIGNALS}
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -171,7 +171,7 @@ def test_a_signal_saves_and_the_run_goes_on(tiny: Tiny, tmp_path: Path) -> None:
             process.kill()
     assert process.returncode == 75, err
     (said,) = err.splitlines()
-    assert said.startswith("error: Stopped by a signal after step ") and f"hflm finetune -o {run} --resume" in said
+    assert said.startswith("error: Stopped by a signal after step ") and f"hflm resume {run}" in said
     assert main(["finetune", "-o", str(run), "--resume"]) == 0
     assert json.loads((run / "metrics.json").read_text())["steps"] == 150
 
@@ -281,4 +281,4 @@ def test_a_folder_that_is_taken(tiny: Tiny, tmp_path: Path, capsys: pytest.Captu
     assert finetune(tmp_path / "out", "sentiment", tiny("bert"), data, "--overwrite") == 0
     capsys.readouterr()
     assert main(["finetune", "-o", str(tmp_path / "out"), "--resume", "--lr", "1"]) == 2
-    assert "--resume" in capsys.readouterr().err
+    assert "--learning-rate of" in capsys.readouterr().err

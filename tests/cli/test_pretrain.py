@@ -92,14 +92,14 @@ def test_a_text_whose_name_is_no_utf8(text_file: Path, tmp_path: Path, capsys: p
 
 
 def test_worse_than_the_baseline_is_above_it(capsys: pytest.CaptureFixture[str]) -> None:
-    from hflm.cli.pretrain import _report
+    from hflm.cli.pretrain import report
 
     numbers = dict.fromkeys(
         ("eval_accuracy", "tokens_per_second", "flops_per_second", "model_flops_utilisation", "steps", "tokens_seen",
          "seconds", "peak_memory_bytes"), 0,
     )  # fmt: skip
     for loss, said in ((6.4, "0.400 above the unigram baseline"), (5.5, "0.500 below the unigram baseline")):
-        _report(Path("out"), {**numbers, "eval_loss": loss, "unigram_loss": 6.0, "objective": "mlm", "samples": []})
+        report(Path("out"), {**numbers, "eval_loss": loss, "unigram_loss": 6.0, "objective": "mlm", "samples": []})
         assert said in capsys.readouterr().out
 
 
@@ -166,7 +166,7 @@ def test_a_signal_saves_and_the_run_goes_on(
     assert process.returncode == 75
     (line,) = err.splitlines()
     assert line.startswith("error: Stopped by a signal after step ") and "of 200" in line
-    assert f"hflm pretrain -o {run} --resume" in line
+    assert f"hflm resume {run}" in line
     (checkpoint,) = (run / "checkpoints").iterdir()
     assert line.split("after step ")[1].split()[0] == checkpoint.name.split("-")[1]
     assert not (run / "metrics.json").exists() and not (run / "model").exists()

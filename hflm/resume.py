@@ -1,0 +1,77 @@
+"""Going on with a run: its job and its settings are in its folder.
+
+hflm resume out
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hflm.config import PUTS_OUT, PretrainConfig
+from hflm.errors import UsageError
+from hflm.finetune_config import FinetuneConfig
+from hflm.recipe_files import load_task
+from hflm.recorded import CHANGED, Change, shown
+from hflm.run import MARKER, RunFolder
+from hflm.settings import build, overlay, read_yaml
+from hflm.training_settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
+
+Config = TypeVar("Config", bound=TrainingSettings)
+
+
+def resume(folder: Path, *, watch: "Watch", allow_change: bool = False) -> dict[str, Any]:
+    """Go on from the newest whole checkpoint of a run and return its metrics; a run that is done stays as it is.
+
+    Raises UsageError for what has changed since the run began, unless `allow_change`.
+    """
+    run = RunFolder.open(folder)
+    return start(settings_of(kind_of(run), run), run, folder, resume=True, watch=watch, allow_change=allow_change)
+
+
+def start(config: TrainingSettings, recorded: RunFolder, folder: Path, **how: Any) -> dict[str, Any]:
+    """Start the job of `config` in `folder`; the task of a fine-tuning is the one that `recorded` keeps."""
+    how = {"overwrite": False, **how}
+    if isinstance(config, FinetuneConfig):
+        from hflm.finetune import finetune
+
+        # As it was when the run began: a recipe may have been edited since.
+        return finetune(config, load_task(str(recorded.recipe)), folder, **how)
+    assert isinstance(config, PretrainConfig)
+    from hflm.pretrain import pretrain
+
+    return pretrain(config, folder, **how)
+
+
+def kind_of(run: RunFolder) -> type[TrainingSettings]:
+    """Tell the job of a run by its settings."""
+    return FinetuneConfig if "task" in read_yaml(run.config) else PretrainConfig
+
+
+def settings_of(
+    kind: type[Config], run: RunFolder, given: Mapping[str, Any] | None = None, *, allow_change: bool = False
+) -> Config:
+    """Read the settings of a run; raises UsageError where one that is given now differs, unless `allow_change`."""
+    saved, given = read_yaml(run.config), given or {}
+    where = str(run.path / MARKER)
+    if kind is not kind_of(run):
+        job = kind_of(run).job
+        raise UsageError(f"{run.path} is a run of `hflm {job}`.", fix=f"Go on with `hflm resume {run.path}`.")
+    resolved = build(kind, saved, where=where)
+    puts_out = PUTS_OUT if kind is PretrainConfig else None
+    asked = build(kind, overlay(saved, given, puts_out=puts_out), where="the command line")
+    # `auto` is what the run has worked out since.
+    asked = replace(asked, **{name: getattr(resolved, name) for name in given if getattr(asked, name) == "auto"})
+    if allow_change:
+        return asked
+    for name in given:
+        old, new = getattr(resolved, name), getattr(asked, name)
+        if new != old:
+            raise UsageError(
+                Change(name, shown(old), shown(new), True).sentence(run),
+                fix=f"A run goes on with the settings that it began with. {CHANGED}",
+            )
+    return resolved
