@@ -9,6 +9,7 @@ from hflm.assemble import Setup
 from hflm.data.holdout import sample_sentences
 from hflm.engine.device import matmul_ceiling, peak_memory
 from hflm.engine.order import Placed
+from hflm.errors import HflmError
 from hflm.fill_mask import blank_one_word, fill_mask
 from hflm.models.architecture import count_parameters
 from hflm.models.flops import flops_shape, forward_flops
@@ -76,6 +77,10 @@ def samples(setup: Setup) -> list[dict[str, Any]]:
     found = []
     for sentence in sample_sentences(setup.data.sentences, count=5, seed=setup.config.seed):
         text, word = blank_one_word(sentence, draw)
-        candidates = fill_mask(model, setup.data.tokenizer, text, top=3)[0]
+        try:
+            candidates = fill_mask(model, setup.data.tokenizer, text, top=3)[0]
+        except HflmError:
+            # Longer than the rows that the model was trained on: no reason to lose the results of the run.
+            continue
         found.append({"text": text, "word": word, "guesses": [candidate.token for candidate in candidates]})
     return found

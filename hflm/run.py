@@ -90,7 +90,8 @@ class RunFolder:
         run = cls(path)
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file.", fix="Give --output-dir a folder that does not exist yet.")
-        if path.is_dir() and any(path.iterdir()):
+        # A file that a killed process was writing is nobody's, and so is what a file system keeps in its root.
+        if path.is_dir() and any(found.suffix != ".part" and found.name != "lost+found" for found in path.iterdir()):
             if not run.config.exists():
                 raise UsageError(
                     f"The output folder {path} holds files that no run wrote.",
@@ -109,9 +110,10 @@ class RunFolder:
     def create(self) -> None:
         """Make the folder, emptied of an old run; raises UsageError where it cannot be written."""
         try:
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            self.path.mkdir(parents=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            # Emptied, not removed, for it may be a disk of its own; the file that makes it a run's folder goes last.
+            for path in sorted(self.path.iterdir(), key=lambda path: path == self.config):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:

@@ -1,0 +1,25 @@
+"""Victims for the fault tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import Zygote, words_of
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """The process that forks victims."""
+    made = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def straight(zygote: Zygote, text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 40 steps that nothing disturbed, with a checkpoint every 5, all of them kept."""
+    run = tmp_path_factory.mktemp("straight") / "run"
+    victim = zygote.run(*words_of(run, text_file, steps=40, every=5, more=("--save-total-limit", 99)))
+    assert victim.code == 0, victim.said()
+    return run

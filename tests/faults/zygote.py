@@ -1,0 +1,98 @@
+"""A process that has imported everything and forks a victim for each request: starting one takes no seconds.
+
+It must be fresh, and not forked from a test process: threads of OpenMP do not live through a fork.
+"""
+
+import json
+import mmap
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+# What a victim tells whoever watches it, in memory that both see: steps done, last step that was saved whole,
+# whether it is inside a save.
+LAYOUT = struct.Struct("iii")
+
+
+def shared(path: Path) -> mmap.mmap:
+    """Map the memory that a victim and its watcher share."""
+    if not path.exists():
+        path.write_bytes(LAYOUT.pack(-1, -1, 0))
+    with path.open("r+b") as stream:
+        return mmap.mmap(stream.fileno(), LAYOUT.size)
+
+
+def watched(memory: mmap.mmap) -> None:
+    """Let the engine write down where it is."""
+    from hflm.engine.callbacks import Recorder
+    from hflm.engine.trainer import EngineTrainer
+
+    save, step_end, begin = EngineTrainer._save_checkpoint, Recorder.on_step_end, Recorder.on_train_begin
+
+    def tell(place: int, value: int) -> None:
+        struct.pack_into("i", memory, 4 * place, value)
+
+    def on_train_begin(self: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
+        begin(self, args, state, control, **more)
+        tell(0, state.global_step)
+
+    def on_step_end(self: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
+        step_end(self, args, state, control, **more)
+        tell(0, state.global_step)
+
+    def save_checkpoint(self: Any, model: Any, trial: Any) -> None:
+        tell(2, 1)
+        save(self, model, trial)
+        tell(1, self.state.global_step)
+        tell(2, 0)
+
+    Recorder.on_train_begin, Recorder.on_step_end = on_train_begin, on_step_end  # type: ignore[method-assign]
+    EngineTrainer._save_checkpoint = save_checkpoint  # type: ignore[method-assign]
+
+
+def victim(request: dict[str, Any]) -> int:
+    """Run a command line in this process, which is a fork."""
+    import hflm.measure
+    from hflm.cli.app import main
+
+    out = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    hflm.measure.matmul_ceiling = lambda device: 1e11
+    watched(shared(Path(request["shared"])))
+    os.environ.update(request.get("environment", {}))
+    return main(request["words"])
+
+
+def serve() -> None:
+    """Fork a victim for each line of stdin; answer with its number, and with its end when it has ended."""
+    import matplotlib.figure  # noqa: F401
+    import torch
+
+    import hflm.cli.finetune
+    import hflm.cli.pretrain
+    import hflm.cli.resume
+    import hflm.finetune
+    import hflm.fitting
+    import hflm.measure
+    import hflm.steps  # noqa: F401
+
+    torch.set_num_threads(1)
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                code = victim(json.loads(line))
+            finally:
+                os._exit(code)
+        print(pid, file=answers)
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), file=answers)
+
+
+if __name__ == "__main__":
+    serve()
