@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Make, str, str]] = {
     "no settings file": (with_text("--config", "none.yaml"), "Cannot read none.yaml", "--config"),
     "unknown transformers setting": (yaml("training_arguments: {nonsense: 1}\n"), "'nonsense'", "training_arguments"),
     "hub id offline": (lambda _: ["nobody/nothing"], "'nobody/nothing' is no file here", "name a file"),
-    "hub model offline": (with_text("--model", "nobody/nothing"), "No model 'nobody/nothing'", "Name a folder"),
+    "hub model offline": (with_text("--model", "nobody/nothing"), "No model 'nobody/nothing'", "At hand"),
     "hub tokenizer offline": (with_text("--tokenizer", "nobody/nothing"), "'nobody/nothing'", "Name a folder"),
     "two lengths": (with_text("--budget", "1m"), "--budget and --max-steps contradict", "one of them"),
     "two lengths again": (with_text("--epochs", "1"), "--max-steps and --epochs contradict", "one of them"),
