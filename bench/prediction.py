@@ -20,8 +20,8 @@ from hflm.data.corpus import embedded_corpus
 from hflm.data.examples import Example
 from hflm.engine.device import choose_device
 from hflm.engine.trainer import quiet_libraries
+from hflm.inference.trained import open_trained
 from hflm.predict import predict
-from hflm.trained import open_trained
 
 ROWS = 640
 

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
-from hflm.assemble import Setup, set_up
 from hflm.config import PretrainConfig, resolve
 from hflm.engine.device import choose_device, matmul_ceiling
 from hflm.engine.trainer import quiet_libraries
 from hflm.models.flops import flops_shape, forward_flops
+from hflm.pretraining.assemble import Setup, set_up
 from hflm.recipe_files import load_task
 from hflm.run import RunFolder
-from hflm.training import make_trainer
+from hflm.training.train import make_trainer
 
 LENGTH = 128
 # The first steps are slower on both sides: memory is fetched, kernels are chosen.

@@ -10,8 +10,8 @@ from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.records import read_records
 from hflm.data.sources import find_sources
 from hflm.errors import DataError
-from hflm.testing import check_metric, metric_options, predict_examples, score_rows
-from hflm.trained import Described, TrainedModel
+from hflm.inference.testing import check_metric, metric_options, predict_examples, score_rows
+from hflm.inference.trained import Described, TrainedModel
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch

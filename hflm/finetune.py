@@ -24,8 +24,8 @@ WORTH_ESTIMATING, PROBING = 100, 3.0
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
-    from hflm.fitting import Fitted
-    from hflm.training import Training
+    from hflm.finetuning.fitting import Fitted
+    from hflm.training.train import Training
 
 
 def finetune(
@@ -57,9 +57,9 @@ def _finetune(
         watch("note", {"text": text})
 
     from hflm.engine.callbacks import interruptible
-    from hflm.steps import fix_steps
-    from hflm.testing import test_split
-    from hflm.training import train
+    from hflm.inference.testing import test_split
+    from hflm.training.steps import fix_steps
+    from hflm.training.train import train
 
     fitted = prepare_finetune(config, task, say=say)
     training = training_of(fitted, run, recipe=run.recipe if resume else None)
@@ -89,7 +89,7 @@ def _estimated(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str,
     """Say what a longer run will take, which costs some of its steps; a budget was measured already."""
     from dataclasses import asdict
 
-    from hflm.estimate import estimate, lines
+    from hflm.finetuning.estimate import estimate, lines
 
     if training.steps < WORTH_ESTIMATING or training.config.budget:
         return {}
@@ -111,10 +111,10 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
 
     from hflm.engine.arguments import check_arguments
     from hflm.engine.trainer import quiet_libraries
-    from hflm.fitting import fit, name_languages, read_data
+    from hflm.finetuning.fitting import fit, name_languages, read_data
+    from hflm.inference.testing import check_metric
     from hflm.models.architecture import count_parameters
     from hflm.models.heads import family_of, load_config
-    from hflm.testing import check_metric
 
     quiet_libraries()
     check_arguments(config.training_arguments)
@@ -137,7 +137,7 @@ def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None)
 
     from hflm.engine.order import LikeLengths
     from hflm.engine.split import split_batch
-    from hflm.training import Training
+    from hflm.training.train import Training
 
     config = replace(fitted.config, optimizer="adamw" if fitted.config.optimizer == "auto" else fitted.config.optimizer)
     lengths = [row.length for row in fitted.train]
@@ -168,7 +168,7 @@ def _size(config: Any) -> int:
 
 def announce(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, Any]:
     """Say what is known before the first step, and return it."""
-    from hflm.preflight import lines, preflight
+    from hflm.finetuning.preflight import lines, preflight
 
     report = preflight(fitted, steps=training.steps, split=str(training.split))
     for line in lines(report):
@@ -219,9 +219,9 @@ def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:
     """Write the model folder, its card and picture, and last the metrics, which say that the run is done."""
     import torch
 
+    from hflm.finetuning.card import task_card
     from hflm.models.adapters import merge_lora
     from hflm.plots import plot_loss, read_log
-    from hflm.task_card import task_card
 
     if fitted.config.lora_rank:
         merge_lora(fitted.model)

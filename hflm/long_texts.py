@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hflm.data.examples import Example
+from hflm.inference.trained import TrainedModel
 from hflm.metrics.summarization import sentences
 from hflm.predict import predict_texts
-from hflm.trained import TrainedModel
 
 
 def predict_long(trained: TrainedModel, texts: Sequence[str], **more: Any) -> list[dict[str, Any]]:

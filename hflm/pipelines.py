@@ -77,7 +77,7 @@ class TextToTextPipeline(Pipeline):
         Raises ModelError where the model cannot do the task, UsageError where languages must be named.
         """
         from hflm.engine.device import Device
-        from hflm.trained import ready
+        from hflm.inference.trained import ready
 
         name = str(self.model.name_or_path or type(self.model).__name__)
         try:

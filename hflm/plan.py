@@ -23,8 +23,8 @@ def plan(config: FinetuneConfig, task: Task, *, watch: "Watch") -> dict[str, Any
     """Return the report of a run that is not made: rows, lengths, steps, seconds, bytes; nothing is written."""
     from dataclasses import asdict
 
-    from hflm.estimate import estimate, lines
-    from hflm.steps import fix_steps
+    from hflm.finetuning.estimate import estimate, lines
+    from hflm.training.steps import fix_steps
 
     def say(text: str) -> None:
         watch("note", {"text": text})

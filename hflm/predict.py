@@ -12,8 +12,8 @@ from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.records import Record, read_records
 from hflm.data.sources import find_sources
 from hflm.errors import DataError, UsageError
-from hflm.predicting import classify_rows, write_rows
-from hflm.trained import Described, TrainedModel
+from hflm.inference.predicting import classify_rows, write_rows
+from hflm.inference.trained import Described, TrainedModel
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch

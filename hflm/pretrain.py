@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hflm.card import model_card
 from hflm.config import PretrainConfig
 from hflm.environment import environment
 from hflm.errors import UsageError
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
 from hflm.plots import plot_loss, read_log
+from hflm.pretraining.card import model_card
 from hflm.run import RunFolder, read_json, whole_folder, write_json, write_text
 from hflm.settings import to_yaml
 from hflm.space import full_disk_named
 
 if TYPE_CHECKING:
-    from hflm.assemble import Setup
     from hflm.engine.callbacks import Watch
+    from hflm.pretraining.assemble import Setup
 
 LICENSE_OF_SAMPLE = "cc0-1.0"
 
@@ -54,11 +54,11 @@ def _pretrain(
     like: RunFolder | None,
 ) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
-    from hflm.assemble import set_up
     from hflm.engine.callbacks import interruptible
-    from hflm.measure import measure
-    from hflm.steps import fix_steps
-    from hflm.training import train
+    from hflm.pretraining.assemble import set_up
+    from hflm.pretraining.measure import measure
+    from hflm.training.steps import fix_steps
+    from hflm.training.train import train
 
     def say(text: str) -> None:
         watch("note", {"text": text})

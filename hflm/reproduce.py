@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
-from hflm.recorded import read_plan
 from hflm.resume import kind_of, settings_of, start
 from hflm.run import RunFolder, read_json
+from hflm.training.recorded import read_plan
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch

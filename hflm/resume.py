@@ -12,9 +12,9 @@ from hflm.config import PUTS_OUT, PretrainConfig
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
 from hflm.recipe_files import load_task
-from hflm.recorded import CHANGED, Change, shown
 from hflm.run import MARKER, RunFolder
 from hflm.settings import build, overlay, read_yaml
+from hflm.training.recorded import CHANGED, Change, shown
 from hflm.training_settings import TrainingSettings
 
 if TYPE_CHECKING:

@@ -78,9 +78,9 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run_pretrain(text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A function that runs a tiny `hflm pretrain` in this process, with the settings given, and returns its folder."""
-    from hflm import measure
     from hflm.config import PretrainConfig
     from hflm.pretrain import pretrain
+    from hflm.pretraining import measure
     from hflm.recipe_files import load_task
     from hflm.settings import build
 

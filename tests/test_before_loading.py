@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hflm.cli.app import main
-from hflm.trained import open_trained
+from hflm.inference.trained import open_trained
 from tests.tiny import moods, pairs, write
 
 Run = Callable[..., Path]
@@ -19,6 +19,10 @@ MADE: Mapping[str, tuple[str, Callable[[], list[dict[str, Any]]]]] = {
     "sentiment": ("bert", moods),
     "summarization": ("t5", pairs),
 }
+
+
+def model_was_loaded(*_: object, **__: object) -> None:
+    pytest.fail("the model was loaded")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def test_rows_are_looked_at_before_the_model_loads(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     run = runs(name)
-    monkeypatch.setattr("hflm.trained.load_with_head", lambda *words, **more: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("hflm.inference.trained.load_with_head", model_was_loaded)
     data = write(tmp_path / "rows.jsonl", [MADE[name][1]()[0], row])
     files = ["--input-file", str(data), "-o", str(tmp_path / "out")] if command == "predict" else ["--data", str(data)]
     capsys.readouterr()

@@ -9,7 +9,7 @@ import pytest
 
 from hflm.cli.app import main
 from hflm.errors import ModelError, UsageError
-from hflm.fill_mask import blank_one_word, fill_mask, open_masked_model
+from hflm.inference.fill_mask import blank_one_word, fill_mask, open_masked_model
 
 
 def test_as_the_pipeline_of_transformers(finished: Path) -> None:

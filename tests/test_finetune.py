@@ -74,7 +74,7 @@ def test_the_files_of_a_run(sentiment: Path) -> None:
 def test_the_test_split_is_scored_once(
     run_finetune: Run, tiny: Tiny, rows: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hflm import testing
+    from hflm.inference import testing
 
     scored = []
 

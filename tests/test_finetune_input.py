@@ -9,7 +9,7 @@ import pytest
 from hflm.errors import DataError, ModelError, UsageError
 from hflm.finetune import finetune
 from hflm.finetune_config import LORA_RATE, FinetuneConfig, resolve_finetune
-from hflm.fitting import _check_targets
+from hflm.finetuning.fitting import _check_targets
 from hflm.recipe_files import load_task
 from tests.tiny import moods, pairs, write
 
@@ -63,6 +63,10 @@ def test_settings_out_of_range(flags: dict[str, Any], said: str) -> None:
         resolved("sentiment", **flags)
 
 
+def model_was_loaded(*_: object, **__: object) -> None:
+    pytest.fail("the model was loaded")
+
+
 BAD: dict[str, tuple[str, str, list[dict[str, Any]], dict[str, Any], str]] = {
     "a column of another task": ("summarization", "t5", pairs(), {"text_column": "document"}, "the task has no text"),
     "languages not named": (
@@ -90,7 +94,7 @@ def test_bad_input_is_told_before_the_model_loads(
     task, kind, content, more, said = BAD[case]
     data = write(tmp_path / "rows.jsonl", content)
     if case not in AFTER_LOADING:
-        monkeypatch.setattr("hflm.fitting.load_with_head", lambda *words, **others: pytest.fail("the model was loaded"))
+        monkeypatch.setattr("hflm.finetuning.fitting.load_with_head", model_was_loaded)
     with pytest.raises((DataError, UsageError, ModelError), match=said) as caught:
         run_finetune(task, folder=tmp_path / "run", model=tiny(kind), data=[str(data)], **more)
     assert caught.value.exit_code == 2 and caught.value.fix and "\n" not in str(caught.value)
@@ -113,7 +117,7 @@ def test_a_class_of_one_row_is_no_trouble_to_a_split_by_chance(run_finetune: Run
         data = write(tmp_path / f"{number}.jsonl", [*moods(), {"text": f"odd {number}", "label": "odd"}])
         config = resolved("sentiment", model=tiny("bert"), data=[str(data)])
         from hflm.data.checks import label_list
-        from hflm.fitting import read_data
+        from hflm.finetuning.fitting import read_data
 
         assert label_list(read_data(config, load_task("sentiment"))) == ["bad", "good", "odd"]
 
@@ -138,7 +142,7 @@ def test_rows_with_no_target_left() -> None:
 
 
 def test_rows_that_cutting_leaves_without_a_target_are_told() -> None:
-    from hflm.preflight import lines
+    from hflm.finetuning.preflight import lines
 
     report = {"columns": {}, "rows": {}, "held_out": [], "cut": 0, "skipped": 0, "duplicates": 0, "overlap": {},
               "steps": 1, "batch": "1", "epochs": 1.0}  # fmt: skip

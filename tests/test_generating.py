@@ -1,6 +1,6 @@
 """Texts are written in batches of like length."""
 
-from hflm.generating import batches_by_length
+from hflm.inference.generating import batches_by_length
 
 
 def test_batches_hold_all_rows_once_under_their_budget() -> None:

@@ -13,9 +13,15 @@ FILES = {
     for path in sorted((ROOT / "hflm").rglob("*.py"))
 }
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
-ROOMS = (("errors",), ("plain",), ("data", "models", "metrics"), ("families",), ("engine",), ("jobs",), ("cli",))
+ROOMS = (
+    ("errors",), ("plain",), ("data", "models", "metrics"), ("families",), ("engine",), ("training",),
+    ("finetuning",), ("inference",), ("pretraining",), ("jobs",), ("cli",),
+)  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(ROOMS) for name in names}
-PLAIN = {"cache", "space", "settings", "training_settings", "config", "finetune_config", "task", "run", "recipe_files"}
+PLAIN = {
+    "cache", "space", "environment", "plots", "settings", "training_settings", "config", "finetune_config", "task",
+    "run", "recipe_files",
+}  # fmt: skip
 HEAVY = {"torch", "transformers", "datasets", "accelerate"}
 
 

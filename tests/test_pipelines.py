@@ -128,8 +128,8 @@ def test_what_hflm_trained_is_used_as_it_was_trained(
 ) -> None:
     from transformers import pipeline
 
+    from hflm.inference.trained import open_trained
     from hflm.predict import predict_texts
-    from hflm.trained import open_trained
 
     rows = write(tmp_path / "rows.jsonl", pairs(source="en", target="es"))
     languages = {"source_lang": "en", "target_lang": "es"}

@@ -10,10 +10,10 @@ import pytest
 from hflm.cli.app import main
 from hflm.errors import DataError, ModelError, UsageError
 from hflm.evaluate import evaluate
-from hflm.generating import generate_texts
+from hflm.inference.generating import generate_texts
+from hflm.inference.trained import TrainedModel, open_trained
 from hflm.long_texts import predict_long, split_text
 from hflm.predict import predict_file, predict_texts
-from hflm.trained import TrainedModel, open_trained
 from tests.tiny import asked, moods, pairs, tagged, write
 
 Run = Callable[..., Path]

@@ -104,7 +104,7 @@ def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"body": line}) + "\n" for line in text.splitlines()))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hflm.measure.matmul_ceiling", lambda device: 1e11)
+    monkeypatch.setattr("hflm.pretraining.measure.matmul_ceiling", lambda device: 1e11)
     threads = torch.get_num_threads()
     yield tmp_path
     torch.set_num_threads(threads)

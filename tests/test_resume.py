@@ -169,7 +169,7 @@ def test_the_cache_may_be_emptied(
     def train(*words: Any, **more: Any) -> None:
         pytest.fail("the tokenizer was trained again")
 
-    monkeypatch.setattr("hflm.vocabulary.train_tokenizer", train)
+    monkeypatch.setattr("hflm.pretraining.vocabulary.train_tokenizer", train)
     assert resume(resumed) == 0
     assert_same_run(straight, resumed, "checkpoint-6")
 

@@ -31,7 +31,7 @@ def command(
     if output_file and output_file.exists():
         raise UsageError(f"{output_file} exists.", fix="Name another file.")
     from hflm.evaluate import evaluate, read_references
-    from hflm.trained import describe, open_trained
+    from hflm.inference.trained import describe, open_trained
 
     named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
     columns = {role: name for role, name in named.items() if name}

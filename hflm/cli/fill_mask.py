@@ -18,7 +18,7 @@ def command(
     """Ask a masked language model for the missing words: hflm fill-mask out "She was very [MASK] ." """
     if not text and sys.stdin.isatty():
         raise UsageError("There is no text.", fix='Give one, such as "She was very [MASK] .", or pipe lines in.')
-    from hflm.fill_mask import fill_mask, open_masked_model
+    from hflm.inference.fill_mask import fill_mask, open_masked_model
 
     opened, tokenizer = open_masked_model(model)
     lines = text or [line.rstrip("\n") for line in sys.stdin if line.strip()]

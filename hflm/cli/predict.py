@@ -33,8 +33,8 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the rows that are there.")] = False,
 ) -> None:
     """Predict for every row of a file, in order: hflm predict RUN --input-file in.jsonl --output-file out.jsonl"""
+    from hflm.inference.trained import describe, open_trained
     from hflm.predict import check_file, predict_file
-    from hflm.trained import describe, open_trained
 
     named = {"text": text_column, "source": source_column, "tokens": tokens_column}
     columns = {role: name for role, name in named.items() if name}
@@ -82,8 +82,8 @@ def _run(
     if long not in ("cut", "split"):
         raise UsageError(f"--long is {long!r}.", fix="Choose cut or split.")
     texts = given or _stdin(whole=whole)
+    from hflm.inference.trained import open_trained
     from hflm.predict import predict_texts
-    from hflm.trained import open_trained
 
     trained = open_trained(model, task=task, kinds=kinds, **more)
     options: dict[str, Any] = {} if trained.kind in ("classification", "tagging") else {"num_beams": num_beams}

@@ -199,6 +199,10 @@ def held(train: Any, other: Any, *words: str) -> Make:
 
 
 # What is wrong -> the recipe, the model, what is given, what the line must say.
+def model_was_loaded(*_: object, **__: object) -> None:
+    pytest.fail("the model was loaded")
+
+
 BAD: dict[str, tuple[str, str, Make, tuple[str, ...]]] = {
     "missing column": ("sentiment", "bert", rows([{"txt": "a", "label": 1}]), ("Did you mean 'txt'", "--text-column")),
     "unknown column": (
@@ -262,7 +266,7 @@ def test_bad_input_costs_a_line(
 ) -> None:
     task, kind, make, parts = BAD[case]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hflm.fitting.load_with_head", lambda *words, **more: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("hflm.finetuning.fitting.load_with_head", model_was_loaded)
     model = tiny(kind) if kind != "NOWHERE" else str(tmp_path / "nowhere")
     given = make(tmp_path)
     capsys.readouterr()

@@ -26,7 +26,7 @@ TINY = [
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not measure the speed of the machine."""
-    monkeypatch.setattr("hflm.measure.matmul_ceiling", lambda device: 1e11)
+    monkeypatch.setattr("hflm.pretraining.measure.matmul_ceiling", lambda device: 1e11)
 
 
 def test_the_report(text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,8 @@ from hflm.finetune import prepare_finetune, training_of
 from hflm.finetune_config import resolve_finetune
 from hflm.recipe_files import load_task
 from hflm.run import RunFolder
-from hflm.steps import fix_steps
-from hflm.training import train
+from hflm.training.steps import fix_steps
+from hflm.training.train import train
 from tests.tiny import asked, moods, pairs, tagged, write
 
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {

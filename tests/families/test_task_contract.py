@@ -12,8 +12,8 @@ import torch
 from hflm.data.examples import Example
 from hflm.families.family import Item
 from hflm.finetune_config import resolve_finetune
-from hflm.fitting import Fitted, fit, name_languages, read_data
-from hflm.predicting import classify_rows, lose_rows, write_rows
+from hflm.finetuning.fitting import Fitted, fit, name_languages, read_data
+from hflm.inference.predicting import classify_rows, lose_rows, write_rows
 from hflm.recipe_files import copy, load_task, recipe_paths
 from tests.tiny import DECODERS, ENCODERS, SEQ2SEQ, asked, moods, pairs, tagged, write
 
@@ -200,7 +200,7 @@ def test_only_the_right_kinds_of_models(name: str, kind: str, tiny: Callable[[st
 
 def test_prefix_and_languages_are_told(fitted: Callable[[str, str], Fitted], tiny: Callable[[str], str]) -> None:
     from hflm.errors import UsageError
-    from hflm.fitting import make_family
+    from hflm.finetuning.fitting import make_family
 
     assert fitted("summarization", "t5").family.prefix == "summarize: "
     assert fitted("translation", "t5").family.prefix == "translate English to Spanish: "
@@ -216,7 +216,7 @@ def test_prefix_and_languages_are_told(fitted: Callable[[str, str], Fitted], tin
 
 @pytest.mark.parametrize("kind", [*SEQ2SEQ, *DECODERS])
 def test_a_text_and_its_answer_fill_the_positions_and_no_more(kind: str, fitted: Callable[[str, str], Fitted]) -> None:
-    from hflm.fitting import make_family
+    from hflm.finetuning.fitting import make_family
 
     found = fitted("summarization", kind)
     config = replace(found.config, max_source_length=10_000, max_target_length=10_000)

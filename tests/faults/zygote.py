@@ -54,13 +54,13 @@ def watched(memory: mmap.mmap) -> None:
 
 def victim(request: dict[str, Any]) -> int:
     """Run a command line in this process, which is a fork."""
-    import hflm.measure
+    import hflm.pretraining.measure
     from hflm.cli.app import main
 
     out = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    hflm.measure.matmul_ceiling = lambda device: 1e11
+    hflm.pretraining.measure.matmul_ceiling = lambda device: 1e11
     watched(shared(Path(request["shared"])))
     os.environ.update(request.get("environment", {}))
     return main(request["words"])
@@ -75,9 +75,9 @@ def serve() -> None:
     import hflm.cli.pretrain
     import hflm.cli.resume
     import hflm.finetune
-    import hflm.fitting
-    import hflm.measure
-    import hflm.steps  # noqa: F401
+    import hflm.finetuning.fitting
+    import hflm.pretraining.measure
+    import hflm.training.steps  # noqa: F401
 
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w", buffering=1)

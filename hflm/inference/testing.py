@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from hflm.data.examples import Example
 from hflm.errors import UsageError
+from hflm.finetuning.preflight import target_cap
+from hflm.inference.predicting import as_row, classify_rows, lose_rows, write_rows
 from hflm.metrics.registry import find_metric, score
 from hflm.metrics.result import Result
-from hflm.predicting import as_row, classify_rows, lose_rows, write_rows
-from hflm.preflight import target_cap
 from hflm.run import RunFolder, write_text
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
-    from hflm.fitting import Fitted
+    from hflm.finetuning.fitting import Fitted
 
 # Which metrics a family's predictions can be scored by.
 ALLOWED = {

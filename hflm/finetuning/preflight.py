@@ -7,7 +7,7 @@ import numpy as np
 
 from hflm.data.checks import findings
 from hflm.families.encoded import Encoded
-from hflm.fitting import Fitted
+from hflm.finetuning.fitting import Fitted
 
 
 def preflight(fitted: Fitted, *, steps: int, split: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hflm.families.classification import Classification
 from hflm.families.completion import Completion
 from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
-from hflm.fitting import T5_LIKE, completion_limits, tell
+from hflm.finetuning.fitting import T5_LIKE, completion_limits, tell
 from hflm.models.heads import give_padding, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
 from hflm.models.languages import find_opening, set_languages, start_token
 from hflm.recipe_files import load_task, recipe_paths

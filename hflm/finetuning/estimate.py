@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from hflm.engine.budget import evaluation_seconds, probe
 from hflm.engine.device import peak_memory
 from hflm.engine.order import Order, Place
-from hflm.training import autocast, optimizer_of
+from hflm.training.train import autocast, optimizer_of
 
 if TYPE_CHECKING:
-    from hflm.fitting import Fitted
-    from hflm.training import Training
+    from hflm.finetuning.fitting import Fitted
+    from hflm.training.train import Training
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
 from hflm.errors import DataError
 from hflm.models.tokenizer import load_tokenizer, special_flags, tokenizer_report
+from hflm.pretraining.vocabulary import Say, obtain_tokenizer
 from hflm.run import read_json, write_json
-from hflm.vocabulary import Say, obtain_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from hflm.assemble import Setup
 from hflm.data.holdout import sample_sentences
 from hflm.engine.device import matmul_ceiling, peak_memory
 from hflm.engine.order import Placed
 from hflm.errors import HflmError
-from hflm.fill_mask import blank_one_word, fill_mask
+from hflm.inference.fill_mask import blank_one_word, fill_mask
 from hflm.models.architecture import count_parameters
 from hflm.models.flops import flops_shape, forward_flops
+from hflm.pretraining.assemble import Setup
 from hflm.run import read_json
-from hflm.training import Trained
+from hflm.training.train import Trained
 
 
 def measure(setup: Setup, trained: Trained) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from hflm.models.fingerprints import weights_key
 from hflm.models.flops import flops_shape, forward_flops, muon_flops
 from hflm.models.load import load_language_model
 from hflm.models.tokenizer import continuation_flags, special_flags
-from hflm.prepare import Prepared, prepare
+from hflm.pretraining.prepare import Prepared, prepare
 from hflm.run import RunFolder
-from hflm.training import Say, Training
+from hflm.training.train import Say, Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

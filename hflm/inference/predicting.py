@@ -10,8 +10,8 @@ from hflm.data.examples import Example
 from hflm.engine.device import Device
 from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED, Encoded
-from hflm.generating import BUDGET, batches_by_length, generate_texts
-from hflm.training import autocast
+from hflm.inference.generating import BUDGET, batches_by_length, generate_texts
+from hflm.training.train import autocast
 
 Told = Callable[[int], None]
 # The role that a task reads, as it stands in a file of predictions.

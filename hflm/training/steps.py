@@ -11,11 +11,11 @@ import torch
 from hflm.engine.budget import evaluation_seconds, probe, saving_seconds, steps_within
 from hflm.engine.memory import out_of_memory
 from hflm.errors import UsageError
-from hflm.recorded import accepted, changes, note_machine, read_plan, refuse
-from hflm.room import check_run_fits
 from hflm.run import RunFolder
 from hflm.settings import LENGTHS, seconds, to_dict
-from hflm.training import EVALUATIONS, Say, Training, autocast, optimizer_of, planned, save_every, smaller
+from hflm.training.recorded import accepted, changes, note_machine, read_plan, refuse
+from hflm.training.room import check_run_fits
+from hflm.training.train import EVALUATIONS, Say, Training, autocast, optimizer_of, planned, save_every, smaller
 from hflm.training_settings import TrainingSettings
 
 DEFAULT_EPOCHS = 3.0

@@ -1,0 +1,1 @@
+"""Using what was trained: opening it, writing, predicting, scoring."""

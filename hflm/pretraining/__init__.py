@@ -1,0 +1,1 @@
+"""What `hflm pretrain` is made of: data, vocabulary, model, measures, card."""
