@@ -59,7 +59,7 @@ def evaluate(
         )
     rows, capped = predict_examples(
         trained.model, trained.family, examples, metric=name, device=trained.device,
-        max_new_tokens=trained.max_new_tokens, num_beams=1, watch=watch,
+        max_new_tokens=trained.max_new_tokens, watch=watch,
     )  # fmt: skip
     options = metric_options(name, labels=trained.labels, language=target_lang or trained.languages[1])
     found = score_rows(name, rows, options).to_json()

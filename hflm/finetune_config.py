@@ -58,12 +58,14 @@ class FinetuneConfig(TrainingSettings):
     gradient_checkpointing: bool = setting(False, "Trade time for memory.", group="Model")
     label_smoothing: float = setting(0.0, "Share of each target given to all others.", group="Model")
     class_weights: str | None = setting(None, "balanced: rare classes count for more.", group="Model")
-    num_beams: int = setting(1, "Beams when the test split is written; 1: one token after the other.", group="Model")
+    num_beams: int = setting(1, "Beams when texts are written; 1: one token after the other.", group="Model")
+    no_repeat_ngram_size: int = setting(0, "Write no run of so many tokens twice; 0: as it comes.", group="Model")
+    length_penalty: float = setting(1.0, "With beams, above 1 for longer texts, below for shorter ones.", group="Model")
 
     def check(self) -> None:
         """Raise UsageError where a value is out of its range or two settings contradict each other."""
         super().check()
-        check_numbers(self, positive=POSITIVE, not_negative=("freeze",))
+        check_numbers(self, positive=POSITIVE, not_negative=("freeze", "no_repeat_ngram_size"))
         for name in ("eval_fraction", "test_fraction", "label_smoothing"):
             value = getattr(self, name)
             if not 0 <= value < 1:
@@ -76,6 +78,10 @@ class FinetuneConfig(TrainingSettings):
             raise UsageError(
                 "--freeze and --lora-rank contradict each other: LoRA leaves every weight as it is.",
                 fix="Give one of them.",
+            )
+        if self.length_penalty != 1 and self.num_beams == 1:
+            raise UsageError(
+                "--length-penalty ranks the texts of several beams, and there is one.", fix="Pass --num-beams 4."
             )
         if self.class_weights not in (None, "balanced"):
             raise UsageError(f"--class-weights is {self.class_weights!r}.", fix="Write balanced, or leave it away.")

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from hflm.errors import Interrupted, UsageError
 from hflm.finetune import finetune
 from hflm.finetune_config import FinetuneConfig
+from hflm.inference.trained import open_trained
+from hflm.predict import predict_texts
 from hflm.recipe_files import load_task
 from hflm.settings import build, read_yaml
 from tests.tiny import asked, moods, pairs, tagged, write
@@ -206,10 +208,11 @@ def test_lora_leaves_a_plain_model(
     assert {"model/model.safetensors", "model/generation_config.json"} <= files(run)
 
 
+WRITING = {"num_beams": 2, "no_repeat_ngram_size": 3, "length_penalty": 1.5}
 RUNS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "tags": ("tagging", "distilbert", "tagged", {}),
     "summaries by bart": ("summarization", "bart", "pairs", {"gradient_checkpointing": True}),
-    "summaries by marian": ("summarization", "marian", "pairs", {"num_beams": 2}),
+    "summaries by marian": ("summarization", "marian", "pairs", WRITING),
     "prompts by gpt2": ("generation", "gpt2", "asked", {"freeze": 1}),
     "plain text": ("generation", "llama", "plain", {}),
     "weights and smoothing": ("sentiment", "distilbert", "moods",
@@ -242,6 +245,10 @@ def test_every_kind_of_run(case: str, run_finetune: Run, tiny: Tiny, rows: Mappi
         config = json.loads((run / "model" / "generation_config.json").read_text())
         lengths = metrics["preflight"]["target_lengths"]
         assert config["max_new_tokens"] in range(lengths["p95"], lengths["max"] + 2)
+    if more == WRITING:
+        assert {name: config[name] for name in WRITING} == WRITING
+        told = predict_texts(open_trained(str(run)), [lines[0]["source"]])
+        assert told[0]["prediction"] == lines[0]["prediction"], "a model is used as it was tested"
 
 
 def test_many_shapes_train(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def test_numbers_come_from_the_recipe_and_from_the_user() -> None:
         ({"source_lang": "en"}, "One language is named"),
         ({"data": ["a"], "train_file": "b"}, "both name the training rows"),
         ({"freeze": 1, "lora_rank": 4}, "--freeze and --lora-rank contradict"),
+        ({"length_penalty": 2.0}, "--length-penalty ranks the texts of several beams, and there is one"),
+        ({"no_repeat_ngram_size": -1}, "--no-repeat-ngram-size is -1"),
         ({"lora_rnk": 4}, "Did you mean 'lora_rank'"),
     ],
 )
@@ -81,6 +83,9 @@ BAD: dict[str, tuple[str, str, list[dict[str, Any]], dict[str, Any], str]] = {
     ),
     "one row": ("sentiment", "bert", moods(1), {}, "no rows"),
     "fp16 and t5": ("summarization", "t5", pairs(), {"precision": "fp16"}, "t5 overflows in fp16"),
+    "a prompt that would count as text": (
+        "summarization", "llama", pairs(), {"no_repeat_ngram_size": 3}, "is for encoder-decoder models",
+    ),
     "too many layers frozen": ("sentiment", "bert", moods(), {"freeze": 7}, "--freeze 7: the model has 2 layers"),
 }  # fmt: skip
 # What is found in the weights; tests/cli/test_finetune.py has the rest.

@@ -14,7 +14,9 @@ Model = Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; default: the lines of stdin.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tokens = Annotated[int | None, typer.Option(help="Tokens to write at most; default: as trained.", min=1)]
-Beams = Annotated[int, typer.Option(help="Beams; 1: one token after the other.", min=1)]
+Beams = Annotated[
+    int | None, typer.Option(help="Beams; 1: one token after the other; default: as the model was tested.", min=1)
+]
 Language = Annotated[str | None, typer.Option(help="Language, where the model must be told.")]
 
 
@@ -29,7 +31,7 @@ def command(
     source_lang: Language = None,
     target_lang: Language = None,
     max_new_tokens: Tokens = None,
-    num_beams: Beams = 1,
+    num_beams: Beams = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the rows that are there.")] = False,
 ) -> None:
     """Predict for every row of a file, in order: hflm predict RUN --input-file in.jsonl --output-file out.jsonl"""
@@ -56,7 +58,7 @@ def classify(model: Model, text: Texts = None, json: Json = False) -> None:
 
 
 def summarize(
-    model: Model, text: Texts = None, max_new_tokens: Tokens = None, num_beams: Beams = 1,
+    model: Model, text: Texts = None, max_new_tokens: Tokens = None, num_beams: Beams = None,
     long: Annotated[str, typer.Option(help="Texts beyond the model's length: cut, or split by sentences.")] = "cut",
     json: Json = False,
 ) -> None:  # fmt: skip
@@ -68,7 +70,7 @@ def summarize(
 def translate(
     model: Model, text: Texts = None, to: Annotated[str | None, typer.Option(help="Language to write.")] = None,
     source: Annotated[str | None, typer.Option("--from", help="Language that is read.")] = None,
-    max_new_tokens: Tokens = None, num_beams: Beams = 1, json: Json = False,
+    max_new_tokens: Tokens = None, num_beams: Beams = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Translate texts: hflm translate RUN --to fr "..." """
     more: dict[str, Any] = {"max_new_tokens": max_new_tokens, "source_lang": source, "target_lang": to}
@@ -77,7 +79,7 @@ def translate(
 
 def _run(
     model: str, given: list[str] | None, *, task: str | None, whole: bool = False,
-    kinds: tuple[str, ...] = ("seq2seq", "completion"), num_beams: int = 1, long: str = "cut", **more: Any,
+    kinds: tuple[str, ...] = ("seq2seq", "completion"), num_beams: int | None = None, long: str = "cut", **more: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
     if long not in ("cut", "split"):
         raise UsageError(f"--long is {long!r}.", fix="Choose cut or split.")

@@ -105,6 +105,11 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
         raise UsageError("Every training row is empty.", fix="Look at the columns: `hflm plan` prints them.")
     pretrained = load_config(name)
     kind = family_of(task.family, pretrained, name=name)
+    if config.no_repeat_ngram_size and kind != "seq2seq":
+        raise UsageError(
+            f"--no-repeat-ngram-size is for encoder-decoder models: {name} would count its prompt as its text.",
+            fix="Leave it away.",
+        )
     device = _device(config, pretrained)
     tokenizer = load_tokenizer_for(name, kind, pretrained)
     labels = _labels(task, splits, pretrained)

@@ -28,14 +28,15 @@ def batches_by_length(lengths: Sequence[int], *, budget: int, most: int = 256) -
 
 @torch.inference_mode()
 def generate_texts(
-    model: Any, family: Any, rows: Sequence[Encoded], *, max_new_tokens: int, num_beams: int = 1,
+    model: Any, family: Any, rows: Sequence[Encoded], *, max_new_tokens: int, num_beams: int | None = None,
     budget: int = BUDGET, told: Callable[[int], None] | None = None, **more: Any,
 ) -> tuple[list[str], int]:  # fmt: skip
     """Write an answer to every row; return the texts, and how many were stopped by `max_new_tokens`.
 
-    `more` goes to `generate`; `told` hears the number of rows done.
+    Beams are those of the model where none are named; `more` goes to `generate`; `told` hears the number of rows done.
     """
     model.eval()
+    num_beams = num_beams or model.generation_config.num_beams or 1
     texts, capped, done = [""] * len(rows), 0, 0
     more = {"do_sample": False, **more}
     ends = _ends(model, family.tokenizer)

@@ -41,7 +41,7 @@ def classify_rows(
 
 def write_rows(
     model: Any, family: Any, examples: Sequence[Example], *, device: Device, max_new_tokens: int,
-    num_beams: int = 1, told: Told | None = None, **more: Any,
+    num_beams: int | None = None, told: Told | None = None, **more: Any,
 ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
     """Return the text written for each example, and how many were cut by the cap."""
     prompts = [family.prompt(example) for example in examples]

@@ -14,6 +14,7 @@ from hflm.run import RunFolder, write_text
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
+    from hflm.finetune_config import FinetuneConfig
     from hflm.finetuning.fitting import Fitted
 
 # Which metrics a family's predictions can be scored by.
@@ -39,14 +40,13 @@ def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str,
     if fitted.kind in ("seq2seq", "completion"):
         # 20 tokens, the libraries' own cap, cuts most answers: the data says how long they are.
         cap = target_cap(fitted.train, fitted.kind)
-        fitted.model.generation_config.max_new_tokens = cap
-        fitted.model.generation_config.max_length = None
+        set_writing(fitted.model, fitted.config, cap=cap)
     if not fitted.splits.test:
         return {"metric": fitted.task.metric, "test_rows": 0}
     watch("note", {"text": f"testing on {len(fitted.splits.test):,} rows, once"})
     rows, capped = predict_examples(
         fitted.model, fitted.family, fitted.splits.test, metric=fitted.task.metric, device=fitted.device,
-        max_new_tokens=cap, num_beams=fitted.config.num_beams, watch=watch,
+        max_new_tokens=cap, watch=watch,
     )  # fmt: skip
     options = metric_options(fitted.task.metric, labels=fitted.labels, language=fitted.config.target_lang)
     result = score_rows(fitted.task.metric, rows, options)
@@ -64,9 +64,21 @@ def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str,
     }  # fmt: skip
 
 
+def set_writing(model: Any, config: "FinetuneConfig", *, cap: int) -> None:
+    """Put into a model how it writes, so that it is used as it was tested."""
+    told = model.generation_config
+    told.max_new_tokens, told.max_length = cap, None
+    told.num_beams, told.length_penalty = config.num_beams, config.length_penalty
+    if config.num_beams == 1:
+        told.early_stopping = False
+    # A model of the hub may have one of its own; only an encoder-decoder counts what it wrote, and not its prompt.
+    if config.no_repeat_ngram_size:
+        told.no_repeat_ngram_size = config.no_repeat_ngram_size
+
+
 def predict_examples(
     model: Any, family: Any, examples: Sequence[Example], *, metric: str, device: Any, max_new_tokens: int,
-    num_beams: int, watch: "Watch",
+    watch: "Watch",
 ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
     """Return a line of predictions.jsonl for each example, and how many texts were stopped by the cap."""
     told = _teller(len(examples), watch)
@@ -76,9 +88,7 @@ def predict_examples(
     elif metric == "perplexity":
         predicted = lose_rows(model, family, examples, device=device, told=told)
     else:
-        predicted, capped = write_rows(
-            model, family, examples, device=device, max_new_tokens=max_new_tokens, num_beams=num_beams, told=told
-        )
+        predicted, capped = write_rows(model, family, examples, device=device, max_new_tokens=max_new_tokens, told=told)
     return [as_row(example, one) for example, one in zip(examples, predicted, strict=True)], capped
 
 
