@@ -3,16 +3,16 @@
 hflm predict RUN --input-file in.jsonl --output-file out.jsonl
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.records import Record, read_records
 from hflm.data.sources import find_sources
-from hflm.errors import DataError, UsageError
+from hflm.errors import DataError
 from hflm.inference.predicting import classify_rows, write_rows
+from hflm.inference.row_files import add_to_rows, check_output, chunks
 from hflm.inference.trained import Described, TrainedModel
 
 if TYPE_CHECKING:
@@ -49,37 +49,23 @@ def predict_file(
     With `resume`, rows that stand in the output already are not predicted again. `rows` is what `check_file`
     returned, where it was asked before the model was loaded.
     """
-    from time import perf_counter
 
     if rows is None:
         rows = check_file(trained, input_file, output_file, columns=columns, resume=resume)
-    done = _whole_lines(output_file) if resume and output_file.exists() else 0
-    start, counted = perf_counter(), 0
-    (source,) = find_sources([str(input_file)])
-    try:
-        with output_file.open("a" if done else "w", encoding="utf-8") as stream:
-            for chunk in _chunks(read_records(source), skip=done):
-                examples = to_examples(trained, chunk, columns)
-                for record, one in zip(chunk, predict(trained, examples, **more), strict=True):
-                    stream.write(json.dumps({**record.values, **one}, ensure_ascii=False) + "\n")
-                stream.flush()
-                counted += len(chunk)
-                rate = counted / (perf_counter() - start)
-                watch("rows", {"done": done + counted, "rows": rows, "rows_per_second": rate})
-    except OSError as error:
-        raise UsageError(f"Cannot write {output_file}: {error.strerror}.", fix="Name another file.") from error
-    return done + counted
+
+    def add(records: Sequence[Record], _: int) -> Sequence[dict[str, Any]]:
+        return predict(trained, to_examples(trained, records, columns), **more)
+
+    return add_to_rows(input_file, output_file, add, resume=resume, chunk=CHUNK, rows=rows, watch=watch)
 
 
 def check_file(
     known: Described | TrainedModel, input_file: Path, output_file: Path, *, columns: Mapping[str, str], resume: bool
 ) -> int:
     """Look at every row before a model is loaded, and return their number; raises an HflmError for what is wrong."""
-    # One that holds nothing is what a run leaves whose first row was wrong.
-    if output_file.exists() and output_file.stat().st_size and not resume:
-        raise UsageError(f"{output_file} exists.", fix="Go on with --resume, or name another.")
+    check_output(output_file, resume=resume)
     (source,) = find_sources([str(input_file)])
-    rows = sum(len(to_examples(known, chunk, columns)) for chunk in _chunks(read_records(source), skip=0))
+    rows = sum(len(to_examples(known, chunk, columns)) for chunk in chunks(read_records(source), size=CHUNK))
     if not rows:
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
     return rows
@@ -96,25 +82,3 @@ def to_examples(
         given=columns, source_lang=known.languages[0], target_lang=known.languages[1],
     )  # fmt: skip
     return [example for example, _ in read_examples(records, shape=shape)]
-
-
-def _chunks(records: Iterator[Record], *, skip: int) -> Iterator[list[Record]]:
-    chunk = []
-    for number, record in enumerate(records):
-        if number >= skip:
-            chunk.append(record)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _whole_lines(path: Path) -> int:
-    """Count the lines that were written whole, and cut off one that was not."""
-    content = path.read_bytes()
-    end = content.rfind(b"\n") + 1
-    if end != len(content):
-        with path.open("r+b") as stream:
-            stream.truncate(end)
-    return content[:end].count(b"\n")

@@ -115,6 +115,31 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
+def lively(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """A function from a kind of model to a folder; its weights are large, so that other texts get other answers."""
+    from functools import cache
+
+    import torch
+
+    from tests.tiny import MAKERS, tokenizer
+
+    def make(kind: str) -> str:
+        flavour, build = MAKERS[kind]
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(7)
+            model = build(tokenizer(flavour))
+            for name, weight in model.named_parameters():
+                if weight.dim() > 1 and "shared" not in name:
+                    weight.mul_(8)
+        folder = str(tmp_path_factory.mktemp("lively") / kind)
+        model.save_pretrained(folder)
+        tokenizer(flavour).save_pretrained(folder)
+        return folder
+
+    return cache(make)
+
+
+@pytest.fixture(scope="session")
 def run_finetune(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A function that runs a tiny `hflm finetune` in this process, with the settings given, and returns its folder."""
     from hflm.finetune import finetune

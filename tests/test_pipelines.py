@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hflm.errors import DataError, HflmError, ModelError, UsageError
-from tests.tiny import DECODERS, ENCODERS, MAKERS, SEQ2SEQ, pairs, tokenizer, write
+from tests.tiny import DECODERS, ENCODERS, SEQ2SEQ, pairs, write
 
 Tiny = Callable[[str], str]
 TEXTS = [
@@ -24,29 +24,6 @@ TEXTS = [
 ]
 KEYS = {"summarization": "summary_text", "translation": "translation_text", "text2text-generation": "generated_text"}
 NAMED = {"src_lang": "en", "tgt_lang": "es"}
-
-
-@pytest.fixture(scope="module")
-def lively(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """A function from a kind of model to a folder; its weights are large, so that other texts get other answers."""
-    from functools import cache
-
-    import torch
-
-    def make(kind: str) -> str:
-        flavour, build = MAKERS[kind]
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(7)
-            model = build(tokenizer(flavour))
-            for name, weight in model.named_parameters():
-                if weight.dim() > 1 and "shared" not in name:
-                    weight.mul_(8)
-        folder = str(tmp_path_factory.mktemp("lively") / kind)
-        model.save_pretrained(folder)
-        tokenizer(flavour).save_pretrained(folder)
-        return folder
-
-    return cache(make)
 
 
 def told(folder: str, path: Path, **config: Any) -> str:

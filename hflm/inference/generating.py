@@ -40,13 +40,10 @@ def generate_texts(
     texts, capped, done = [""] * len(rows), 0, 0
     more = {"do_sample": False, **more}
     ends = _ends(model, family.tokenizer)
-    lengths = [row.length + max_new_tokens for row in rows]
-    for batch in batches_by_length(lengths, budget=budget // num_beams):
+    for batch, most in _batches(model, family, rows, max_new_tokens=max_new_tokens, budget=budget // num_beams):
         inputs = family.generation_inputs([rows[row] for row in batch])
         inputs = {name: value.to(model.device) for name, value in inputs.items()}
         prompt = inputs["input_ids"].size(1) if family.kind == "completion" else 1
-        # The last token that is written is not read any more.
-        most = max(1, min(max_new_tokens, max_positions(model.config) - prompt + 1))
         written = model.generate(
             **inputs, max_new_tokens=most, num_beams=num_beams, pad_token_id=family.tokenizer.pad_token_id, **more
         )
@@ -58,6 +55,21 @@ def generate_texts(
         if told:
             told(done)
     return texts, capped
+
+
+def _batches(
+    model: Any, family: Any, rows: Sequence[Encoded], *, max_new_tokens: int, budget: int
+) -> Iterator[tuple[list[int], int]]:
+    """Yield batches and what may be written to their rows: the room that each row has alone, the same for all."""
+    rooms: dict[int, list[int]] = {}
+    for number, row in enumerate(rows):
+        read = len(row.ids) if family.kind == "completion" else 1
+        # The last token that is written is not read any more.
+        room = max(1, min(max_new_tokens, max_positions(model.config) - read + 1))
+        rooms.setdefault(room, []).append(number)
+    for room, numbers in sorted(rooms.items(), reverse=True):
+        for batch in batches_by_length([rows[number].length + room for number in numbers], budget=budget):
+            yield [numbers[place] for place in batch], room
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:

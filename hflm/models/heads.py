@@ -81,9 +81,9 @@ def give_padding(tokenizer: Any, name: str, family: str) -> None:
 
 def load_with_head(
     name: str, family: str, *, labels: Sequence[str] = (), seed: int = 1, pad_token_id: int | None = None,
-    trained: bool = False,
+    trained: bool = False, dtype: Any = None,
 ) -> "PreTrainedModel":  # fmt: skip
-    """Load weights in float32 with the head of a family; a new head's weights are drawn from `seed`.
+    """Load weights with the head of a family, in float32 unless told; a new head's weights are drawn from `seed`.
 
     `trained` refuses weights that lack the head. Raises ModelError where weights are missing.
     """
@@ -105,8 +105,8 @@ def load_with_head(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return factory.from_pretrained(
-                where, trust_remote_code=False, use_safetensors=True, output_loading_info=True, dtype=torch.float32,
-                local_files_only=local, **extra,
+                where, trust_remote_code=False, use_safetensors=True, output_loading_info=True,
+                dtype=dtype or torch.float32, local_files_only=local, **extra,
             )  # fmt: skip
 
     model, found = from_cache_or_hub(load, where, what="weights of", fix=FIX)

@@ -112,7 +112,7 @@ def test_underscores_are_dashes(spelled: str, install: Install) -> None:
     [
         (DataError("rows.jsonl, line 3: no text.", fix="Mend it."), 2, "error: rows.jsonl, line 3: no text. Mend it."),
         (Interrupted("Stopped.", fix="Go on with --resume."), 75, "error: Stopped. Go on with --resume."),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "stopped"),
         (ValueError("one\ntwo"), 1, "internal error: ValueError: one two (run again with --debug for the traceback)"),
     ],
     ids=lambda value: type(value).__name__,
@@ -125,7 +125,7 @@ def test_an_error_is_one_line_and_its_code(
 
     install(command)
     assert main(["try"]) == code
-    assert capsys.readouterr().err == (line + "\n" if line else "")
+    assert capsys.readouterr().err == line + "\n"
 
 
 @pytest.mark.parametrize("words", [["--debug", "try"], ["try", "--debug"]])

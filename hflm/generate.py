@@ -1,0 +1,128 @@
+"""Text written by a model: for prompts, or for every row of a file.
+
+hflm generate "The capital of France is"
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hflm.data.records import Record, show
+from hflm.errors import DataError, UsageError
+from hflm.inference.asking import Ask, is_chat, make_prompt
+from hflm.inference.decoding import Answer, Listen, Settings, Timing
+from hflm.inference.row_files import add_to_rows
+from hflm.inference.writer import Writer
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
+
+# Rows that are read, sorted by length, answered and written together.
+CHUNK = 256
+COLUMNS = ("messages", "prompt", "text", "source", "instruction", "question")
+
+
+def generate(
+    writer: Writer, prompts: Sequence[Any], *, ask: Ask, settings: Settings, first: int = 0,
+    timing: Timing | None = None, listen: Listen | None = None,
+) -> list[list[Answer]]:  # fmt: skip
+    """Return `settings.n` answers to each prompt, a text or the messages of a chat.
+
+    The answers to a prompt hang on the prompt, the settings and its number, which counts from `first`: not on the
+    others. Raises DataError where a prompt is empty or too long, UsageError where options do not go together.
+    """
+    if settings.n > 1 and settings.sampling.temperature == 0:
+        raise UsageError(f"--n is {settings.n}, and greedily all answers are the same.", fix="Pass --temperature 0.8.")
+    made = [make_prompt(writer, prompt, ask, row=first + place) for place, prompt in enumerate(prompts)]
+    return writer.write(made, settings, timing=timing, listen=listen)
+
+
+def beam_search(writer: Writer, prompts: Sequence[Any], *, ask: Ask, num_beams: int, timing: Timing) -> list[str]:
+    """Return the answer to each prompt that is likeliest as a whole, of `num_beams` that are followed at a time."""
+    import time
+
+    import torch
+
+    if writer.whole is None:
+        raise UsageError(f"{writer.name} was opened without beams.", fix="Open it with beams=True.")
+    began, texts = time.perf_counter(), []
+    for prompt in (make_prompt(writer, prompt, ask) for prompt in prompts):
+        # One by one: beams of padded rows may differ from those of the row alone.
+        ids = torch.tensor([prompt.ids], device=writer.whole.device)
+        with torch.inference_mode():
+            found = writer.whole.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=prompt.most, num_beams=num_beams,
+                do_sample=False, pad_token_id=writer.tokenizer.pad_token_id,
+            )[0]  # fmt: skip
+        written = found if writer.kind == "seq2seq" else found[len(prompt.ids) :]
+        timing.tokens += len(written)
+        texts.append(ask.start + str(writer.tokenizer.decode(written, skip_special_tokens=True)))
+    timing.seconds += time.perf_counter() - began
+    return texts
+
+
+def generate_file(
+    writer: Writer, input_file: Path, output_file: Path, *, ask: Ask, settings: Settings, resume: bool, watch: "Watch",
+    timing: Timing,
+) -> int:  # fmt: skip
+    """Write a line for every row of a file, its own columns and what was generated, in order; return their number."""
+
+    def add(records: Sequence[Record], done: int) -> list[dict[str, Any]]:
+        prompts = []
+        for record in records:
+            prompts.append(_prompt(record))
+            try:
+                make_prompt(writer, prompts[-1], ask)
+            except DataError as error:
+                raise DataError(f"{record.where}: {error.problem}", fix=error.fix) from error
+        found = generate(writer, prompts, ask=ask, settings=settings, first=done, timing=timing)
+        return [{"generated": [one.text for one in row] if settings.n > 1 else row[0].text} for row in found]
+
+    is_chat(writer, ask)
+    return add_to_rows(input_file, output_file, add, resume=resume, chunk=CHUNK, watch=watch)
+
+
+def _prompt(record: Record) -> Any:
+    column = next((name for name in COLUMNS if name in record.values), None)
+    if column is None:
+        raise DataError(
+            f"{record.where}: no prompt; it has {sorted(record.values)[:12]}.",
+            fix=f"Name the column {', '.join(COLUMNS[1:3])} or messages.",
+        )
+    value = record.values[column]
+    if column == "messages":
+        from hflm.data.examples import messages
+
+        return messages(value, f"{record.where}, column 'messages'")
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{record.where}, column {column!r}: found {show(value)}.", fix="Give a text.")
+    return value
+
+
+def report(
+    writer: Writer, answers: Sequence[Answer], *, prompt: str, ask: Ask, settings: Settings, timing: Timing
+) -> dict[str, Any]:  # fmt: skip
+    """Return all that is known of the answers to a prompt, for another program to read."""
+    return {
+        "model": writer.name,
+        "quantize": writer.quantize,
+        "prompt": prompt,
+        "chat_template": is_chat(writer, ask),
+        "seed": settings.seed,
+        "sampling": asdict(settings.sampling),
+        "answers": [_answer(answer) for answer in answers],
+        "tokens": timing.tokens,
+        "seconds": round(timing.seconds, 4),
+        "tokens_per_second": round(timing.tokens_per_second, 1),
+        "seconds_to_first_token": round(timing.first, 4),
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    found: dict[str, Any] = {"text": answer.text, "tokens": len(answer.ids), "ended": answer.ended}
+    if answer.candidates:
+        found["candidates"] = [
+            {"token": token, "candidates": [asdict(one) for one in ones]} for token, ones in answer.candidates
+        ]
+    return found

@@ -1,0 +1,76 @@
+"""A file of rows in, a file of rows out: in order, chunk by chunk, so that one that was stopped can go on."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from hflm.data.records import Record, read_records
+from hflm.data.sources import find_sources
+from hflm.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
+
+# Takes records and the number of those before them; returns what is added to each.
+Add = Callable[[Sequence[Record], int], Sequence[dict[str, Any]]]
+
+
+def add_to_rows(
+    input_file: Path, output_file: Path, add: Add, *, resume: bool, chunk: int, watch: "Watch",
+    rows: int | None = None,
+) -> int:  # fmt: skip
+    """Write a line for every row of a file, its own columns and what `add` says of it; return their number.
+
+    With `resume`, rows that stand in the output already are not worked on again. `rows` is their number where they
+    were counted already.
+    """
+    done = _whole_lines(output_file) if resume and output_file.exists() else 0
+    check_output(output_file, resume=resume)
+    start, counted = perf_counter(), 0
+    (source,) = find_sources([str(input_file)])
+    total = rows or sum(1 for _ in read_records(source))
+    if not total:
+        raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
+    try:
+        with output_file.open("a" if done else "w", encoding="utf-8") as stream:
+            for records in chunks(read_records(source), skip=done, size=chunk):
+                for record, one in zip(records, add(records, done + counted), strict=True):
+                    stream.write(json.dumps({**record.values, **one}, ensure_ascii=False) + "\n")
+                stream.flush()
+                counted += len(records)
+                rate = counted / (perf_counter() - start)
+                watch("rows", {"done": done + counted, "rows": total, "rows_per_second": rate})
+    except OSError as error:
+        raise UsageError(f"Cannot write {output_file}: {error.strerror}.", fix="Name another file.") from error
+    return done + counted
+
+
+def check_output(path: Path, *, resume: bool) -> None:
+    """Raise UsageError where rows would be lost; an empty file is left by a run whose first row was wrong."""
+    if path.exists() and path.stat().st_size and not resume:
+        raise UsageError(f"{path} exists.", fix="Go on with --resume, or name another.")
+
+
+def chunks(records: Iterator[Record], *, size: int, skip: int = 0) -> Iterator[list[Record]]:
+    """Yield records in lists of a size, after the first ones."""
+    chunk = []
+    for number, record in enumerate(records):
+        if number >= skip:
+            chunk.append(record)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _whole_lines(path: Path) -> int:
+    """Count the lines that were written whole, and cut off one that was not."""
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end != len(content):
+        with path.open("r+b") as stream:
+            stream.truncate(end)
+    return content[:end].count(b"\n")

@@ -1,0 +1,162 @@
+"""A model that writes text, opened once: its tokenizer, how it is asked, and what reads its tokens fastest."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hflm.engine.device import Device, choose_device
+from hflm.engine.trainer import quiet_libraries
+from hflm.errors import ModelError, UsageError
+from hflm.inference.decoding import Answer, Listen, Prompt, Settings, Timing, write
+from hflm.inference.generating import batches_by_length
+from hflm.inference.trained import ready
+from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions
+from hflm.models.lean import LEAN, Lean, can_be_lean
+from hflm.models.resolve import resolve_model
+from hflm.models.stepping import Decoder, EncoderDecoder, Reader
+
+DEFAULT = "smollm2"
+QUANTIZE = ("auto", "int8", "none")
+# Tokens of prompts and of what is written to them in one batch, and rows: the eight-bit product is made for few.
+BUDGET, ROWS = 65536, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """A model ready to write; `instruction` and `prefix` are what it was fine-tuned to read before a text."""
+
+    name: str
+    kind: str
+    tokenizer: Any
+    reader: Reader
+    ends: frozenset[int]
+    limit: int
+    quantize: str
+    load_seconds: float
+    instruction: str = ""
+    prefix: str = ""
+    # Fine-tuned by hflm on questions and answers: without a template it reads these as lines.
+    asked: bool = False
+    whole: Any = None
+
+    @property
+    def has_template(self) -> bool:
+        """Tell whether the model was made for chats."""
+        return bool(getattr(self.tokenizer, "chat_template", None)) and self.kind == "completion"
+
+    def write(
+        self, prompts: list[Prompt], settings: Settings, *, timing: Timing | None = None, listen: Listen | None = None
+    ) -> list[list[Answer]]:
+        """Write answers to prompts, in batches of like length; they come in the order of the prompts."""
+        timing = timing or Timing()
+        found: list[list[Answer]] = [[]] * len(prompts)
+        lengths = [len(prompt.ids) + prompt.most for prompt in prompts]
+        most = max(1, ROWS // settings.n)
+        for batch in batches_by_length(lengths, budget=BUDGET // settings.n, most=most):
+            chosen = [prompts[place] for place in batch]
+
+            def hear(place: int, number: int, text: str, batch: list[int] = batch) -> None:
+                assert listen is not None
+                listen(batch[place], number, text)
+
+            answers = write(
+                self.reader, self.tokenizer, chosen, settings, ends=self.ends, timing=timing,
+                listen=hear if listen else None,
+            )  # fmt: skip
+            for place, answer in zip(batch, answers, strict=True):
+                found[place] = answer
+        return found
+
+
+def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False) -> Writer:
+    """Open a model that writes text; `beams` keeps it as transformers has it, which searches with beams.
+
+    Raises UsageError for an unknown `quantize`, ModelError where the model is of another kind or not whole.
+    """
+    if quantize not in QUANTIZE:
+        raise UsageError(f"--quantize is {quantize!r}.", fix="Choose auto, int8 or none.")
+    quiet_libraries()
+    began = time.perf_counter()
+    where = resolve_model(name, default=DEFAULT)
+    config = load_config(where)
+    kind = _kind(config, name or DEFAULT)
+    tokenizer = load_tokenizer_for(where, kind, config)
+    way = _choose_way(config, quantize=quantize, beams=beams)
+    model: Any = load_with_head(where, kind, trained=True, pad_token_id=tokenizer.pad_token_id, dtype=way.dtype)
+    model.eval().to(way.device.kind)
+    family: Any = None
+    if _tuned(config) or kind == "seq2seq":
+        trained = ready(
+            where, model, tokenizer, recipe=None, languages=(None, None), device=way.device, max_new_tokens=None
+        )
+        family = trained.family
+    return Writer(
+        name=name or DEFAULT, kind=kind, tokenizer=tokenizer, reader=_reader(model, tokenizer, way, family),
+        ends=_ends(model, tokenizer), limit=max_positions(config), quantize="int8" if way.int8 else "none",
+        load_seconds=time.perf_counter() - began, instruction=getattr(family, "instruction", ""),
+        prefix=getattr(family, "prefix", ""), asked=family is not None and kind == "completion",
+        whole=None if way.lean else model,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a model is computed."""
+
+    device: Device
+    lean: bool
+    int8: bool
+    dtype: torch.dtype
+
+
+def _choose_way(config: Any, *, quantize: str, beams: bool) -> Way:
+    device = choose_device("auto")
+    lean = not beams and device.kind == "cpu" and can_be_lean(config)
+    if quantize == "int8" and not lean:
+        raise UsageError(
+            f"--quantize int8 is for {' and '.join(LEAN)} models on a CPU, without beams; this is {config.model_type} "
+            f"on {device.kind}.",
+            fix="Leave it out.",
+        )  # fmt: skip
+    hardware = device.precision == "bf16"
+    int8 = lean and (quantize == "int8" or (quantize == "auto" and hardware))
+    # Elsewhere rows of a batch are padded, and in narrow floats their last bits would change texts.
+    narrow = int8 or (lean and hardware) or device.kind == "cuda"
+    return Way(device, lean, int8, torch.bfloat16 if narrow else torch.float32)
+
+
+def _reader(model: Any, tokenizer: Any, way: Way, family: Any) -> Reader:
+    if way.lean:
+        return Lean(model, int8=way.int8, dtype=way.dtype)
+    if not model.config.is_encoder_decoder:
+        return Decoder(model, pad_token_id=tokenizer.pad_token_id)
+    return EncoderDecoder(model, pad_token_id=tokenizer.pad_token_id, start=family.start)
+
+
+def _kind(config: Any, name: str) -> str:
+    """Return completion or seq2seq; raises ModelError that says what a model of another kind is good for."""
+    try:
+        return family_of("text_to_text", config, name=name)
+    except ModelError as error:
+        made = " ".join(config.architectures or ())
+        if "SequenceClassification" in made:
+            fix = f'Sort texts with it: `hflm classify {name} "..."`.'
+        elif "TokenClassification" in made:
+            fix = f"Tag words with it: `hflm predict {name}`."
+        else:
+            fix = f'Fill blanks with it: `hflm fill-mask {name} "... [MASK] ..."`, or train it: `hflm finetune`.'
+        raise ModelError(error.problem, fix=fix) from error
+
+
+def _tuned(config: Any) -> bool:
+    """Tell whether hflm fine-tuned the model, and left in it how it is asked."""
+    saved = getattr(config, "task_specific_params", None) or {}
+    return any(isinstance(one, dict) and "family" in one for one in saved.values())
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    found = model.generation_config.eos_token_id
+    listed = found if isinstance(found, list) else [found]
+    return frozenset(number for number in (*listed, tokenizer.eos_token_id) if number is not None)

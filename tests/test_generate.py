@@ -1,0 +1,179 @@
+"""`hflm generate`: texts are those of transformers, a batch writes what each prompt gets alone, and the command."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hflm.errors import DataError, UsageError
+from hflm.generate import beam_search, generate, generate_file
+from hflm.inference.asking import Ask
+from hflm.inference.decoding import Settings, Timing
+from hflm.inference.sampling import Sampling
+from hflm.inference.structured import read_schema
+from hflm.inference.writer import Writer, open_writer
+from tests.tiny import DECODERS, SEQ2SEQ
+
+Tiny = Callable[[str], str]
+PROMPTS = ["one two", "a merry film كتاب", "五 书", "three four five one two three", "I loved it", "ممل"]
+
+
+@pytest.fixture(scope="module")
+def writers(lively: Tiny) -> Callable[[str], Writer]:
+    from functools import cache
+
+    return cache(lambda kind: open_writer(lively(kind), quantize="none"))
+
+
+def texts(writer: Writer, prompts: list[str], *, tokens: int = 12, **more: Any) -> list[str]:
+    found = generate(writer, prompts, ask=Ask(max_new_tokens=tokens), settings=Settings(**more))
+    return [answer.text for (answer,) in found]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", *SEQ2SEQ])
+def test_it_writes_what_transformers_writes(kind: str, writers: Callable[[str], Writer], lively: Tiny) -> None:
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    factory = AutoModelForCausalLM if kind in DECODERS else AutoModelForSeq2SeqLM
+    model, ids = factory.from_pretrained(lively(kind)).eval(), writers(kind).tokenizer
+    for prompt, found in zip(PROMPTS, texts(writers(kind), PROMPTS), strict=True):
+        read = ids(prompt)["input_ids"]
+        read = read[:-1] if kind == "gpt2" and read[-1] == ids.eos_token_id else read
+        written = model.generate(torch.tensor([read]), max_new_tokens=12, do_sample=False, num_beams=1)[0]
+        assert found == ids.decode(written[len(read) if kind == "gpt2" else 0 :], skip_special_tokens=True)
+    assert len(set(texts(writers(kind), PROMPTS))) >= 4, "the prompts are told apart"
+
+
+@pytest.mark.parametrize("more", [{}, {"sampling": Sampling(temperature=1.0, top_p=0.9), "seed": 5}])
+@pytest.mark.parametrize("kind", [*DECODERS, *SEQ2SEQ])
+def test_a_batch_writes_what_each_gets_alone(kind: str, more: Any, writers: Callable[[str], Writer]) -> None:
+    writer = writers(kind)
+    together = texts(writer, PROMPTS, **more)
+    ask = Ask(max_new_tokens=12)
+    alone = [
+        generate(writer, [prompt], ask=ask, settings=Settings(**more), first=place)[0][0].text
+        for place, prompt in enumerate(PROMPTS)
+    ]
+    assert together == alone
+
+
+def test_beams_are_those_of_transformers(lively: Tiny) -> None:
+    from transformers import AutoModelForCausalLM
+
+    writer = open_writer(lively("gpt2"), beams=True)
+    model = AutoModelForCausalLM.from_pretrained(lively("gpt2")).eval()
+    (found,) = beam_search(writer, PROMPTS[:1], ask=Ask(max_new_tokens=8), num_beams=3, timing=Timing())
+    ids = torch.tensor([writer.tokenizer(PROMPTS[0])["input_ids"]])
+    ids = ids[:, :-1] if ids[0, -1] == writer.tokenizer.eos_token_id else ids
+    written = model.generate(ids, max_new_tokens=8, num_beams=3, do_sample=False)[0]
+    assert found == writer.tokenizer.decode(written[ids.size(1) :], skip_special_tokens=True)
+
+
+def test_the_seed_says_what_is_drawn(writers: Callable[[str], Writer]) -> None:
+    def drawn(seed: int, n: int) -> list[str]:
+        options = Settings(sampling=Sampling(temperature=1.0), seed=seed, n=n)
+        (answers,) = generate(writers("llama"), ["one"], ask=Ask(max_new_tokens=10), settings=options)
+        return [answer.text for answer in answers]
+
+    assert drawn(1, 3) == drawn(1, 3) and drawn(1, 3)[:2] == drawn(1, 2) and drawn(1, 3) != drawn(2, 3)
+    assert len(set(drawn(1, 3))) == 3
+
+
+def test_a_stop_text_ends_the_answer(writers: Callable[[str], Writer]) -> None:
+    (whole,) = texts(writers("llama"), ["one"], tokens=20)
+    stop = whole[6:9]
+    (found,) = generate(writers("llama"), ["one"], ask=Ask(max_new_tokens=20), settings=Settings(stops=(stop,)))
+    assert found[0].text == whole.partition(stop)[0] and found[0].ended == "stop" and len(found[0].ids) < 20
+
+
+def test_explain_gives_probabilities(writers: Callable[[str], Writer]) -> None:
+    ((answer,),) = generate(writers("gpt2"), ["one"], ask=Ask(max_new_tokens=5), settings=Settings(explain=4))
+    assert len(answer.candidates) == len(answer.ids) > 0
+    for token, candidates in answer.candidates:
+        chances = [one.probability for one in candidates]
+        assert candidates[0].token == token and chances == sorted(chances, reverse=True) and 0 < sum(chances) <= 1
+
+
+def test_json_of_a_schema(writers: Callable[[str], Writer], tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    schema = {
+        "type": "object", "required": ["good", "mood"], "additionalProperties": False,
+        "properties": {"good": {"type": "boolean"}, "mood": {"enum": ["merry", "很好"]}},
+    }  # fmt: skip
+    path.write_text(json.dumps(schema), encoding="utf-8")
+    grammar = read_schema(path, writers("llama").tokenizer)
+    for found in texts(writers("llama"), PROMPTS, tokens=60, grammar=grammar):
+        row = json.loads(found)
+        assert set(row) == {"good", "mood"} and row["good"] in (True, False) and row["mood"] in ("merry", "很好")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"type": "sausage"}', '"x"'])
+def test_no_schema(content: str, writers: Callable[[str], Writer], tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match="schema.json is no"):
+        read_schema(path, writers("llama").tokenizer)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bart"])
+def test_a_prompt_beyond_the_context(kind: str, writers: Callable[[str], Writer]) -> None:
+    writer, long = writers(kind), "one two three four " * 100
+    with pytest.raises(DataError, match=r"The prompt has [\d,]+ tokens, and .* reads \d+") as caught:
+        texts(writer, [long])
+    assert "--truncate" in (caught.value.fix or "")
+    for side in ("left", "right"):
+        ask = Ask(max_new_tokens=8, truncate=side)
+        ((answer,),) = generate(writer, ["zuerst " + long + " zuletzt"], ask=ask, settings=Settings())
+        assert 0 < len(answer.ids) <= 8
+
+
+def test_an_answer_ends_where_the_context_ends(writers: Callable[[str], Writer]) -> None:
+    ((answer,),) = generate(writers("gpt2"), ["one two"], ask=Ask(max_new_tokens=500), settings=Settings())
+    read = len(writers("gpt2").tokenizer("one two")["input_ids"])
+    assert answer.ended == "end" or len(answer.ids) in (64 - read + 1, 64 - read + 2)
+
+
+def test_a_file_is_answered_in_order_and_goes_on(writers: Callable[[str], Writer], tmp_path: Path) -> None:
+    rows = [{"id": n, "prompt": prompt} for n, prompt in enumerate(PROMPTS * 3)]
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    drawn = Settings(sampling=Sampling(temperature=1.0), seed=3)
+
+    def run(*, resume: bool = False) -> int:
+        return generate_file(
+            writers("llama"), source, target, ask=Ask(max_new_tokens=6), settings=drawn, resume=resume,
+            watch=lambda kind, content: None, timing=Timing(),
+        )  # fmt: skip
+
+    assert run() == 18
+    whole = target.read_text(encoding="utf-8")
+    found = [json.loads(line) for line in whole.splitlines()]
+    assert [(row["id"], row["prompt"]) for row in found] == [(row["id"], row["prompt"]) for row in rows]
+    assert all(isinstance(row["generated"], str) for row in found)
+    with pytest.raises(UsageError, match="exists"):
+        run()
+    target.write_text("".join(whole.splitlines(keepends=True)[:7]) + '{"id": 7, "pro', encoding="utf-8")
+    assert run(resume=True) == 18 and target.read_text(encoding="utf-8") == whole
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"other": "x"}', "line 2: no prompt; it has .'other'.*Name the column prompt"),
+        ('{"prompt": 7}', "line 2, column 'prompt': found 7"),
+        ('{"prompt": " "}', "line 2, column 'prompt'"),
+        ('{"prompt": ', "line 2"),
+        ('{"messages": [{"role": "user", "content": "a"}]}', "line 2.*has no chat template|Messages are for chats"),
+    ],
+)
+def test_a_wrong_row(line: str, said: str, writers: Callable[[str], Writer], tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"prompt": "one"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        generate_file(
+            writers("gpt2"), source, tmp_path / "out.jsonl", ask=Ask(max_new_tokens=2), settings=Settings(),
+            resume=False, watch=lambda kind, content: None, timing=Timing(),
+        )  # fmt: skip
