@@ -56,6 +56,11 @@ def _best_pipeline(entry: Any) -> float:
     return float(max(value for name, value in entry["median"].items() if name.startswith("pipeline")))
 
 
+def _decoding(entry: Any, name: str) -> str:
+    plain = next(value for key, value in entry["median"].items() if key.startswith("transformers, bf16"))
+    return f"{entry['median'][name]:.1f} tokens/s against {plain:.1f}: {entry['over_plain'][name]:.1f} x"
+
+
 Row = tuple[str, str, Callable[[Any], str], Callable[[Any], bool]]
 ROWS: dict[str, list[Row]] = {
     "f1": [
@@ -97,6 +102,37 @@ ROWS: dict[str, list[Row]] = {
             lambda e: f"{_fastest(e):,.0f} rows/s against {_best_pipeline(e):,.0f}: "
             f"{_fastest(e) / _best_pipeline(e):.2f} x",
             lambda e: _fastest(e) >= 3.4 * _best_pipeline(e),
+        ),
+    ],
+    "f7": [
+        (
+            "SmolLM2-135M, 16 prompts in a file, greedy, int8", ">= 8 x plain bf16 one by one, the same texts",
+            lambda e: _decoding(e, "hflm, int8, a file")
+            + f", {e['same_texts']['int8']} of {e['prompts']} texts the same as one by one",
+            lambda e: e["over_plain"]["hflm, int8, a file"] >= 8 and e["same_texts"]["int8"] == e["prompts"],
+        ),
+        (
+            "the same with the weights as they are (bf16)", "none", lambda e: _decoding(e, "hflm, bf16, a file")
+            + f", {e['same_texts']['bf16']} of {e['prompts']} texts the same as one by one", lambda e: True,
+        ),
+    ],
+    "f8": [
+        (
+            "SmolLM2-135M, one prompt, greedy, int8", ">= 2 x plain bf16, and 45 tokens/s",
+            lambda e: _decoding(e, "hflm, int8")
+            + f"; the first token after {e['seconds_to_first_token']['hflm, int8']:.2f} s",
+            lambda e: e["over_plain"]["hflm, int8"] >= 2 and e["median"]["hflm, int8"] >= 45,
+        ),
+        ("the same with the weights as they are (bf16)", "none", lambda e: _decoding(e, "hflm, bf16"), lambda e: True),
+        (
+            "what eight bits cost: perplexity of a novel", "none",
+            lambda e: f"{e['perplexity']['hflm, int8']:.3f} against "
+            f"{e['perplexity']['transformers, fp32']:.3f} in fp32", lambda e: True,
+        ),
+        (
+            "outside anchor: llama.cpp on the same GGUF, 4 bits", "none",
+            lambda e: next((f"{v:.1f} tokens/s" for name, v in e["median"].items() if "llama" in name), "not run"),
+            lambda e: True,
         ),
     ],
     "f9": [

@@ -1,7 +1,7 @@
 """The measurements: each runs both sides in processes of their own, in turns, and returns medians.
 
 F1 speed of masked-language-model training, F3 its peak memory, F4 its share of the machine's matrix speed,
-F6 batch prediction, F9 `--help`.
+F6 batch prediction, F7 writing for many prompts, F8 for one, F9 `--help`.
 """
 
 import json
@@ -93,6 +93,22 @@ def f6(rounds: int) -> dict[str, Any]:
     return measure(rounds)
 
 
+def f7(rounds: int) -> dict[str, Any]:
+    """Tokens a second of SmolLM2-135M over 16 prompts."""
+    from bench.decoding import measure_many
+
+    return measure_many(rounds)
+
+
+def f8(rounds: int) -> dict[str, Any]:
+    """Tokens a second of SmolLM2-135M for one prompt, and the perplexity of eight bits."""
+    from bench.decoding import measure_one
+
+    found = measure_one(rounds)
+    found.pop("texts")
+    return found
+
+
 TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "f1": f1, "f3": f3, "f4": f4, "f6": f6, "f9": f9, "attention": attention,
+    "f1": f1, "f3": f3, "f4": f4, "f6": f6, "f7": f7, "f8": f8, "f9": f9, "attention": attention,
 }  # fmt: skip
