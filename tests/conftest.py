@@ -20,6 +20,17 @@ os.environ["HF_HOME"] = str(Path(_CACHES, "huggingface"))
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "", None}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--promises", metavar="FILE", help="write which promises were kept, and print the table")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from tests.promises import Table
+
+    file = config.getoption("--promises")
+    config.pluginmanager.register(Table(Path(file) if file else None), "promises")
+
+
 def pytest_unconfigure() -> None:
     import shutil
 

@@ -1,5 +1,6 @@
 """Training, whatever is trained: the number of steps, the Trainer, signals; used by every job that trains."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -102,7 +103,7 @@ def optimizer_of(training: Training) -> Any:
 def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     """Train to the end and evaluate; raises Interrupted where a signal stopped it, saved."""
     write_json(training.run.plan, training.plan)
-    start = checkpoints.newest_valid(training.run.checkpoints) if resume else None
+    start = _newest(training, watch) if resume else None
     signals = StopOnSignal()
     epochs = training.config.batch_size / training.count if training.count else None
     recorder = Recorder(
@@ -124,6 +125,18 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     spent = time.perf_counter() - began
     last = (None if best else _last_evaluation(trainer)) or trainer.evaluate()
     return Trained(trainer.state.global_step, spent, recorder.step_seconds(), last, best)
+
+
+def _newest(training: Training, watch: Watch) -> Path | None:
+    """Return the checkpoint to go on from; None where the run was ended before it had saved one."""
+    folder, log = training.run.checkpoints, training.run.log
+    # The last line may have been cut when the run was killed.
+    lines = log.read_text(encoding="utf-8").split("\n")[:-1] if log.exists() else []
+    done = max((json.loads(line)["step"] for line in lines), default=0)
+    if not checkpoints.ordered(folder) and done < save_every(training):
+        watch("note", {"text": "the run was ended before its first checkpoint: it begins again"})
+        return None
+    return checkpoints.newest_valid(folder)
 
 
 def _train_in_memory(

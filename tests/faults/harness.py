@@ -111,6 +111,7 @@ class Zygote:
         """End it."""
         self._stream(self.process.stdin).close()
         self.process.wait(timeout=30)
+        self._stream(self.process.stdout).close()
 
     @staticmethod
     def _stream(stream: IO[str] | None) -> IO[str]:
