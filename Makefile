@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check format bench wheel clean
+.PHONY: help demo test slow faults check format bench wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 - \2/p' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(INSTALLED) ## run the default tests, offline
 
 slow: $(INSTALLED) ## run the slow tests, offline
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+
+faults: $(INSTALLED) ## inject every fault of docs/reliability.md, and print which promises hold
+	HF_HUB_OFFLINE=1 HFLM_FAULTS=whole $(BIN)/python -m pytest -m promise --promises bench/results/faults.json
 
 check: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .

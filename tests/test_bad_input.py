@@ -148,6 +148,7 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
+@pytest.mark.promise("D1")
 @pytest.mark.parametrize("case", CASES)
 def test_refused_with_one_line(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -52,6 +52,7 @@ def test_how_much_a_model_of_the_hub_writes_is_not_how_much_it_reads(
     assert open_trained(runs("sentiment")).family.max_length == 32, "what hflm trained keeps how much it read"
 
 
+@pytest.mark.promise("D1")
 @pytest.mark.parametrize(
     ("name", "command", "row", "said"),
     [

@@ -129,6 +129,7 @@ STOPPED: dict[str, tuple[str, str, str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.promise("R3")
 @pytest.mark.parametrize("case", STOPPED)
 def test_stopped_and_resumed_is_the_straight_run(
     case: str, run_finetune: Run, tiny: Tiny, rows: Mapping[str, str], tmp_path: Path
@@ -158,6 +159,7 @@ def test_stopped_and_resumed_is_the_straight_run(
     assert said == [{"text": f"{folder} is done; nothing is left to train."}]
 
 
+@pytest.mark.promise("R4")
 def test_changed_rows_are_refused_on_resume(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
     data = write(tmp_path / "a.jsonl", moods())
     run = run_finetune("sentiment", model=tiny("bert"), data=[str(data)], max_steps=2)

@@ -92,6 +92,7 @@ BAD: dict[str, tuple[str, str, list[dict[str, Any]], dict[str, Any], str]] = {
 AFTER_LOADING = {"too many layers frozen"}
 
 
+@pytest.mark.promise("D1")
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_told_before_the_model_loads(
     case: str, run_finetune: Run, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -106,6 +107,7 @@ def test_bad_input_is_told_before_the_model_loads(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.promise("D1")
 def test_labels_that_training_lacks(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
     train, other = (
         write(tmp_path / "a.jsonl", moods()),
@@ -146,6 +148,7 @@ def test_rows_with_no_target_left() -> None:
         _check_targets([empty] * 12)
 
 
+@pytest.mark.promise("D2")
 def test_rows_that_cutting_leaves_without_a_target_are_told() -> None:
     from hflm.finetuning.preflight import lines
 

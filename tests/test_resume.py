@@ -65,6 +65,7 @@ def assert_same_run(one: Path, two: Path, last: str = LAST) -> None:
         assert_same(*(torch.load(run / "checkpoints" / last / name, weights_only=True) for run in (one, two)))
 
 
+@pytest.mark.promise("R3")
 @pytest.mark.parametrize("case", CASES)
 def test_resumed_is_the_straight_run(case: str, run_pretrain: Run, text_file: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"max_steps": 12, "save_steps": 3, "eval_steps": 6, "save_total_limit": 9, **CASES[case]}
@@ -112,6 +113,7 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+@pytest.mark.promise("R2")
 @pytest.mark.parametrize("damage", [truncate, flip, Path.unlink], ids=["truncated", "flipped", "deleted"])
 @pytest.mark.parametrize("member", [*MEMBERS, "manifest.json"])
 def test_a_damaged_checkpoint_is_passed_over(
@@ -124,6 +126,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert "Passing over checkpoint-6" in caplog.text and member in caplog.text
 
 
+@pytest.mark.promise("R3")
 def test_a_resume_falls_back_and_still_gives_the_same_run(straight: Path, stopped: Path) -> None:
     flip(stopped / "checkpoints" / "checkpoint-6" / "optimizer.pt")
     (stopped / "checkpoints" / ".staging").mkdir()
@@ -133,6 +136,7 @@ def test_a_resume_falls_back_and_still_gives_the_same_run(straight: Path, stoppe
     assert not (stopped / "checkpoints" / ".staging").exists()
 
 
+@pytest.mark.promise("R2")
 @pytest.mark.parametrize("how", ["damaged", "none"])
 def test_nothing_valid_to_go_on_from(how: str, stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for checkpoint in (stopped / "checkpoints").iterdir():
@@ -147,6 +151,7 @@ def test_nothing_valid_to_go_on_from(how: str, stopped: Path, capsys: pytest.Cap
     assert ("model.safetensors is damaged" if how == "damaged" else "none was saved") in line
 
 
+@pytest.mark.promise("R4")
 def test_changed_data_is_refused(run_pretrain: Run, text_file: Path, tmp_path: Path, capsys: Any) -> None:
     text = Path(shutil.copy(text_file, tmp_path / "text.txt"))
     run = stopped_at(run_pretrain(data=[str(text)], max_steps=4), tmp_path / "stopped", 4)
@@ -193,6 +198,7 @@ def refused(capsys: pytest.CaptureFixture[str], run: Path, *words: str) -> str:
     return line
 
 
+@pytest.mark.promise("R4")
 def test_a_changed_tokenizer_is_refused(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = stopped / "tokenizer" / "tokenizer.json"
     content = json.loads(path.read_text())
@@ -202,6 +208,7 @@ def test_a_changed_tokenizer_is_refused(stopped: Path, capsys: pytest.CaptureFix
     assert "The tokenizer of" in refused(capsys, stopped)
 
 
+@pytest.mark.promise("R4")
 def test_a_changed_start_is_refused(
     finished: Path, run_pretrain: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +225,7 @@ def test_a_changed_start_is_refused(
     )
 
 
+@pytest.mark.promise("R4")
 @pytest.mark.parametrize(
     ("words", "found"),
     [

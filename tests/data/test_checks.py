@@ -110,6 +110,7 @@ def test_names_beside_numbers() -> None:
         assert [row["label"] for row in kept.train] == [label for label, _ in doubtful]
 
 
+@pytest.mark.promise("D2")
 def test_what_is_counted() -> None:
     train = rows(*({"text": text, "label": label} for text, label in
                    (("A  b", "x"), ("a b", "y"), ("c", "x"), ("好", "x"))))  # fmt: skip

@@ -43,11 +43,13 @@ def check_splits(run_pretrain: Run, arch: str, *, limit: float, **settings: Any)
         assert distance(whole, other) < limit
 
 
+@pytest.mark.promise("R5")
 @pytest.mark.parametrize("arch", ["bert", "roberta", "modernbert", "llama", "gpt2"])
 def test_the_split_of_a_batch_does_not_matter(run_pretrain: Run, arch: str) -> None:
     check_splits(run_pretrain, arch, limit=1e-5, optimizer="adamw", learning_rate=1e-4)
 
 
+@pytest.mark.promise("R5")
 @pytest.mark.parametrize("arch", ["bert", "roberta", "modernbert", "llama"])
 def test_the_split_of_a_batch_does_not_matter_to_muon(run_pretrain: Run, arch: str) -> None:
     """At the default learning rate."""
@@ -77,6 +79,7 @@ def test_the_loss_falls(run_pretrain: Run) -> None:
     assert found[-1] < found[0] - 0.5
 
 
+@pytest.mark.promise("R7")
 @pytest.mark.parametrize("when", [1, 3, 6])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_the_run(
@@ -98,6 +101,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert not (tmp_path / "run" / "model").exists() and not (tmp_path / "run" / "metrics.json").exists()
 
 
+@pytest.mark.promise("R7")
 def test_gradients_that_are_no_numbers_stop_the_run_before_a_step(
     run_pretrain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

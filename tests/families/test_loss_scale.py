@@ -66,6 +66,7 @@ def trained(
     return (first["loss"], first["grad_norm"]), {key: value.clone() for key, value in fitted.model.state_dict().items()}
 
 
+@pytest.mark.promise("R5")
 @pytest.mark.parametrize("case", CASES)
 def test_however_a_batch_is_split(case: str, tiny: Callable[[str], str], tmp_path: Path) -> None:
     (loss, norm), weights = trained(case, 8, tiny, tmp_path)
@@ -80,6 +81,7 @@ def test_however_a_batch_is_split(case: str, tiny: Callable[[str], str], tmp_pat
                 assert (changed[name] - weight).abs().max() < 1e-5, name
 
 
+@pytest.mark.promise("R5")
 def test_the_loss_is_the_mean_over_the_targets(tiny: Callable[[str], str], tmp_path: Path) -> None:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 

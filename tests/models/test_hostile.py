@@ -66,6 +66,7 @@ def test_the_good_folder_is_taken(folder: Path) -> None:
     assert predict(folder) == 0
 
 
+@pytest.mark.promise("S1")
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_bad_folder_costs_a_line(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make, said = FOLDERS[name]
@@ -95,6 +96,7 @@ def test_a_known_architecture_with_code_beside_it_is_opened_without_the_code(fol
     assert not trace_of(folder).exists()
 
 
+@pytest.mark.promise("S1")
 def test_a_recipe_named_by_a_model_is_not_run(folder: Path) -> None:
     recipe = folder / "evil.py"
     recipe.write_text(f"import os\nos.mkdir({str(trace_of(folder))!r})\n")
@@ -103,6 +105,7 @@ def test_a_recipe_named_by_a_model_is_not_run(folder: Path) -> None:
     assert not trace_of(folder).exists()
 
 
+@pytest.mark.promise("S1")
 @pytest.mark.parametrize("name", ["an index that climbs out", "a configuration without end", "a template of powers"])
 def test_other_ways_to_the_folder_refuse_it_too(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make, said = FOLDERS[name]
