@@ -1,5 +1,6 @@
 """The promises of docs/reliability.md, and the table of the tests that prove them: `make faults`."""
 
+import datetime
 import json
 import os
 from collections import Counter
@@ -83,5 +84,6 @@ class Table:
             )
         from bench.machine import machine
 
-        content = {"machine": machine(), "whole": WHOLE, "promises": rows}
+        today = datetime.date.today().isoformat()
+        content = {"machine": machine(), "date": today, "whole": WHOLE, "promises": rows}
         self.path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
