@@ -52,6 +52,11 @@ class TrainingSettings(Settings):
         "What to do where loss or gradient is no finite number: stop, or skip the step (at most 10 of a run).",
         group="Training",
     )
+    on_bad_row: str = setting(
+        "error",
+        "A row that cannot be used: error ends the run before it begins, skip leaves it out, counted.",
+        group="Data",
+    )
     precision: str = setting("auto", "auto, fp32, bf16 or fp16.", group="Training")
     torch_compile: bool = setting(False, "Compile the model: pays on runs of many minutes.", group="Training")
     seed: int = setting(1, "Seed of the weights, the data order and the masks.", group="Training")
@@ -83,6 +88,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("trapezoid", "linear"),
     "optimizer": ("auto", "muon", "adamw"),
     "on_nan": ("stop", "skip"),
+    "on_bad_row": ("error", "skip"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
 }
 POSITIVE = (

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("hflm.cli.resume", "Go on with a run that was stopped."),
     "reproduce": ("hflm.cli.reproduce", "Do a run again, and say which figures agree."),
     "plan": ("hflm.cli.plan", "Say what a fine-tuning would do and take, and train nothing."),
+    "data": ("hflm.cli.data", "Look at data: which rows cannot be used, and why."),
     "evaluate": ("hflm.cli.evaluate", "Score a model on rows of a task."),
     "compare": ("hflm.cli.compare", "Say whether two runs differ by more than chance."),
     "predict": ("hflm.cli.predict", "Predict for every row of a file."),

@@ -78,6 +78,9 @@ class Progress:
     def _rows(self, content: Mapping[str, Any]) -> None:
         """Tell of rows that are predicted: a line that is written over on a terminal, one now and then on a pipe."""
         done, rows = content["done"], content["rows"]
+        if rows is None:
+            self._counted(content)
+            return
         if done == rows or time.monotonic() - self._shown > (0.5 if is_terminal(self.stream) else EVERY):
             self._shown = time.monotonic()
             left = (rows - done) / max(content["rows_per_second"], 1e-9)
@@ -87,6 +90,13 @@ class Progress:
                 self._bar = None
             end = "\r" if is_terminal(self.stream) and done < rows else "\n"
             print(text.ljust(60) if is_terminal(self.stream) else text, end=end, file=self.stream, flush=True)
+
+    def _counted(self, content: Mapping[str, Any]) -> None:
+        """Show rows whose number is not known before they are read."""
+        if time.monotonic() - self._shown > (0.5 if is_terminal(self.stream) else EVERY):
+            self._shown = time.monotonic()
+            text = f"{content['done']:,} rows, {content['rows_per_second']:,.0f} rows/s"
+            print(text, end="\r" if is_terminal(self.stream) else "\n", file=self.stream, flush=True)
 
     def _draw(self, content: Mapping[str, Any], rate: float) -> None:
         from rich import progress

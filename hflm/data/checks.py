@@ -6,12 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from hflm.data.examples import Example
+from hflm.data.overlap import find_overlap, text_of
+from hflm.data.row_problems import LEARNED, READ, blank, silent
 from hflm.data.splits import Splits
 from hflm.errors import DataError
-
-# What is read, and what is to be learned, by the roles that hold it.
-READ = ("text", "source", "prompt", "instruction", "tokens", "messages", "conversations")
-LEARNED = ("label", "target", "completion", "output", "tags")
 
 
 def named_labels(splits: Splits) -> Splits:
@@ -39,39 +37,26 @@ def check_examples(splits: Splits) -> None:
                 f"There are no rows in the {name} split.", fix="Give more rows, or name them: --validation-file FILE."
             )
     for split, rows in (("train", splits.train), ("eval", splits.eval), ("test", splits.test)):
-        silent = [e for e in rows if _silent(e)]
-        if silent and (split != "train" or len(silent) == len(rows)):
-            problem = (
-                f"{silent[0].where}: no message of the assistant, in {len(silent)} of {len(rows)} rows to {split}."
-            )
-            raise DataError(problem, fix="Only what the assistant says is learned: add it, or leave the row out.")
-        for role in LEARNED:
+        mute = [e for e in rows if silent(e)]
+        if mute and (split != "train" or len(mute) == len(rows)):
+            problem = f"{mute[0].where}: no message of the assistant, in {len(mute)} of {len(rows)} rows to {split}."
+            raise DataError(problem, fix="Only what the assistant says is learned: add it, or pass --on-bad-row skip.")
+        for role in (*LEARNED, *READ):
             column = splits.columns.get(role)
-            empty = [e for e in rows if role in e.values and _blank(e[role])]
+            empty = [e for e in rows if role in e.values and blank(e[role])]
             if column and empty and (split != "train" or len(empty) == len(rows)):
                 raise DataError(
                     f"{empty[0].where}: column {column!r} is empty, in {len(empty)} of {len(rows)} rows to {split}.",
-                    fix="Fill it, or leave the row out.",
+                    fix="Fill it, or leave the row out: --on-bad-row skip.",
                 )
 
 
 def usable(splits: Splits) -> tuple[Splits, int]:
     """Leave out the training rows that have nothing to read or to learn; return how many there were."""
     kept = [
-        e
-        for e in splits.train
-        if not _silent(e) and not any(_blank(e.values.get(role, 0)) for role in (*READ, *LEARNED))
+        e for e in splits.train if not silent(e) and not any(blank(e.values.get(role, 0)) for role in (*READ, *LEARNED))
     ]
     return replace(splits, train=kept), len(splits.train) - len(kept)
-
-
-def _silent(example: Example) -> bool:
-    turns: Sequence[Mapping[str, str]] = example.values.get("messages") or example.values.get("conversations") or []
-    return bool(turns) and not any(turn["role"] == "assistant" and turn["content"].strip() for turn in turns)
-
-
-def _blank(value: Any) -> bool:
-    return value in ([], "") or (isinstance(value, str) and not value.strip())
 
 
 def label_list(splits: Splits, *, known: Sequence[str] = ()) -> list[str]:
@@ -134,11 +119,17 @@ def findings(splits: Splits) -> dict[str, Any]:
         "held_out": list(splits.held_out),
         "duplicates": len(keys["train"]) - len(train),
         "overlap": {name: sum(key in train for key in keys[name]) for name in ("eval", "test")},
+        "overlap_of_words": {name: _overlap(getattr(splits, name), splits.train) for name in ("eval", "test")},
     }
     if splits.train and "label" in splits.train[0].values:
         counts: Mapping[str, int] = Counter(e["label"] for e in splits.train)
         found["labels"] = dict(sorted(counts.items()))
     return found
+
+
+def _overlap(held: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
+    found = find_overlap(*(((e.where, text_of(e.values, READ)) for e in rows) for rows in (held, train)))
+    return found.to_json()
 
 
 def _key(example: Example) -> str:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.lines import read_head, read_lines
 from hflm.data.sources import Source
 from hflm.data.tables import Texts, read_json_lines, read_parquet, read_separated
@@ -44,23 +45,28 @@ def choose_unit(source: Source, requested: str = "auto") -> tuple[str, str]:
     return "line", f"{name}: a line is a document, as no blank lines separate blocks of text."
 
 
-def read_documents(source: Source, *, unit: str, text_column: str | None = None) -> Iterator[Document]:
+def read_documents(
+    source: Source, *, unit: str, text_column: str | None = None, on_bad: OnBad = refuse
+) -> Iterator[Document]:
     """Yield the documents of a source in order, in the memory of one document; blank texts are passed over.
 
-    `unit` is what `choose_unit` returned; `text_column` names the column of a table. Raises DataError on a file,
-    a line or a row that cannot be read.
+    `unit` is what `choose_unit` returned; `text_column` names the column of a table. `on_bad` hears of a line or a
+    row that cannot be read; raises DataError on a file that cannot be read on.
     """
     file = str(source.path)
-    texts = UNITS[unit](source) if source.kind == "text" else TABLES[source.kind](source, text_column=text_column)
+    if source.kind == "text":
+        texts = UNITS[unit](source, on_bad=on_bad)
+    else:
+        texts = TABLES[source.kind](source, text_column=text_column, on_bad=on_bad)
     for line, text in texts:
         if text and not text.isspace():
             yield Document(text, file, line)
 
 
-def _read_paragraphs(source: Source) -> Texts:
+def _read_paragraphs(source: Source, *, on_bad: OnBad) -> Texts:
     block: list[str] = []
     start = 0
-    for number, line in read_lines(source):
+    for number, line in read_lines(source, on_bad=on_bad):
         if line and not line.isspace():
             start = start if block else number
             block.append(line)
@@ -71,10 +77,10 @@ def _read_paragraphs(source: Source) -> Texts:
         yield start, "\n".join(block)
 
 
-def _read_file(source: Source) -> Texts:
+def _read_file(source: Source, *, on_bad: OnBad) -> Texts:
     block: list[str] = []
     start = 0
-    for number, line in read_lines(source):
+    for number, line in read_lines(source, on_bad=on_bad):
         # Blank lines at the top are no text, and the line named is where the text starts.
         if block or (line and not line.isspace()):
             start = start or number
@@ -93,7 +99,7 @@ def _blocks_and_lines(text: str) -> tuple[int, int]:
     return blocks, lines
 
 
-UNITS: dict[str, Callable[[Source], Texts]] = {
+UNITS: dict[str, Callable[..., Texts]] = {
     "line": read_lines,
     "paragraph": _read_paragraphs,
     "file": _read_file,

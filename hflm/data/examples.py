@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.columns import Mapped, Roles, language_roles, match_columns
 from hflm.data.records import Record, show
 from hflm.errors import DataError
@@ -38,18 +39,25 @@ class Shape:
     optional: tuple[str, ...] = ()
 
 
-def read_examples(records: Iterable[Record], *, shape: Shape) -> Iterator[tuple[Example, Mapped]]:
+def read_examples(
+    records: Iterable[Record], *, shape: Shape, on_bad: OnBad = refuse
+) -> Iterator[tuple[Example, Mapped]]:
     """Turn records into examples, with the mapping that the first row decided.
 
-    A row without a target has none of that role, where `shape.optional` allows it. Raises DataError at a value
-    of the wrong kind, naming row and column.
+    A row without a target has none of that role, where `shape.optional` allows it. `on_bad` hears of a value of the
+    wrong kind, with row and column; raises DataError where the columns are not those of the task.
     """
     mapping: Mapped | None = None
     for record in records:
         values = _flat(record.values)
         if mapping is None:
-            mapping = _mapping(list(values), shape, record.where)
-        yield Example(record.where, _roles(values, mapping, record.where, shape)), mapping
+            mapping = _mapping(list(values), shape, record.columns_where)
+        try:
+            example = Example(record.where, _roles(values, mapping, record.where, shape))
+        except DataError as error:
+            on_bad(error)
+            continue
+        yield example, mapping
 
 
 def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:

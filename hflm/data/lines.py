@@ -4,6 +4,7 @@ import shlex
 import zlib
 from collections.abc import Iterator
 
+from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.sources import BLOCK, Source, unreadable
 from hflm.errors import DataError
 
@@ -23,20 +24,25 @@ FORMATS_IN_GZIP = (
 )
 
 
-def read_lines(source: Source) -> Iterator[tuple[int, str]]:
+def read_lines(source: Source, *, on_bad: OnBad = refuse) -> Iterator[tuple[int, str]]:
     r"""Yield (1-based number, text without its line ending); \n, \r\n and \r end a line, a BOM is dropped.
 
-    Memory is one line. Raises DataError on bytes that are not UTF-8 and on damaged gzip, naming the line.
+    Memory is one line. `on_bad` hears of a line that is not UTF-8; raises DataError on damaged gzip, naming the line.
     """
     for number, raw in _raw_lines(source):
         try:
-            yield number, raw.decode("utf-8")
+            line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"{source.path}, line {number}: not UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start + 1} "
-                "of the line.",
-                fix=f"If it is Latin-1: {_iconv(source, 'LATIN1')}",
-            ) from error
+            on_bad(_not_utf8(source, number, raw, error))
+            continue
+        yield number, line
+
+
+def _not_utf8(source: Source, number: int, raw: bytes, error: UnicodeDecodeError) -> DataError:
+    byte = f"byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the line"
+    return DataError(
+        f"{source.path}, line {number}: not UTF-8: {byte}.", fix=f"If it is Latin-1: {_iconv(source, 'LATIN1')}"
+    )
 
 
 def read_head(source: Source, *, size: int = BLOCK) -> str:

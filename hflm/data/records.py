@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.lines import read_lines
 from hflm.data.sources import Source, unreadable
 from hflm.errors import DataError
@@ -33,33 +34,48 @@ class Record:
         """Name the place for messages."""
         return f"{self.path}, {self.unit} {self.number}"
 
+    @property
+    def columns_where(self) -> str:
+        """Name the place of the columns' names: the header of a table, else the row itself."""
+        table = self.path.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
+        return f"{self.path}, line 1" if table else self.where
 
-def read_records(source: Source) -> Iterator[Record]:
+
+def read_records(source: Source, *, on_bad: OnBad = refuse) -> Iterator[Record]:
     """Yield the rows of a table or JSON file; a .txt file gives each line that is not blank as {"text": line}.
 
-    Raises DataError on the first row that cannot be read, naming its line.
+    `on_bad` hears of a row that cannot be read, with its line; raises DataError where the file cannot be read on.
     """
+    unit = "line"
     if source.kind == "text":
-        rows: Rows = ((number, {"text": line}) for number, line in read_lines(source) if line.strip())
-        unit = "line"
+        lines = read_lines(source, on_bad=on_bad)
+        rows: Rows = ((number, {"text": line}) for number, line in lines if line.strip())
+    elif source.kind == "parquet":
+        rows, unit = parquet_rows(source), "row"
     elif source.kind == "json" and _is_array(source):
-        rows, unit = _json_array(source), "row"
+        rows, unit = _json_array(source, on_bad=on_bad), "row"
     else:
-        readers = {"json": json_rows, "csv": separated_rows, "tsv": separated_rows, "parquet": parquet_rows}
-        rows, unit = readers[source.kind](source), "row" if source.kind == "parquet" else "line"
+        rows = (json_rows if source.kind == "json" else separated_rows)(source, on_bad=on_bad)
     for number, values in rows:
         yield Record(str(source.path), number, values, unit)
 
 
-def json_rows(source: Source) -> Rows:
+def json_rows(source: Source, *, on_bad: OnBad = refuse) -> Rows:
     """Yield (line, object) of a file with one JSON object a line."""
-    for number, line in read_lines(source):
+    first = True
+    for number, line in read_lines(source, on_bad=on_bad):
         if not line or line.isspace():
             continue
-        where = f"{source.path}, line {number}"
-        row = _parse(line, where, source)
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: {show(row)} is not an object.", fix=_one_a_line(source, line))
+        try:
+            row = _parse(line, f"{source.path}, line {number}", source)
+        except DataError as error:
+            if first and line.strip()[0] in "{[" and "jq" in error.fix:
+                # One document over many lines, or in one: no line of it is a row.
+                raise
+            on_bad(error)
+            continue
+        finally:
+            first = False
         yield number, row
 
 
@@ -71,7 +87,7 @@ def _is_array(source: Source) -> bool:
     return False
 
 
-def _json_array(source: Source) -> Rows:
+def _json_array(source: Source, *, on_bad: OnBad) -> Rows:
     text = "\n".join(line for _, line in read_lines(source))
     try:
         rows = whole(json.loads(text)) if "\\u" in text else json.loads(text)
@@ -83,15 +99,18 @@ def _json_array(source: Source) -> Rows:
     except (RecursionError, ValueError) as error:
         raise DataError(f"{source.path}: no rows: {error}.", fix="Write one object a line.") from error
     for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise DataError(f"{source.path}, row {number}: {show(row)} is not an object.", fix="Make it one.")
-        yield number, row
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            on_bad(DataError(f"{source.path}, row {number}: {show(row)} is not an object.", fix="Make it one."))
 
 
-def separated_rows(source: Source, *, on_header: Callable[[list[str], str], None] | None = None) -> Rows:
+def separated_rows(
+    source: Source, *, on_header: Callable[[list[str], str], None] | None = None, on_bad: OnBad = refuse
+) -> Rows:
     """Yield (line on which the row starts, cells by column) of a CSV or TSV file with a header.
 
-    Newlines may be quoted. A row that is too short lacks its last columns; one that is too long is refused.
+    Newlines may be quoted. A row that is too short lacks its last columns; of one that is too long `on_bad` hears.
     `on_header` hears the header and where it stands before any row is read.
     """
     csv.field_size_limit(LARGEST_FIELD)  # a setting of the whole process; the one we found was only a safeguard
@@ -109,7 +128,8 @@ def separated_rows(source: Source, *, on_header: Callable[[list[str], str], None
                     on_header(header, f"{source.path}, line {line}")
                 continue
             if any(row[len(header) :]):
-                raise wrong_width(f"{source.path}, line {line}", row, header)
+                on_bad(wrong_width(f"{source.path}, line {line}", row, header))
+                continue
             yield line, dict(zip(header, row, strict=False))
     except csv.Error as error:
         raise DataError(
@@ -167,6 +187,8 @@ def _parse(line: str, where: str, source: Source) -> Any:
     except (RecursionError, ValueError) as error:
         # Too deep a nesting, or a number of thousands of digits: JSON, but not rows of text.
         raise DataError(f"{where}: not a row of text: {error}.", fix=_one_a_line(source, line)) from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: {show(row)} is not an object.", fix=_one_a_line(source, line))
     return whole(row) if "\\u" in line else row
 
 

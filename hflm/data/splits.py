@@ -4,16 +4,18 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hflm.data.bad_rows import LeftOut, OnBad, refuse
 from hflm.data.columns import Mapped
 from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.hub import looks_like_hub_id
 from hflm.data.records import Record, read_records
+from hflm.data.row_problems import row_problem
 from hflm.data.sources import Source, find_sources
 from hflm.errors import DataError
 
@@ -34,34 +36,45 @@ class Splits:
     test: Sequence[Example]
     columns: Mapped
     held_out: tuple[str, ...] = ()
+    bad_rows: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_splits(
     *, data: Sequence[str], files: Mapping[str, str | None], shape: Shape, fractions: Mapping[str, float],
-    most: Mapping[str, int | None], seed: int,
+    most: Mapping[str, int | None], seed: int, skip_bad: bool = False,
 ) -> Splits:  # fmt: skip
     """Read every split; where eval or test is not given, its fraction of the training rows is held out.
 
     `data` are files, a folder or a hub id; `files` name a split each; `most` bounds the rows kept of each, drawn
     by the seed. Which rows are held out depends on their content alone: the same row never stands on both sides.
+    `skip_bad` leaves out the rows that cannot be used; without it the first one is raised as a DataError.
     """
+    left_out = LeftOut()
+    on_bad = left_out if skip_bad else refuse
     named = {split: path for split, path in files.items() if path}
-    records = _by_split(data) if data else {}
+    records = _by_split(data, on_bad) if data else {}
     for split, path in named.items():
-        records[split] = list(_read(find_sources([path])))
+        records[split] = list(_read(find_sources([path]), on_bad))
     if not records.get("train"):
         raise DataError("There are no rows to train on.", fix="Pass --data FILE or --train-file FILE.")
     columns: Mapped = {}
     examples: dict[str, list[Example]] = {}
     for split, rows in records.items():
         examples[split] = []
-        for example, found in read_examples(rows, shape=shape):
-            examples[split].append(example)
+        for example, found in read_examples(rows, shape=shape, on_bad=on_bad):
             columns = columns or found
+            wrong = row_problem(example, found) if skip_bad else None
+            if wrong:
+                left_out(wrong)
+            else:
+                examples[split].append(example)
+    if not examples["train"]:
+        fix = "Mend them: `hflm data check` lists them."
+        raise DataError(f"None of the {left_out.count} rows to train on can be used.", fix=fix)
     held = tuple(split for split in ("eval", "test") if split not in examples and fractions[split] > 0)
     _hold_out(examples, {split: fractions[split] for split in held})
     kept = {split: _draw(examples.get(split, []), most.get(split), seed) for split in NAMES}
-    return Splits(kept["train"], kept["eval"], kept["test"], columns, held)
+    return Splits(kept["train"], kept["eval"], kept["test"], columns, held, left_out.to_json() if skip_bad else {})
 
 
 def split_of(name: str) -> str:
@@ -70,20 +83,20 @@ def split_of(name: str) -> str:
     return next((split for split, words in NAMES.items() if any(word in parts for word in words)), "train")
 
 
-def _by_split(data: Sequence[str]) -> Records:
+def _by_split(data: Sequence[str], on_bad: OnBad) -> Records:
     if len(data) == 1 and looks_like_hub_id(data[0]):
         return _hub(data[0])
     sources = find_sources(data)
     found: Records = {}
     for source in sources:
         split = split_of(source.path.name) if len(sources) > 1 else "train"
-        found.setdefault(split, []).extend(_read([source]))
+        found.setdefault(split, []).extend(_read([source], on_bad))
     return found
 
 
-def _read(sources: Iterable[Source]) -> Iterator[Record]:
+def _read(sources: Iterable[Source], on_bad: OnBad) -> Iterator[Record]:
     for source in sources:
-        yield from read_records(source)
+        yield from read_records(source, on_bad=on_bad)
 
 
 def _hub(name: str) -> Records:

@@ -2,9 +2,10 @@
 
 import difflib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.records import PARQUET_BATCH, json_rows, separated_rows, show, wrong_width
 from hflm.data.sources import Source, unreadable
 from hflm.errors import DataError
@@ -18,20 +19,21 @@ PARQUET_STRINGS = ("string", "large_string", "dictionary<values=string", "dictio
 Texts = Iterator[tuple[int, str]]
 
 
-def read_json_lines(source: Source, *, text_column: str | None = None) -> Texts:
+def read_json_lines(source: Source, *, text_column: str | None = None, on_bad: OnBad = refuse) -> Texts:
     """Yield (line, text) of a file with one JSON object a line; null is an empty text."""
     column = None
-    for number, row in json_rows(source):
+    for number, row in json_rows(source, on_bad=on_bad):
         where = f"{source.path}, line {number}"
         column = column or choose_column(list(row), text_column, where=where)
-        if column not in row:
-            raise DataError(
-                f"{where}: no field {column!r}; it has {_columns(list(row))}.", fix="Give every row the same fields."
-            )
-        yield number, _text(row[column], column, where)
+        try:
+            text = _text(row, column, where)
+        except DataError as error:
+            on_bad(error)
+            continue
+        yield number, text
 
 
-def read_separated(source: Source, *, text_column: str | None = None) -> Texts:
+def read_separated(source: Source, *, text_column: str | None = None, on_bad: OnBad = refuse) -> Texts:
     """Yield (line on which the row starts, text) of a CSV or TSV file with a header; newlines may be quoted."""
     column, header = "", list[str]()
 
@@ -39,13 +41,14 @@ def read_separated(source: Source, *, text_column: str | None = None) -> Texts:
         nonlocal column, header
         column, header = choose_column(columns, text_column, where=where), columns
 
-    for number, row in separated_rows(source, on_header=choose):
-        if column not in row:
-            raise wrong_width(f"{source.path}, line {number}", list(row.values()), header)
-        yield number, row[column]
+    for number, row in separated_rows(source, on_header=choose, on_bad=on_bad):
+        if column in row:
+            yield number, row[column]
+        else:
+            on_bad(wrong_width(f"{source.path}, line {number}", list(row.values()), header))
 
 
-def read_parquet(source: Source, *, text_column: str | None = None) -> Texts:
+def read_parquet(source: Source, *, text_column: str | None = None, on_bad: OnBad = refuse) -> Texts:
     """Yield (1-based row number, text) of a Parquet file, a batch of rows in memory at a time; null is empty."""
     # Heavy, and needed for this one format.
     import pyarrow.parquet  # type: ignore[import-untyped]
@@ -97,7 +100,11 @@ def _columns(columns: Sequence[str]) -> str:
     return f"{list(columns[:MOST_SHOWN])}{more}"
 
 
-def _text(value: Any, column: str, where: str) -> str:
+def _text(row: Mapping[str, Any], column: str, where: str) -> str:
+    if column not in row:
+        problem = f"{where}: no field {column!r}; it has {_columns(list(row))}."
+        raise DataError(problem, fix="Give every row the same fields.")
+    value = row[column]
     if value is None:
         return ""
     if not isinstance(value, str):

@@ -69,6 +69,7 @@ def read_data(config: FinetuneConfig, task: Task) -> Splits:
         data=data, files=files, shape=shape, seed=config.seed,
         fractions={"eval": config.eval_fraction, "test": config.test_fraction},
         most={"train": config.max_train_samples, "eval": config.max_eval_samples, "test": config.max_test_samples},
+        skip_bad=config.on_bad_row == "skip",
     )  # fmt: skip
     check_examples(splits)
     return splits

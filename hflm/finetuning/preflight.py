@@ -16,6 +16,7 @@ def preflight(fitted: Fitted, *, steps: int, split: str) -> dict[str, Any]:
     report = {
         **findings(fitted.splits),
         "skipped": fitted.skipped,
+        "bad_rows": dict(fitted.splits.bad_rows),
         "lengths": _lengths([len(row.ids) for row in rows]),
         "cut": sum(row.cut for row in rows) / len(rows),
         "without_target": sum(row.targets == 0 for row in rows),
@@ -57,6 +58,8 @@ def lines(report: Mapping[str, Any]) -> list[str]:
             found.append(f"tokens {what}: median {size['p50']:,}, 95 % within {size['p95']:,}, most {size['max']:,}")
     if report["cut"]:
         found.append(f"cut: {report['cut']:.1%} of the training rows are longer than the limits, and lose their end")
+    if report.get("bad_rows", {}).get("rows"):
+        found += bad_lines(report["bad_rows"])
     if report["skipped"]:
         found.append(f"skipped: {report['skipped']:,} training rows with nothing to read or to learn")
     if report["without_target"]:
@@ -66,5 +69,18 @@ def lines(report: Mapping[str, Any]) -> list[str]:
     for name, count in report["overlap"].items():
         if count:
             found.append(f"overlap: {count:,} rows to {name} stand in training too; scores will be too good")
+    for name, shared in report.get("overlap_of_words", {}).items():
+        if shared["rows"] > report["overlap"][name]:
+            one, other = shared["example"]
+            found.append(
+                f"overlap: {shared['rows']:,} of {shared['judged']:,} rows to {name} share 13 words in a row with "
+                f"training, as {one} and {other}; scores may be too good"
+            )
     found.append(f"steps: {report['steps']:,} of {report['batch']}; {report['epochs']:.2f} passes over the rows")
     return found
+
+
+def bad_lines(bad: Mapping[str, Any]) -> list[str]:
+    """Return what was left out as lines for people: the count by reason, and the first of them."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in bad["reasons"].items())
+    return [f"left out: {bad['rows']:,} bad rows ({reasons}), the first: {bad['first'][0]}"]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hflm.cache import cache_folder
 from hflm.config import PretrainConfig
+from hflm.data.bad_rows import reason_of
 from hflm.data.clean import CleanReport, clean_documents, parse_filters
 from hflm.data.corpus import embedded_corpus
 from hflm.data.documents import Document, choose_unit, read_documents
@@ -54,11 +55,18 @@ class Corpus:
         else:
             pairs = zip(self.sources, self.units, strict=True)
             read = itertools.chain.from_iterable(
-                read_documents(source, unit=unit, text_column=config.text_column) for source, unit in pairs
+                read_documents(source, unit=unit, text_column=config.text_column, on_bad=self._bad)
+                for source, unit in pairs
             )
         self.report.__dict__.update(CleanReport().__dict__)
         cleaned = clean_documents(read, filters=parse_filters(config.clean), report=self.report)
         return itertools.islice(cleaned, config.max_documents)
+
+    def _bad(self, error: DataError) -> None:
+        if self.config.on_bad_row == "error":
+            raise error
+        self.report.read += 1
+        self.report.dropped[reason_of(error)] += 1
 
     @property
     def key(self) -> str:
@@ -67,7 +75,7 @@ class Corpus:
         config = self.config
         return cache_key(
             content=content, units=self.units, filters=parse_filters(config.clean), column=config.text_column,
-            most=config.max_documents,
+            most=config.max_documents, bad=config.on_bad_row,
         )  # fmt: skip
 
 

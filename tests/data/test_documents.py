@@ -171,6 +171,7 @@ BAD: list[tuple[str, str | bytes, dict[str, str], list[str]]] = [
 ]
 
 
+@pytest.mark.promise("D1")
 @pytest.mark.parametrize(("name", "content", "options", "said"), BAD)
 def test_bad_input(tmp_path: Path, name: str, content: str | bytes, options: dict[str, str], said: list[str]) -> None:
     with pytest.raises(DataError) as caught:

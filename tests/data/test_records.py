@@ -78,6 +78,7 @@ def test_lists_and_objects_survive(tmp_path: Path) -> None:
     assert read(tmp_path / "a.jsonl")[0].values == row
 
 
+@pytest.mark.promise("D1")
 @pytest.mark.parametrize(
     ("name", "content", "place"),
     [

@@ -147,6 +147,7 @@ def test_folder_without_permission(tmp_path: Path) -> None:
         folder.chmod(0o700)
 
 
+@pytest.mark.promise("D3")
 def test_fingerprint_follows_content_and_order(tmp_path: Path) -> None:
     one, two = Source(write(tmp_path / "1.txt", b"ab"), "text"), Source(write(tmp_path / "2.txt", b"c"), "text")
     same = Source(write(tmp_path / "3.txt", b"ab"), "text")

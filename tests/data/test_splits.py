@@ -138,6 +138,7 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
         read(tmp_path / "empty.jsonl")
 
 
+@pytest.mark.promise("D3")
 def test_the_key_is_that_of_the_content(tmp_path: Path) -> None:
     one = read(write(tmp_path / "a.jsonl", moods()))
     two = read(write(tmp_path / "b.jsonl", moods()))

@@ -1,0 +1,38 @@
+"""What is wrong with a row by itself: nothing to read, nothing to learn, words and tags that do not go together."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hflm.data.examples import Example
+from hflm.errors import DataError
+
+# What is read, and what is to be learned, by the roles that hold it.
+READ = ("text", "source", "prompt", "instruction", "tokens", "messages", "conversations")
+LEARNED = ("label", "target", "completion", "output", "tags")
+
+
+def row_problem(example: Example, columns: Mapping[str, str]) -> DataError | None:
+    """Say what keeps a row from being learned or scored, by itself; None where nothing does."""
+    if silent(example):
+        fix = "Only what the assistant says is learned: add it, or leave the row out."
+        return DataError(f"{example.where}: no message of the assistant.", fix=fix)
+    values = example.values
+    for role in (*READ, *LEARNED):
+        if role in values and blank(values[role]):
+            column = columns.get(role, role)
+            return DataError(f"{example.where}, column {column!r}: it is empty.", fix="Fill it, or leave the row out.")
+    if "tags" in values and len(values["tokens"]) != len(values["tags"]):
+        problem = f"{example.where}: {len(values['tokens'])} words and {len(values['tags'])} tags."
+        return DataError(problem, fix="Give one tag for every word.")
+    return None
+
+
+def silent(example: Example) -> bool:
+    """Tell whether a row is a conversation in which the assistant says nothing."""
+    turns: Sequence[Mapping[str, str]] = example.values.get("messages") or example.values.get("conversations") or []
+    return bool(turns) and not any(turn["role"] == "assistant" and turn["content"].strip() for turn in turns)
+
+
+def blank(value: Any) -> bool:
+    """Tell whether a value holds nothing to read."""
+    return value in ([], "") or (isinstance(value, str) and not value.strip())
