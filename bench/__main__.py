@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from bench.machine import machine
-from bench.table import write_table
+from bench.table import write_faults, write_table
 from bench.targets import TARGETS
 
 RESULTS = Path(__file__).parent / "results"
@@ -34,6 +34,7 @@ def main() -> None:
         (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
         print(json.dumps(found.get("over_plain") or found.get("median") or found, indent=1), flush=True)
     write_table(RESULTS, Path("docs/performance.md"))
+    write_faults(RESULTS, Path("docs/reliability.md"))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+FAULTS = "faults"
 
 
 def write_table(results: Path, page: Path) -> None:
@@ -16,9 +17,27 @@ def write_table(results: Path, page: Path) -> None:
     page.write_text(f"{before}{BEGIN}\n{table(results)}{END}{after}")
 
 
+def write_faults(results: Path, page: Path) -> None:
+    """Put what the last `make faults` found between the same markers of another page."""
+    text, path = page.read_text(), results / f"{FAULTS}.json"
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n{faults(json.loads(path.read_text()))}{END}{after}")
+
+
+def faults(found: Any) -> str:
+    """Return the table of promises in Markdown."""
+    lines = ["| | promise | cases | failed | |", "|---|---|---|---|---|"]
+    for name, row in found["promises"].items():
+        verdict = "not tested" if not row["cases"] else "failed" if row["failed"] else "held"
+        lines.append(f"| {name} | {row['promise']} | {row['cases']:,} | {row['failed']} | {verdict} |")
+    return "\n".join([*lines, "", "Run on " + _machine(found) + ".", ""])
+
+
 def table(results: Path) -> str:
     """Return the table in Markdown."""
-    found = {file.stem: json.loads(file.read_text()) for file in sorted(results.glob("*.json"))}
+    files = [file for file in sorted(results.glob("*.json")) if file.stem != FAULTS]
+    found = {file.stem: json.loads(file.read_text()) for file in files}
     lines = ["| | what | target | measured | |", "|---|---|---|---|---|"]
     for name, rows in ROWS.items():
         for what, target, value, good in rows:
