@@ -11,7 +11,8 @@ from hflm.errors import SpaceError
 FULL = {errno.ENOSPC, errno.EDQUOT}
 # What torch and safetensors say of a disk on which a write came to nothing; they keep no error number.
 SIGNS = (
-    "No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed writing", "iostream error",
+    "No space left on device", "os error 28", "Disk quota exceeded", "PytorchStreamWriter failed writing",
+    "iostream error",
 )  # fmt: skip
 FIX = "Free some space and go on with `hflm resume`; what was saved before is whole."
 

@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional
 
 from bench import attention
-from bench.table import BEGIN, END, ROWS, table
+from bench.table import BEGIN, END, FAULTS, ROWS, faults, table
 from bench.targets import TARGETS
+from tests.promises import PROMISES
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -24,7 +25,13 @@ def test_every_row_has_a_measurement_behind_it() -> None:
     assert set(ROWS) <= set(TARGETS)
     for path in RESULTS.glob("*.json"):
         entry = json.loads(path.read_text(encoding="utf-8"))
-        assert path.stem in TARGETS and entry["machine"]["processor"] and entry["date"]
+        assert path.stem in (*TARGETS, FAULTS) and entry["machine"]["processor"] and entry["date"]
+
+
+def test_the_table_of_promises_is_what_was_measured() -> None:
+    found = json.loads((RESULTS / f"{FAULTS}.json").read_text(encoding="utf-8"))
+    assert faults(found) in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert set(found["promises"]) == set(PROMISES)
 
 
 def test_a_target_that_is_missed_is_said_to_be() -> None:

@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ class EngineTrainer(Trainer):
         **rest: Any,
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=Placed(rows), eval_dataset=Placed(eval_rows), **rest)
+        # Accelerate's bfloat16 would copy every output of the model to float32, the logits first of all, which the
+        # cross-entropy reads piece by piece; the scaler of fp16 is its own affair.
+        self.accelerator.native_amp = self.accelerator.native_amp and not args.bf16
         self.family, self.order, self.keep = family, order, keep
         self.rows, self.eval_rows = rows, eval_rows
         self._make_optimizer, self._rate = make_optimizer, rate
@@ -79,6 +83,12 @@ class EngineTrainer(Trainer):
         )
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
+
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
+        """Compute in bfloat16 where the run does."""
+        if not self.args.bf16:
+            return nullcontext()
+        return torch.autocast(self.args.device.type, torch.bfloat16, cache_enabled=bool(cache_enabled))
 
     def create_optimizer(self, model: Any = None) -> Optimizer:
         """Build the optimizer that the settings ask for."""

@@ -26,7 +26,7 @@ class Estimate:
 
 
 class LongestFirst(Order):
-    """An order that begins with the longest micro-batch of the run, which takes the most memory."""
+    """An order that begins with the longest micro-batch, twice: after the first step the optimizer holds its state."""
 
     def __init__(self, order: Order, *, lengths: list[int], micro_batch: int, places: int) -> None:
         super().__init__(order.rows, total=order.total, seed=order.seed)
@@ -40,6 +40,7 @@ class LongestFirst(Order):
             if len(batch) == self.micro_batch:
                 longest = max(longest, batch, key=self._tokens)
                 batch = []
+        yield from longest
         yield from longest
         yield from self.order
 
