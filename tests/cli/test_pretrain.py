@@ -49,7 +49,7 @@ def test_json_and_nothing_else(text_file: Path, tmp_path: Path, capsys: pytest.C
     shown = capsys.readouterr()
     metrics = json.loads(shown.out)
     assert metrics["run"] == str(tmp_path / "out") and metrics["steps"] == 2
-    assert "error" not in shown.err and "rows: " in shown.err
+    assert "error:" not in shown.err and "rows: " in shown.err
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_recipe(text_file: Path, tmp_path: Path) -> None:
