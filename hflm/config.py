@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from hflm.errors import UsageError
 from hflm.settings import build, check_choices, check_numbers, flag, overlay, setting
-from hflm.training_settings import TrainingSettings
+from hflm.training_settings import PUTS_OUT, TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,6 @@ SHORTEST = 8
 # What a recipe says of a model from scratch; and the learning rate for weights that know something already.
 FROM_SCRATCH = ("arch", "size")
 ONWARD_RATE = 1e-4
-# Given on the command line, a name on the left puts out what a file says on the right.
-PUTS_OUT = {"size": ("layers", "heads", "width"), "model": ("arch",), "arch": ("model",)}
 SHARES = ("mlm_probability", "dropout", "eval_fraction")
 
 

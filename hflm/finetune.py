@@ -37,7 +37,7 @@ def finetune(
     A run that is resumed must find everything as it was, unless `allow_change`; `like` is a run to do again.
     Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
     """
-    check_model(config)
+    check_model(config, task)
     check_trackers(config.report_to)
     run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
     if resume and run.metrics.exists():
@@ -99,10 +99,14 @@ def _estimated(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str,
     return asdict(found)
 
 
-def check_model(config: FinetuneConfig) -> None:
-    """Raise UsageError where no model is named."""
-    if not config.model:
-        raise UsageError("No model is named.", fix="Pass --model FOLDER or a hub id.")
+def check_model(config: FinetuneConfig, task: Task) -> None:
+    """Raise UsageError where no model is named, or ModelError where none can be built as asked."""
+    if config.arch:
+        from hflm.finetuning.scratch import check_scratch
+
+        check_scratch(config, task)
+    elif not config.model:
+        raise UsageError("No model is named.", fix="Pass --model FOLDER or a hub id, or --arch for one from scratch.")
 
 
 def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted":
@@ -112,6 +116,7 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     from hflm.engine.arguments import check_arguments
     from hflm.engine.trainer import quiet_libraries
     from hflm.finetuning.fitting import fit, name_languages, read_data
+    from hflm.finetuning.scratch import from_scratch
     from hflm.inference.testing import check_metric
     from hflm.models.architecture import count_parameters
     from hflm.models.heads import family_of, load_config
@@ -121,8 +126,9 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     if config.threads:
         torch.set_num_threads(config.threads)
     splits = read_data(config, task)
-    check_metric(task.metric, family_of(task.family, load_config(str(config.model)), name=str(config.model)))
-    fitted = fit(name_languages(config, task, splits), task, splits)
+    name = from_scratch(config, task, splits.train, say=say) if config.arch else str(config.model)
+    check_metric(task.metric, family_of(task.family, load_config(name), name=config.arch or name))
+    fitted = fit(name_languages(config, task, splits), task, splits, start=name)
     trained = sum(weight.numel() for weight in fitted.model.parameters() if weight.requires_grad)
     say(
         f"model: {fitted.model.config.model_type} as {fitted.kind}, {count_parameters(fitted.model):,} parameters, "
@@ -189,7 +195,7 @@ def summary(fitted: "Fitted", run: RunFolder, trained: Any) -> dict[str, Any]:
         "task": fitted.task.name,
         "started": read_json(run.environment)["started"],
         "data": stem([str(name) for name in named]) or f"the sample of {fitted.task.name}",
-        "model": config.model,
+        "model": config.model or f"{config.arch} from scratch",
         "arch": fitted.model.config.model_type,
         "family": fitted.kind,
         "parameters": count_parameters(fitted.model),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from hflm.errors import UsageError
 from hflm.settings import build, check_numbers, flag, overlay, setting
 from hflm.task import Task
-from hflm.training_settings import TrainingSettings
+from hflm.training_settings import PUTS_OUT, TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,22 @@ class FinetuneConfig(TrainingSettings):
     source_lang: str | None = setting(None, "Language that is read, as en or eng_Latn.", group="Columns")
     target_lang: str | None = setting(None, "Language that is written.", group="Columns")
 
+    arch: str | None = setting(
+        None, "Train from scratch: t5, mbart or another encoder-decoder, bert, llama, ...; in place of --model.",
+        group="From scratch",
+    )  # fmt: skip
+    size: str = setting(
+        "mini", "With --arch: tiny (2 x 128), mini (4 x 256), small (4 x 512) or base (12 x 768), on either side.",
+        group="From scratch",
+    )  # fmt: skip
+    layers: int | None = setting(None, "Number of layers; overrides --size.", group="From scratch")
+    heads: int | None = setting(None, "Number of attention heads; overrides --size.", group="From scratch")
+    width: int | None = setting(None, "Hidden width; overrides --size.", group="From scratch")
+    vocab_size: int | None = setting(
+        None, "Pieces of the vocabulary, trained on the training rows; default: by their amount.", group="From scratch"
+    )
+    dropout: float = setting(0.0, "Dropout everywhere in a model from scratch.", group="From scratch")
+
     max_source_length: int = setting(512, "Tokens of a text that are read.", group="Model", flags=("--max-length",))
     max_target_length: int = setting(128, "Tokens of a target; longer ones are cut.", group="Model")
     prefix: str | None = setting(None, "Text before every source of an encoder-decoder.", group="Model")
@@ -66,7 +82,7 @@ class FinetuneConfig(TrainingSettings):
         """Raise UsageError where a value is out of its range or two settings contradict each other."""
         super().check()
         check_numbers(self, positive=POSITIVE, not_negative=("freeze", "no_repeat_ngram_size"))
-        for name in ("eval_fraction", "test_fraction", "label_smoothing"):
+        for name in ("eval_fraction", "test_fraction", "label_smoothing", "dropout"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise UsageError(f"--{flag(name)} is {value}.", fix="It is a share, such as 0.1.")
@@ -74,6 +90,11 @@ class FinetuneConfig(TrainingSettings):
             raise UsageError("--eval-fraction and --test-fraction leave no rows to train on.", fix="Make them smaller.")
         if self.data and self.train_file:
             raise UsageError("--data and --train-file both name the training rows.", fix="Give one of them.")
+        if self.model and self.arch:
+            raise UsageError("--model goes on from weights and --arch starts from scratch.", fix="Give one of them.")
+        if self.arch and (self.freeze or self.lora_rank):
+            raise UsageError("--freeze and --lora-rank keep weights as they are, and --arch has none yet.",
+                             fix="Leave them away, or name a --model.")  # fmt: skip
         if self.freeze and self.lora_rank:
             raise UsageError(
                 "--freeze and --lora-rank contradict each other: LoRA leaves every weight as it is.",
@@ -98,12 +119,14 @@ class FinetuneConfig(TrainingSettings):
 ROLES = ("text", "label", "source", "target", "tokens", "tags", "prompt", "completion", "messages")
 POSITIVE = (
     "max_source_length", "max_target_length", "max_train_samples", "max_eval_samples", "max_test_samples", "lora_rank",
-    "num_beams",
+    "num_beams", "layers", "heads", "width", "vocab_size",
 )  # fmt: skip
 # Numbers for fine-tuning where neither recipe nor user says otherwise.
 USUAL: Mapping[str, Any] = {"schedule": "linear", "optimizer": "adamw", "epochs": 3.0, "batch_size": 32}
 # LoRA learns at a rate of its own: its matrices start at nothing.
 LORA_RATE = 2e-4
+# A model from scratch has all to learn: Muon for its matrices, and a rate held for long.
+SCRATCH: Mapping[str, Any] = {"optimizer": "muon", "schedule": "trapezoid", "learning_rate": 2e-3}
 
 
 def resolve_finetune(
@@ -112,8 +135,10 @@ def resolve_finetune(
     """Put a configuration together: usual numbers, the recipe's, the file, the flags."""
     if task.family == "masked_lm":
         raise UsageError(f"{task.name} is a recipe of pretraining.", fix="Run `hflm pretrain`, or name another task.")
-    given = overlay(file, flags)
+    given = overlay(file, flags, puts_out=PUTS_OUT)
     usual = overlay(USUAL, task.defaults)
+    if given.get("arch"):
+        usual = overlay(usual, SCRATCH)
     if given.get("lora_rank"):
         usual["learning_rate"] = LORA_RATE
-    return build(FinetuneConfig, {**overlay(usual, given), "task": name}, where=where)
+    return build(FinetuneConfig, {**overlay(usual, given, puts_out=PUTS_OUT), "task": name}, where=where)

@@ -29,7 +29,7 @@ def plan(config: FinetuneConfig, task: Task, *, watch: "Watch") -> dict[str, Any
     def say(text: str) -> None:
         watch("note", {"text": text})
 
-    check_model(config)
+    check_model(config, task)
     began = time.perf_counter()
     fitted = prepare_finetune(config, task, say=say)
     training = training_of(fitted, RunFolder(Path("plan")))

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hflm.config import PUTS_OUT, PretrainConfig
+from hflm.config import PretrainConfig
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
 from hflm.recipe_files import load_task
 from hflm.run import MARKER, RunFolder
 from hflm.settings import build, overlay, read_yaml
 from hflm.training.recorded import CHANGED, Change, shown
-from hflm.training_settings import TrainingSettings
+from hflm.training_settings import PUTS_OUT, TrainingSettings
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -61,8 +61,7 @@ def settings_of(
         job = kind_of(run).job
         raise UsageError(f"{run.path} is a run of `hflm {job}`.", fix=f"Go on with `hflm resume {run.path}`.")
     resolved = build(kind, saved, where=where)
-    puts_out = PUTS_OUT if kind is PretrainConfig else None
-    asked = build(kind, overlay(saved, given, puts_out=puts_out), where="the command line")
+    asked = build(kind, overlay(saved, given, puts_out=PUTS_OUT), where="the command line")
     # `auto` is what the run has worked out since.
     asked = replace(asked, **{name: getattr(resolved, name) for name in given if getattr(asked, name) == "auto"})
     if allow_change:

@@ -95,6 +95,8 @@ POSITIVE = (
     "batch_size", "micro_batch_size", "max_steps", "epochs", "eval_steps", "save_steps", "save_total_limit",
     "logging_steps", "patience", "threads",
 )  # fmt: skip
+# Given on the command line, a name on the left puts out what a file says on the right.
+PUTS_OUT = {"size": ("layers", "heads", "width"), "model": ("arch",), "arch": ("model",)}
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed")
 
 

@@ -16,14 +16,15 @@ TAGS = {"summarization": "summarization", "translation": "translation"}
 def task_card(config: FinetuneConfig, *, metrics: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
     """Write the README.md of a model folder: front matter for the hub, then what a reader must know."""
     pipeline = PIPELINES.get(metrics["family"], TAGS.get(metrics["task"], "text2text-generation"))
-    base = str(config.model)
+    base = config.model or ""
     packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items() if number)
     return TEMPLATE.format(
         pipeline=pipeline,
         license_line=f"license: {config.license}\n" if config.license else "",
-        base=base,
+        made=f"Fine-tuned by `hflm finetune` from {base}" if base else "Trained from scratch by `hflm finetune`",
         # The hub knows models by their ids; a folder of this machine says nothing there.
-        base_line="" if Path(base).exists() else f"base_model: {base}\n",
+        base_line="" if not base or Path(base).exists() else f"base_model: {base}\n",
+        inherited=INHERITED if base else "",
         measured=_scores(metrics),
         rows=metrics["preflight"]["rows"],
         command=environment["command"],
@@ -48,6 +49,7 @@ def _scores(metrics: Mapping[str, Any]) -> str:
     return head + "\n".join(rows) + told
 
 
+INHERITED = " What the base model has learned, its errors and views included, is still in it."
 TEMPLATE = """---
 library_name: transformers
 pipeline_tag: {pipeline}
@@ -56,7 +58,7 @@ pipeline_tag: {pipeline}
 
 # {task}: {arch}, {parameters:,} parameters
 
-Fine-tuned by `hflm finetune` from {base} on {data}: {rows[train]:,} rows, {steps:,} steps, {seconds:.0f} seconds.
+{made} on {data}: {rows[train]:,} rows, {steps:,} steps, {seconds:.0f} seconds.
 The weights are those after step {best_step}, which did best on {rows[eval]:,} rows of validation. Licence: {license}.
 
 {measured}
@@ -65,8 +67,7 @@ The weights are those after step {best_step}, which did best on {rows[eval]:,} r
 
 ## Limits
 
-The scores hold for rows like those it was tested on. What the base model has learned, its errors and views included,
-is still in it.
+The scores hold for rows like those it was tested on.{inherited}
 
 ## How it was made
 

@@ -97,10 +97,12 @@ def name_languages(config: FinetuneConfig, task: Task, splits: Splits) -> Finetu
     return replace(config, source_lang=source, target_lang=target)
 
 
-def fit(config: FinetuneConfig, task: Task, splits: Splits) -> Fitted:
-    """Load the model with its head and encode the rows; raises an HflmError for what does not fit together."""
-    assert config.model is not None
-    name = config.model
+def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None = None) -> Fitted:
+    """Load the model with its head and encode the rows; raises an HflmError for what does not fit together.
+
+    `start` is the folder of the model where that is not the one which the settings name.
+    """
+    name = start or str(config.model)
     splits, skipped = usable(named_labels(splits) if task.family == "classification" else splits)
     if not splits.train:
         raise UsageError("Every training row is empty.", fix="Look at the columns: `hflm plan` prints them.")

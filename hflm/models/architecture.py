@@ -30,13 +30,24 @@ SIZES: Mapping[str, Shape] = {
     "base": Shape(12, 768, 12),
 }
 DEFAULT_ARCH = {"mlm": "modernbert", "wwm": "modernbert", "clm": "llama"}
+# What writes text after what it has read: the objective of an encoder-decoder.
+SEQ2SEQ = "seq2seq"
+# Objective -> what transformers calls its models, what such a model is, and architectures to try.
+KINDS: Mapping[str, tuple[str, str, str]] = {
+    "mlm": ("MASKED_LM", "an encoder", "modernbert, bert or roberta"),
+    "clm": ("CAUSAL_LM", "a decoder", "llama, qwen3 or gpt2"),
+    SEQ2SEQ: ("SEQ_TO_SEQ_CAUSAL_LM", "an encoder-decoder", "t5, mbart or bart"),
+}
 # Rotary positions turn pairs of numbers, so a head of theirs is even.
 ROTARY = {
     "modernbert", "eurobert", "nomic_bert", "llama", "qwen2", "qwen3", "mistral", "gemma", "gpt_neox", "olmo2", "phi",
     "smollm3",
 }  # fmt: skip
 # A gated feed-forward layer has three matrices: 8/3 of the width makes as many parameters as 4 x with two.
-GATED = {"modernbert", "eurobert", "nomic_bert", "llama", "qwen2", "qwen3", "mistral", "gemma", "olmo2", "smollm3"}
+GATED = {
+    "t5", "mt5", "umt5", "modernbert", "eurobert", "nomic_bert", "llama", "qwen2", "qwen3", "mistral", "gemma", "olmo2",
+    "smollm3",
+}  # fmt: skip
 # RoBERTa and its kin count positions from the padding id on: the first of a text is pad_token_id + 1.
 ROBERTA_LIKE = {
     "roberta", "xlm-roberta", "camembert", "data2vec-text", "mpnet", "roberta-prelayernorm", "ibert", "luke", "xmod",
@@ -81,31 +92,54 @@ def check_shape(arch: str, shape: Shape, *, objective: str) -> None:
         )
 
 
+def _architectures(kind: str) -> Mapping[str, Any]:
+    """Return the model types that transformers has for a kind of KINDS."""
+    from transformers.models.auto import modeling_auto
+
+    found: Mapping[str, Any] = getattr(modeling_auto, f"MODEL_FOR_{kind}_MAPPING_NAMES")
+    return found
+
+
+def objective_of(arch: str, *, writes: bool) -> str:
+    """Return the objective that an architecture is built for: what it is decides, and then whether it is to write.
+
+    Raises ModelError where transformers does not have it, or it cannot write and is to.
+    """
+    tables = {objective: _architectures(kind) for objective, (kind, _, _) in KINDS.items()}
+    if not any(arch in table for table in tables.values()):
+        guess = difflib.get_close_matches(arch, [name for table in tables.values() for name in table], 1)
+        fix = f"Did you mean {guess[0]!r}?" if guess else "Try t5, mbart, modernbert, bert, llama or gpt2."
+        raise ModelError(f"transformers has no architecture {arch!r} of language models.", fix=fix)
+    if _is_encoder_decoder(arch):
+        return SEQ2SEQ
+    if writes and arch in tables["mlm"]:
+        raise ModelError(f"{arch} is an encoder and writes no text.", fix=f"Try --arch {KINDS[SEQ2SEQ][2]}, or llama.")
+    return "clm" if writes or arch not in tables["mlm"] else "mlm"
+
+
+def _is_encoder_decoder(arch: str) -> bool:
+    from transformers import CONFIG_MAPPING
+
+    return arch in CONFIG_MAPPING and getattr(CONFIG_MAPPING[arch], "is_encoder_decoder", False) is True
+
+
 def _check_kind(arch: str, objective: str) -> None:
     """Raise ModelError where transformers has no such architecture for the objective."""
-    from transformers import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    )
-
-    clm = objective == "clm"
-    if arch in CONFIG_MAPPING and getattr(CONFIG_MAPPING[arch], "is_encoder_decoder", False) is True:
-        instead = "llama, qwen3 or gpt2" if clm else "modernbert, bert or roberta"
-        wanted = "a decoder" if clm else "an encoder"
+    kind, wanted, instead = KINDS.get(objective, KINDS["mlm"])
+    names, masked, causal = _architectures(kind), _architectures("MASKED_LM"), _architectures("CAUSAL_LM")
+    if _is_encoder_decoder(arch) and objective != SEQ2SEQ:
         problem = f"{arch} is an encoder-decoder; --objective {objective} needs {wanted}."
         raise ModelError(problem, fix=f"Try --arch {instead}.")
-    if clm and arch in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+    if objective == "clm" and arch in masked:
         raise ModelError(
             f"{arch} is an encoder and predicts masked tokens.", fix="Pass --objective mlm, or --arch llama."
         )
-    names = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if clm else MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if arch in names:
         return
-    if arch in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if arch in causal and objective != SEQ2SEQ:
         raise ModelError(f"{arch} is a decoder and predicts next tokens.", fix="Pass --objective clm, or --arch bert.")
     guess = difflib.get_close_matches(arch, list(names), 1)
-    fix = f"Did you mean {guess[0]!r}?" if guess else "Try modernbert, bert, roberta, distilbert, llama or gpt2."
+    fix = f"Did you mean {guess[0]!r}?" if guess else f"Try {instead}."
     raise ModelError(f"transformers has no architecture {arch!r} for --objective {objective}.", fix=fix)
 
 
@@ -134,21 +168,18 @@ def build_config(
         names.get("num_hidden_layers", "num_hidden_layers"): shape.layers,
         names.get("num_attention_heads", "num_attention_heads"): shape.heads,
         **_feed_forward(arch, shape.width),
+        "num_key_value_heads": shape.heads,
+        "head_dim": shape.width // shape.heads,
+        "embedding_size": shape.width,
+        **_both_sides(shape, vocab_size),
         **_positions(arch, max_length),
-        **{
-            f"{name}_token_id": getattr(tokenizer, f"{name}_token_id", None)
-            for name in ("pad", "bos", "eos", "cls", "sep")
-        },
+        **_special_ids(tokenizer),
         **{name: dropout for name, value in defaults.items() if _is_dropout(name, value)},
         **EXTRAS.get(arch, {}),
     }
-    if "num_key_value_heads" in known:
-        values["num_key_value_heads"] = shape.heads
-    if "head_dim" in known:
-        values["head_dim"] = shape.width // shape.heads
-    if "embedding_size" in known:
-        values["embedding_size"] = shape.width
     known |= {"tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id"} | set(names)
+    if defaults.get("is_encoder_decoder"):
+        known.add("decoder_start_token_id")
     settings = {"tie_word_embeddings": True, **{name: value for name, value in values.items() if name in known}}
     with _one_line(arch, shape):
         config = kind(**settings)
@@ -158,6 +189,13 @@ def build_config(
             f"{arch} does not take layers, width and vocabulary from the usual settings.", fix="Choose another --arch."
         )
     return config
+
+
+def _special_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int | None]:
+    names = ("pad", "bos", "eos", "cls", "sep")
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id", None) for name in names}
+    # The decoder of an encoder-decoder must start with something: padding, as T5 and Marian do.
+    return {**ids, "decoder_start_token_id": tokenizer.pad_token_id}
 
 
 def _is_dropout(name: str, value: object) -> bool:
@@ -187,6 +225,8 @@ def _one_line(arch: str, shape: Shape) -> Iterator[None]:
 
 
 EXTRAS: Mapping[str, Mapping[str, Any]] = {
+    # T5 1.1: a gated feed-forward layer, as in mT5 (Shazeer 2020).
+    "t5": {"feed_forward_proj": "gated-gelu"},
     # Disentangled attention (He et al. 2021): content to position and back, positions in the scores only.
     "deberta-v2": {
         "relative_attention": True,
@@ -202,7 +242,17 @@ EXTRAS: Mapping[str, Mapping[str, Any]] = {
 
 def _feed_forward(arch: str, width: int) -> dict[str, int]:
     size = -(-width * 8 // 3 // 64) * 64 if arch in GATED else 4 * width
-    return {"intermediate_size": size, "hidden_dim": size, "n_inner": size, "ffn_dim": size}
+    names = ("intermediate_size", "hidden_dim", "n_inner", "ffn_dim", "d_ff", "encoder_ffn_dim", "decoder_ffn_dim")
+    return dict.fromkeys(names, size)
+
+
+def _both_sides(shape: Shape, vocab_size: int) -> dict[str, int]:
+    """Name the shape of an encoder-decoder's two sides, which are alike."""
+    return {
+        "encoder_layers": shape.layers, "decoder_layers": shape.layers, "num_decoder_layers": shape.layers,
+        "encoder_attention_heads": shape.heads, "decoder_attention_heads": shape.heads,
+        "d_kv": shape.width // shape.heads, "decoder_vocab_size": vocab_size,
+    }  # fmt: skip
 
 
 def _positions(arch: str, max_length: int) -> dict[str, int]:
@@ -213,13 +263,14 @@ def _positions(arch: str, max_length: int) -> dict[str, int]:
 def build_model(config: "PretrainedConfig", *, objective: str, seed: int) -> "PreTrainedModel":
     """Build a model with weights drawn from `seed`; the global random state is left as it was."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
-    factory = AutoModelForCausalLM if objective == "clm" else AutoModelForMaskedLM
+    factories = {"clm": AutoModelForCausalLM, SEQ2SEQ: AutoModelForSeq2SeqLM}
+    factory: Any = factories.get(objective, AutoModelForMaskedLM)
     shape = Shape(config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
     with torch.random.fork_rng(devices=[]), _one_line(config.model_type, shape):
         torch.manual_seed(seed)
-        model: PreTrainedModel = factory.from_config(config)  # type: ignore[no-untyped-call]
+        model: PreTrainedModel = factory.from_config(config)
     return model
 
 

@@ -71,7 +71,7 @@ def find_opening(tokenizer: Any, config: Any, *, source: str | None, target: str
 
 def start_token(config: Any, opening: Opening | None) -> int | None:
     """Return the token with which a decoder starts to write; None where neither model nor language says so."""
-    start = config.decoder_start_token_id
+    start = getattr(config, "decoder_start_token_id", None)
     if opening and (opening.starts or start is None):
         return opening.token
     found = config.bos_token_id if start is None else start

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hflm.errors import DataError, ModelError
-from hflm.models.architecture import ROBERTA_LIKE
+from hflm.models.architecture import ROBERTA_LIKE, SEQ2SEQ
 from hflm.models.hub import from_cache_or_hub
 from hflm.models.resolve import resolve_model
 from hflm.models.safety import check_tokenizer
@@ -25,6 +25,8 @@ BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "
 # RoBERTa's order: its positions are counted from the padding id, 1.
 ROBERTA_TOKENS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
 CLM_TOKENS = {"eos": "<|endoftext|>", "pad": "<|padding|>", "unk": "<|unknown|>"}
+# T5's order; the end is all that is put around a text.
+SEQ2SEQ_TOKENS = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
 
 
 def train_tokenizer(
@@ -52,24 +54,27 @@ def train_tokenizer(
             f"A vocabulary of {vocab_size} is larger than the text supports ({found} pieces found).",
             fix=f"Pass --vocab-size {found} or give more text.",
         )
-    if objective != "clm":
+    if objective == SEQ2SEQ:
+        _wrap(tokenizer, "", special["eos"])
+    elif objective != "clm":
         _wrap(tokenizer, special["cls"], special["sep"])
     return _fast(tokenizer, special, max_length)
 
 
 def _special_tokens(arch: str, objective: str) -> dict[str, str]:
-    if objective == "clm":
-        return CLM_TOKENS
+    if objective in ("clm", SEQ2SEQ):
+        return CLM_TOKENS if objective == "clm" else SEQ2SEQ_TOKENS
     return ROBERTA_TOKENS if arch in ROBERTA_LIKE else BERT_TOKENS
 
 
 def _wrap(tokenizer: "Tokenizer", first: str, last: str) -> None:
+    """Put tokens around every text; an empty `first` puts none before it."""
     from tokenizers import processors
 
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{first} $A {last}",
-        pair=f"{first} $A {last} $B:1 {last}:1",
-        special_tokens=[(name, tokenizer.token_to_id(name)) for name in (first, last)],
+        single=f"{first} $A {last}".strip(),
+        pair=f"{first} $A {last} $B:1 {last}:1".strip(),
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in (first, last) if name],
     )
 
 
@@ -77,9 +82,9 @@ def _fast(tokenizer: "Tokenizer", special: dict[str, str], max_length: int) -> "
     from transformers import PreTrainedTokenizerFast
 
     names = {f"{role}_token": token for role, token in special.items()}
-    if "eos" in special:
+    if special is CLM_TOKENS:
         names["bos_token"] = special["eos"]
-    elif special["cls"] == "<s>":
+    elif special is ROBERTA_TOKENS:
         names |= {"bos_token": special["cls"], "eos_token": special["sep"]}
     fast: PreTrainedTokenizerBase = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=max_length, clean_up_tokenization_spaces=False, **names

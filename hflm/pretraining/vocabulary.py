@@ -1,13 +1,13 @@
 """The tokenizer of a run: trained on its text and kept by content, or an existing one."""
 
-import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hflm.cache import cache_folder
 from hflm.config import PretrainConfig
 from hflm.data.rows import cache_key
-from hflm.errors import DataError, UsageError
+from hflm.data.vocabulary import enough, lines, vocabulary_size
+from hflm.errors import UsageError
 from hflm.models.architecture import ROBERTA_LIKE
 from hflm.models.load import model_folder
 from hflm.models.tokenizer import KINDS, load_tokenizer, train_tokenizer
@@ -19,8 +19,6 @@ Say = Callable[[str], None]
 
 # Counts up when the same text gives another vocabulary: what was trained before is not taken from the cache then.
 TRAINER = 2
-# A vocabulary gains little from more text than this.
-ENOUGH_CHARACTERS = 50_000_000
 
 
 def obtain_tokenizer(
@@ -45,10 +43,10 @@ def obtain_tokenizer(
     folder = cache_folder() / f"tokenizer-{name}"
     if folder.exists():
         return load_tokenizer(str(folder))
-    size = config.vocab_size or _vocabulary_size(_limited(texts()))
+    size = config.vocab_size or vocabulary_size(enough(texts()))
     say(f"training a {kind} tokenizer of {size:,} pieces")
     tokenizer = train_tokenizer(
-        _pieces(_limited(texts())), kind=kind, vocab_size=size, arch=arch, max_length=max_length,
+        lines(enough(texts())), kind=kind, vocab_size=size, arch=arch, max_length=max_length,
         objective=config.objective, lowercase=config.lowercase, strict=config.vocab_size is not None,
     )  # fmt: skip
     staging = folder.with_name(f".{folder.name}.part")
@@ -56,31 +54,3 @@ def obtain_tokenizer(
     if not folder.exists():
         staging.rename(folder)
     return load_tokenizer(str(folder))
-
-
-def _limited(texts: Iterator[str]) -> Iterator[str]:
-    """Stop after as much text as a vocabulary can gain from."""
-    seen = 0
-    for text in texts:
-        if seen > ENOUGH_CHARACTERS:
-            return
-        seen += len(text)
-        yield text
-
-
-def _pieces(texts: Iterator[str]) -> Iterator[str]:
-    """Cut long documents at line ends: trainers work on one text at a time."""
-    return (line for text in texts for line in (text.splitlines() if len(text) > 10_000 else [text]) if line.strip())
-
-
-def _vocabulary_size(texts: Iterator[str]) -> int:
-    """Choose a power of two near three times the root of the text's length, with room for its alphabet."""
-    characters, alphabet = 0, set[str]()
-    for text in texts:
-        characters += len(text)
-        alphabet.update(text)
-    if not characters:
-        raise DataError("The data holds no text.", fix="Check the files, and what --clean drops.")
-    by_length: int = 2 ** int(math.log2(max(3 * math.sqrt(characters), 512)))
-    by_alphabet: int = 2 ** math.ceil(math.log2(max(1.5 * len(alphabet), 1)))
-    return max(512, min(32_768, max(by_length, by_alphabet)))
