@@ -11,6 +11,7 @@ from typing import Any
 from hflm.errors import DataError
 from hflm.metrics.paired import Paired, compare
 from hflm.run import RunFolder, read_json
+from hflm.sealed import check_results
 
 Row = dict[str, Any]
 # What a model says of a row; everything else was given to it, and has to be the same for both.
@@ -67,6 +68,7 @@ def _metric(run: RunFolder) -> tuple[str, dict[str, Any]]:
 def read_predictions(run: RunFolder) -> list[Row]:
     """Read the lines of a run's predictions."""
     rows: list[Row] = []
+    check_results(run, under=run.predictions.name)
     # By the file, not by str.splitlines, which would cut texts at U+2028.
     with run.predictions.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):

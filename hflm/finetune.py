@@ -14,7 +14,8 @@ from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
 from hflm.pretrain import check_trackers
 from hflm.recipe_files import find, recipe_key
-from hflm.run import RunFolder, read_json, whole_folder, write_json, write_text
+from hflm.run import RunFolder, read_json, results, set_aside, whole_folder, write_json, write_text
+from hflm.sealed import seal_results
 from hflm.settings import to_yaml
 from hflm.space import full_disk_named
 from hflm.task import Task
@@ -40,9 +41,12 @@ def finetune(
     check_model(config, task)
     check_trackers(config.report_to)
     run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
-    if resume and run.metrics.exists():
+    if resume and (done := results(run)) is not None:
         watch("note", {"text": f"{run.path} is done; nothing is left to train."})
-        return read_json(run.metrics)
+        return done
+    if resume and run.metrics.exists():
+        watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
+        set_aside(run.metrics)
     with full_disk_named(run.path):
         return _finetune(config, task, run, resume=resume, watch=watch, allow_change=allow_change, like=like)
 
@@ -243,4 +247,5 @@ def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:
         write_text(folder / "README.md", card)
         plot_loss(read_log(run.log), folder / "loss.png", title=title)
     plot_loss(read_log(run.log), run.plot, title=title)
+    seal_results(run)
     write_json(run.metrics, metrics)

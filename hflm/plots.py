@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hflm.run import set_aside
+
 # With more classes than this, cells hold no numbers and the picture grows no further.
 MOST_NUMBERED = 30
 # Letters of a class's name.
@@ -14,14 +16,16 @@ LONGEST_NAME = 24
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Read the lines of a log; of a step logged twice, before and after a resume, the later counts."""
-    if not path.exists():
+    if not path.is_file():
         return []
     lines: dict[tuple[int, bool], dict[str, Any]] = {}
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             line = json.loads(text)
         except ValueError:
             continue  # the last line of a killed run may be cut
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            continue
         lines[line["step"], "eval_loss" in line] = line
     return [lines[key] for key in sorted(lines)]
 
@@ -83,4 +87,6 @@ def _save(figure: Any, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(staging)
+    if path.is_dir():
+        set_aside(path)
     staging.replace(path)

@@ -14,7 +14,8 @@ from hflm.errors import UsageError
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
 from hflm.plots import plot_loss, read_log
 from hflm.pretraining.card import model_card
-from hflm.run import RunFolder, read_json, whole_folder, write_json, write_text
+from hflm.run import RunFolder, read_json, results, set_aside, whole_folder, write_json, write_text
+from hflm.sealed import seal_results
 from hflm.settings import to_yaml
 from hflm.space import full_disk_named
 
@@ -42,9 +43,12 @@ def pretrain(
     check_trackers(config.report_to)
     check_name(folder)
     run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
-    if resume and run.metrics.exists():
+    if resume and (done := results(run)) is not None:
         watch("note", {"text": f"{run.path} is done; nothing is left to train."})
-        return read_json(run.metrics)
+        return done
+    if resume and run.metrics.exists():
+        watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
+        set_aside(run.metrics)
     with full_disk_named(run.path):
         return _pretrain(config, run, arch=arch, resume=resume, watch=watch, allow_change=allow_change, like=like)
 
@@ -118,4 +122,5 @@ def save(setup: "Setup", metrics: Mapping[str, Any]) -> None:
         write_text(folder / "README.md", card)
         plot_loss(read_log(run.log), folder / "loss.png", title=title, baselines=baselines)
     plot_loss(read_log(run.log), run.plot, title=title, baselines=baselines)
+    seal_results(run)
     write_json(run.metrics, metrics)

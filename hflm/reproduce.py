@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
 from hflm.resume import kind_of, settings_of, start
-from hflm.run import RunFolder, read_json
-from hflm.training.recorded import read_plan
+from hflm.run import RunFolder, read_json, results
+from hflm.sealed import check_results
+from hflm.training.recorded import check_records, read_plan
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -62,9 +63,11 @@ def reproduce(run: Path, folder: Path, *, overwrite: bool, watch: "Watch") -> Re
     Raises UsageError where the run is not done, or where data, tokenizer, recipe or weights are not what they were.
     """
     recorded = RunFolder.open(run)
-    if not recorded.metrics.exists():
+    if results(recorded) is None:
         raise UsageError(f"{run} is not done: there is nothing to compare with.", fix=f"First `hflm resume {run}`.")
+    check_results(recorded, under="model/")
     plan = read_plan(recorded)
+    check_records(recorded)
     if plan.get("changes"):
         fields = ", ".join(change["field"] for change in plan["changes"])
         raise UsageError(f"{run} went on after a change ({fields}): no one command does it again.", fix="Run it anew.")

@@ -14,7 +14,7 @@ from hflm.finetune_config import FinetuneConfig
 from hflm.recipe_files import load_task
 from hflm.run import MARKER, RunFolder
 from hflm.settings import build, overlay, read_yaml
-from hflm.training.recorded import CHANGED, Change, shown
+from hflm.training.recorded import CHANGED, Change, check_records, shown
 from hflm.training_settings import PUTS_OUT, TrainingSettings
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def resume(folder: Path, *, watch: "Watch", allow_change: bool = False) -> dict[
     Raises UsageError for what has changed since the run began, unless `allow_change`.
     """
     run = RunFolder.open(folder)
-    return start(settings_of(kind_of(run), run), run, folder, resume=True, watch=watch, allow_change=allow_change)
+    config = settings_of(kind_of(run), run)
+    if not allow_change:
+        check_records(run)
+    return start(config, run, folder, resume=True, watch=watch, allow_change=allow_change)
 
 
 def start(config: TrainingSettings, recorded: RunFolder, folder: Path, **how: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ out/
 ├── plan.json           what the probe and the data fixed: steps, split of the batch
 ├── log.jsonl           a line each logging step and evaluation
 ├── metrics.json        the results; there once the run is done
+├── files.sha256        hashes of model and predictions, for `sha256sum -c`
 ├── loss.png
 ├── tokenizer/          what the rows were encoded with
 ├── checkpoints/        resumable state
@@ -78,6 +79,10 @@ class RunFolder:
         return self.path / "predictions.jsonl"
 
     @property
+    def sums(self) -> Path:
+        return self.path / "files.sha256"
+
+    @property
     def confusion(self) -> Path:
         return self.path / "confusion.png"
 
@@ -125,7 +130,7 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """Open the folder of an earlier run."""
         run = cls(path)
-        if not run.config.exists():
+        if not run.config.is_file():
             found = "no such folder" if not path.exists() else "no config.yaml in it"
             raise UsageError(f"{path} is no run folder: {found}.", fix="`hflm runs` lists the runs.")
         return run
@@ -141,6 +146,8 @@ def write_text(path: Path, text: str) -> None:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
+        if path.is_dir():
+            set_aside(path)
         staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
@@ -170,3 +177,30 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def read_object(path: Path, *, or_else: Exception) -> dict[str, Any]:
+    """Read a JSON object, or raise an error where there is none: not there, cut, no object."""
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise or_else from error
+    if not isinstance(content, dict):
+        raise or_else
+    return content
+
+
+def set_aside(path: Path) -> None:
+    """Make way for a file where something else took its name, or what stands there cannot be used; it is kept."""
+    if path.is_symlink() or path.exists():
+        path.rename(path.with_name(f"{path.name}.damaged"))
+
+
+def results(run: RunFolder) -> dict[str, Any] | None:
+    """Return the metrics of a run that is done; None where it is not, or what it came to was lost since."""
+    try:
+        metrics = read_object(run.metrics, or_else=ValueError())
+    except ValueError:
+        return None
+    whole = "job" in metrics and any(run.model.glob("*.safetensors"))
+    return metrics if whole else None

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from hflm.errors import HflmError, SpaceError
+from hflm.errors import HflmError, SpaceError, UsageError
 from hflm.space import is_full
 
 # name -> (module whose `command` is a function or a typer app, summary). A command is imported when it
@@ -157,6 +157,10 @@ def _report(error: BaseException) -> int:
     if isinstance(error, HflmError):
         _line(f"error: {error}")
         return error.exit_code
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        # A file that another program took away, a disk that was unplugged, a folder without permission.
+        _line(f"error: {error.filename} cannot be used: {error.strerror}. Look at it, and run it again.")
+        return UsageError.exit_code
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         _line("stopped")
         return STOPPED

@@ -19,6 +19,7 @@ from hflm.resume import settings_of
 from hflm.run import RunFolder
 from hflm.settings import overlay, read_yaml
 from hflm.task import Task
+from hflm.training.recorded import check_records
 
 RENAMED = {**TRAINING_NAMES, "--max-length": "--max-source-length", "--eval-file": "--validation-file"}
 
@@ -49,6 +50,8 @@ def _finetune(
         run, folder = RunFolder.open(output_dir), output_dir
         given = overlay(read_yaml(config) if config else {}, settings)
         resolved = settings_of(FinetuneConfig, run, given, allow_change=allow_change)
+        if not allow_change:
+            check_records(run)
         # As it was when the run began: a recipe may have been edited since.
         task = load_task(str(run.recipe))
     else:

@@ -17,6 +17,7 @@ from hflm.recipe_files import load_task
 from hflm.resume import settings_of
 from hflm.run import RunFolder
 from hflm.settings import overlay, read_yaml
+from hflm.training.recorded import check_records
 
 RENAMED = {
     "--num-train-epochs": "--epochs",
@@ -51,6 +52,8 @@ def _pretrain(
             raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
         given = overlay(read_yaml(config) if config else {}, settings)
         resolved = settings_of(PretrainConfig, RunFolder.open(folder), given, allow_change=allow_change)
+        if not allow_change:
+            check_records(RunFolder.open(folder))
     else:
         file = read_yaml(config) if config else {}
         recipe = load_task({**file, **settings}.get("recipe", "pretraining"))

@@ -6,6 +6,7 @@ Thirteen as in GPT-3 (Brown et al. 2020, appendix C). A script that writes no sp
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,15 @@ LENGTH = 13
 # Words that stand in more held-out rows than this are a phrase of the trade, as an instruction: they tell nothing.
 COMMON = 10
 # Thai, Lao, Khmer, Burmese, Japanese, Chinese: no spaces between words.
-ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-WORD = re.compile(rf"[{ALONE}]|[^\W{ALONE}]+")
-ROUND = 4096
-FACTOR = np.uint64(0x9E3779B97F4A7C15)
+ALONE = (
+    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+)  # fmt: skip
+# Beyond are no letters.
+MOST_POINTS = 0x32400
+# Rows and characters that are looked at together, and characters of one piece of a long text.
+ROUND, CHARACTERS = 4096, 1_000_000
+FACTOR, BASE = np.uint64(0x9E3779B97F4A7C15), 0xD1342543DE82EF95
 
 Hashes = NDArray[np.uint64]
 
@@ -41,22 +47,25 @@ def find_overlap(held: Iterable[tuple[str, str]], train: Iterable[tuple[str, str
 
     What is held out is kept as hashes; the training rows go by one round at a time.
     """
-    places, owners, hashes = [], [], []
-    for row, (place, text) in enumerate(held):
-        grams = grams_of([text])[0]
-        places.append(place)
-        owners.append(np.full(len(grams), row))
-        hashes.append(grams)
-    judged = sum(len(grams) > 0 for grams in hashes)
-    if not judged:
+    places: list[str] = []
+
+    def numbered() -> Iterator[tuple[str, str]]:
+        for place, text in held:
+            places.append(place)
+            yield str(len(places) - 1), text
+
+    rounds = [(names.numbers(), grams) for names, grams in _rounds(numbered())]
+    if not any(len(grams) for _, grams in rounds):
         return Overlap(0, 0)
-    every, owner = np.concatenate(hashes), np.concatenate(owners)
+    owner, every = (np.concatenate(parts) for parts in zip(*rounds, strict=True))
+    judged = len(np.unique(owner))
     order = np.lexsort((owner, every))
     every, owner = _without_phrases(every[order], owner[order])
     if not len(every):
         return Overlap(0, judged)
-    hit: set[int] = set()
-    example = None
+    # Equal grams of several rows lie side by side: a find marks the first, and means all of them.
+    first = np.searchsorted(every, every)
+    found, example = np.zeros(len(every), bool), None
     for name, grams in _rounds(train):
         # The place of each gram among the sorted ones: where it is equal, the words are.
         at = np.searchsorted(every, grams)
@@ -64,11 +73,8 @@ def find_overlap(held: Iterable[tuple[str, str]], train: Iterable[tuple[str, str
         equal = every[at] == grams
         if equal.any():
             example = example or (places[int(owner[at[equal][0]])], name[int(np.flatnonzero(equal)[0])])
-            found = np.unique(grams[equal])
-            low, high = np.searchsorted(every, found), np.searchsorted(every, found, side="right")
-            for start, end in zip(low, high, strict=True):
-                hit.update(owner[start:end].tolist())
-    return Overlap(len(hit), judged, example)
+            found[at[equal]] = True
+    return Overlap(len(np.unique(owner[found[first]])), judged, example)
 
 
 def _without_phrases(every: Hashes, owner: NDArray[np.int64]) -> tuple[Hashes, NDArray[np.int64]]:
@@ -82,13 +88,16 @@ def _without_phrases(every: Hashes, owner: NDArray[np.int64]) -> tuple[Hashes, N
 
 
 def _rounds(rows: Iterable[tuple[str, str]]) -> Iterator[tuple["Names", Hashes]]:
-    """Yield the grams of some thousand rows at a time, and what tells the place of each."""
+    """Yield the grams of some thousand rows or a million characters at a time, and what tells the place of each."""
     batch: list[tuple[str, str]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == ROUND:
-            yield _grams(batch)
-            batch = []
+    size = 0
+    for place, text in rows:
+        for start in range(0, len(text), CHARACTERS):
+            batch.append((place, text[start : start + CHARACTERS]))
+            size += len(batch[-1][1])
+            if len(batch) == ROUND or size >= CHARACTERS:
+                yield _grams(batch)
+                batch, size = [], 0
     if batch:
         yield _grams(batch)
 
@@ -103,6 +112,10 @@ class Names:
     def __getitem__(self, gram: int) -> str:
         return self.places[int(np.searchsorted(self.ends, gram, side="right"))]
 
+    def numbers(self) -> NDArray[np.int64]:
+        """Return the place of every gram, where places are numbers."""
+        return np.repeat(np.array(self.places, np.int64), np.diff(self.ends, prepend=0))
+
 
 def _grams(batch: Sequence[tuple[str, str]]) -> tuple[Names, Hashes]:
     found = grams_of([text for _, text in batch])
@@ -111,23 +124,58 @@ def _grams(batch: Sequence[tuple[str, str]]) -> tuple[Names, Hashes]:
 
 
 def grams_of(texts: Sequence[str]) -> list[Hashes]:
-    """Return a hash for each thirteen words in a row of each text; fewer words have none.
+    """Return a hash for each thirteen words in a row of each text; fewer words have none."""
+    folded = [text.casefold() for text in texts]
+    points = np.frombuffer("\n".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
+    starts, ends = _words(points)
+    # The text of a word: the newline between two texts is part of neither.
+    last = np.cumsum([len(text) + 1 for text in folded])
+    owner = np.searchsorted(last, starts, side="right")
+    count = max(len(starts) - LENGTH + 1, 0)
+    each, mixed = _word_hashes(points, starts, ends), np.zeros(count, np.uint64)
+    for place in range(LENGTH):
+        mixed = mixed * FACTOR + each[place : place + count]
+    whole = owner[:count] == owner[len(owner) - count :]
+    sizes = np.bincount(owner[:count][whole], minlength=len(texts))
+    return np.split(mixed[whole], np.cumsum(sizes)[:-1])
 
-    Hashes are of one process: the words' own are drawn anew in each.
-    """
-    found = []
-    for text in texts:
-        words = WORD.findall(text.casefold())
-        if len(words) < LENGTH:
-            found.append(np.empty(0, np.uint64))
-            continue
-        each = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
-        count = len(words) - LENGTH + 1
-        mixed = np.zeros(count, np.uint64)
-        for place in range(LENGTH):
-            mixed = mixed * FACTOR + each[place : place + count]
-        found.append(mixed)
-    return found
+
+def _words(points: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where words start and end in code points: runs of letters and digits, or one character that is a word."""
+    kinds = _kinds()
+    kind = kinds[np.minimum(points, len(kinds) - 1)]
+    before, after = np.roll(kind, 1), np.roll(kind, -1)
+    if len(kind):
+        before[0] = after[-1] = 0
+    starts = (kind == 2) | ((kind == 1) & (before != 1))
+    ends = (kind == 2) | ((kind == 1) & (after != 1))
+    return np.flatnonzero(starts), np.flatnonzero(ends) + 1
+
+
+@cache
+def _kinds() -> NDArray[np.uint8]:
+    """Return of each code point whether it is no part of a word (0), a part of one (1) or one by itself (2)."""
+    letter = re.compile(r"\w").match
+    kinds = np.fromiter((letter(chr(code)) is not None for code in range(MOST_POINTS)), np.uint8, MOST_POINTS)
+    for first, last in ALONE:
+        kinds[first : last + 1] = 2
+    kinds[-1] = 0
+    return kinds
+
+
+def _word_hashes(points: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Hashes:
+    """Hash each word as a polynomial in its characters modulo 2 ** 64: a difference of two running sums."""
+    sums = np.zeros(len(points) + 1, np.uint64)
+    np.cumsum((points.astype(np.uint64) + np.uint64(1)) * _powers(BASE, len(points)), out=sums[1:])
+    # The place of a word is in the powers of all its characters, and is divided out.
+    mixed = (sums[ends] - sums[starts]) * _powers(pow(BASE, -1, 1 << 64), len(points))[starts]
+    return mixed ^ (mixed >> np.uint64(29))
+
+
+def _powers(base: int, count: int) -> Hashes:
+    powers = np.full(count, base, np.uint64)
+    powers[:1] = 1
+    return np.multiply.accumulate(powers)
 
 
 def text_of(values: Mapping[str, Any], roles: Sequence[str]) -> str:

@@ -41,6 +41,8 @@ def commit(staging: Path, final: Path) -> None:
 
 def problem(checkpoint: Path) -> str | None:
     """Say what is wrong with a checkpoint, or None where every byte is as it was written."""
+    if not (checkpoint / MANIFEST).is_file():
+        return f"{MANIFEST} is missing"
     try:
         files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         if not isinstance(files, dict):

@@ -12,6 +12,8 @@ from hflm.models.convert import convert_gguf
 from hflm.models.hub import hub_state
 from hflm.models.safety import INDEX, WEIGHTS, weight_files
 from hflm.models.wheels import Wheel, file_sha256, find_wheel, from_wheel
+from hflm.run import RunFolder
+from hflm.sealed import check_results
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -44,7 +46,7 @@ def resolve_model(name: str | None, *, default: str | None = None, weights: bool
     if path.is_file() and path.suffix.lower() == ".gguf":
         return str(_from_gguf(path))
     if path.is_dir() and not (wheel and not _holds_model(path)):
-        return str(path / "model" if not _has_config(path) and _has_config(path / "model") else path)
+        return str(_of_run(path) if not _has_config(path) and _has_config(path / "model") else path)
     if not wheel and not _may_be_hub_id(named, path):
         what = "is no model folder" if path.suffix.lower() != ".gguf" else "is not there"
         raise ModelError(f"{named} {what}.", fix="Name a run or a folder with config.json.")
@@ -61,6 +63,12 @@ def _path(name: str) -> Path:
         return path
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{name[:80]!r} is no model folder and no hub id.", fix=names_at_hand()) from error
+
+
+def _of_run(path: Path) -> Path:
+    """Return the model folder of a run; raises UsageError where it is not as the run wrote it."""
+    check_results(RunFolder(path), under="model/")
+    return path / "model"
 
 
 def _has_config(folder: Path) -> bool:

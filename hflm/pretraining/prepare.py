@@ -23,8 +23,10 @@ from hflm.data.packing import Frame
 from hflm.data.rows import Encode, Rows, cache_key, encode_rows, open_rows, write_rows
 from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
-from hflm.errors import DataError
+from hflm.errors import DataError, ModelError
 from hflm.models.tokenizer import load_tokenizer, special_flags, tokenizer_report
+from hflm.pretraining.overlap import line as overlap_line
+from hflm.pretraining.overlap import overlap_of_words
 from hflm.pretraining.vocabulary import Say, obtain_tokenizer
 from hflm.run import read_json, write_json
 
@@ -153,6 +155,11 @@ def prepare(
         rows, eval_rows = split_rows(rows)
     cleaned = read_json(cleaning) if cleaning.exists() else {"report": {}, "lines": []}
     report = _report(cleaned, tokenizer, rows, eval_rows, sentences, say)
+    if held and config.eval_data:
+        shared = overlap_of_words(train.documents, held.documents, key=cache_key(train=train.key, held=held.key))
+        report["overlap_of_words"] = shared
+        if text := overlap_line(shared):
+            say(text)
     return Prepared(
         tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows,
         stream=streamed if config.streaming else None,
@@ -202,6 +209,7 @@ def _sides(
 
 def _frame(tokenizer: "PreTrainedTokenizerBase", *, max_length: int, pack: bool, objective: str) -> Frame:
     """Wrap pieces as the tokenizer wraps a text: [CLS] ... [SEP], or an end-of-text for next tokens."""
+    _check_tokens(tokenizer, objective)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     if objective == "clm":
         # What ends a document stands at its end alone, and is put there before it is cut.
@@ -216,6 +224,21 @@ def _frame(tokenizer: "PreTrainedTokenizerBase", *, max_length: int, pack: bool,
         max_length=max_length,
         pack=pack,
     )
+
+
+def _check_tokens(tokenizer: "PreTrainedTokenizerBase", objective: str) -> None:
+    """Raise ModelError where a tokenizer lacks a token that the objective needs."""
+    wanted = {"eos_token": tokenizer.eos_token_id}
+    if objective != "clm":
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        wanted = {"mask_token": tokenizer.mask_token_id, "pad_token": pad}
+    missing = [name for name, number in wanted.items() if number is None]
+    if missing:
+        raise ModelError(
+            f"The tokenizer {tokenizer.name_or_path} has no {' and no '.join(missing)}, which --objective {objective} "
+            "needs.",
+            fix="Name it in its tokenizer_config.json, or leave --tokenizer away: one is trained then.",
+        )
 
 
 def _encoder(tokenizer: "PreTrainedTokenizerBase", *, end: bool) -> Encode:

@@ -1,12 +1,15 @@
 """What a run recorded when it began, held against what it finds when it goes on or is done again."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hflm.environment import environment
 from hflm.errors import CheckpointError, UsageError
-from hflm.run import RunFolder, read_json
+from hflm.plots import read_log
+from hflm.run import RunFolder, read_object, set_aside, write_json
+from hflm.sealed import changed_records, open_plan
 from hflm.settings import flag
 
 Say = Callable[[str], None]
@@ -31,9 +34,9 @@ class Change:
 
 def read_plan(run: RunFolder) -> dict[str, Any]:
     """Read what a run fixed before its first step; raises CheckpointError where it never came to that."""
-    if not run.plan.exists():
+    if not run.plan.exists() and not run.checkpoints.exists():
         raise CheckpointError(f"{run.path} never began to train.", fix="Start it again with --overwrite.")
-    return read_json(run.plan)
+    return open_plan(run)
 
 
 def changes(
@@ -50,6 +53,20 @@ def changes(
     # A setting that the version which began the run did not know has the value that it has always had.
     differ = [name for name, value in settings.items() if name in saved and saved[name] != value]
     return [Change(name, shown(saved[name]), shown(settings[name]), True) for name in differ] + found
+
+
+def record_changes(run: RunFolder, plan: Mapping[str, Any]) -> list[Change]:
+    """List the files of a run folder that are not as the run wrote them."""
+    return [Change(name, old[:8], new[:8] or "gone", False) for name, old, new in changed_records(run, plan)]
+
+
+def check_records(run: RunFolder) -> None:
+    """Raise UsageError where recipe or tokenizer are not as the run wrote them: before the one is run, the other read.
+
+    What is changed in the settings is told by their names, later.
+    """
+    if run.plan.exists():
+        refuse([change for change in record_changes(run, open_plan(run)) if change.field != run.config.name], run)
 
 
 def refuse(found: list[Change], run: RunFolder) -> None:
@@ -71,9 +88,37 @@ def shown(value: Any) -> str:
 
 def note_machine(run: RunFolder, plan: Mapping[str, Any], *, threads: int, say: Say) -> None:
     """Say where versions or threads are not those that the run began with: the last bits may differ then."""
-    before, now = read_json(run.environment).get("packages", {}), environment()["packages"]
+    before, now = _environment(run).get("packages"), environment()["packages"]
+    if not isinstance(before, dict):
+        say(f"{run.environment} cannot be read: whether the versions are those of its beginning is not known")
+        before = {}
     differ = [f"{name} was {before[name]}, is {now.get(name)}" for name in before if before[name] != now.get(name)]
     if plan.get("threads", threads) != threads:
         differ.append(f"threads were {plan['threads']}, are {threads}")
     if differ:
         say(f"not quite the same machine: {'; '.join(differ)}; the last bits of the results may differ")
+
+
+def mend(run: RunFolder, *, say: Say) -> None:
+    """Make way where the log or what was written of the machine is lost: no step hangs on them."""
+    found = _environment(run)
+    if not isinstance(found.get("packages"), dict) or not isinstance(found.get("started"), str):
+        say(f"{run.environment} is lost or damaged: it is written anew")
+        set_aside(run.environment)
+        write_json(run.environment, environment())
+    there = run.log.is_symlink() or run.log.exists()
+    if there and not (run.log.is_file() and os.access(run.log, os.R_OK | os.W_OK)):
+        say(f"{run.log} cannot be read: the log begins anew")
+        set_aside(run.log)
+
+
+def steps_logged(run: RunFolder) -> int:
+    """Return how far a run came, as its log says; 0 where it says nothing."""
+    return max((int(line["step"]) for line in read_log(run.log)), default=0)
+
+
+def _environment(run: RunFolder) -> dict[str, Any]:
+    try:
+        return read_object(run.environment, or_else=ValueError())
+    except ValueError:
+        return {}

@@ -13,7 +13,7 @@ from hflm.engine.memory import out_of_memory
 from hflm.errors import UsageError
 from hflm.run import RunFolder
 from hflm.settings import LENGTHS, seconds, to_dict
-from hflm.training.recorded import accepted, changes, note_machine, read_plan, refuse
+from hflm.training.recorded import accepted, changes, mend, note_machine, read_plan, record_changes, refuse
 from hflm.training.room import check_run_fits
 from hflm.training.train import EVALUATIONS, Say, Training, autocast, optimizer_of, planned, save_every, smaller
 from hflm.training_settings import TrainingSettings
@@ -50,11 +50,13 @@ def _as_recorded(training: Training, *, resume: bool, like: RunFolder | None, al
     run, config = like or training.run, training.config
     plan = read_plan(run)
     settings = to_dict(config) if resume else {}
-    found = changes(plan, key=training.key, inputs=training.inputs, settings=settings)
+    found = changes(plan, key=training.key, inputs=training.inputs, settings=settings) + record_changes(run, plan)
     if not allow_change:
         refuse(found, run)
     for change in found:
         say(f"changed: {change.sentence(run)}")
+    if resume:
+        mend(run, say=say)
     note_machine(run, plan, threads=torch.get_num_threads(), say=say)
     fields = {change.field for change in found}
     steps = plan["steps"]

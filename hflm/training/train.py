@@ -1,6 +1,5 @@
 """Training, whatever is trained: the number of steps, the Trainer, signals; used by every job that trains."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -24,8 +23,10 @@ from hflm.engine.split import Split
 from hflm.engine.trainer import EngineTrainer
 from hflm.errors import Interrupted, UsageError
 from hflm.families.family import Family
-from hflm.run import RunFolder, write_json
+from hflm.run import RunFolder
+from hflm.sealed import write_plan
 from hflm.settings import to_dict
+from hflm.training.recorded import steps_logged
 from hflm.training_settings import TrainingSettings
 
 EVALUATIONS = 5
@@ -102,7 +103,7 @@ def optimizer_of(training: Training) -> Any:
 
 def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     """Train to the end and evaluate; raises Interrupted where a signal stopped it, saved."""
-    write_json(training.run.plan, training.plan)
+    write_plan(training.run, training.plan)
     start = _newest(training, watch) if resume else None
     signals = StopOnSignal()
     epochs = training.config.batch_size / training.count if training.count else None
@@ -129,11 +130,8 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
 
 def _newest(training: Training, watch: Watch) -> Path | None:
     """Return the checkpoint to go on from; None where the run was ended before it had saved one."""
-    folder, log = training.run.checkpoints, training.run.log
-    # The last line may have been cut when the run was killed.
-    lines = log.read_text(encoding="utf-8").split("\n")[:-1] if log.exists() else []
-    done = max((json.loads(line)["step"] for line in lines), default=0)
-    if not checkpoints.ordered(folder) and done < save_every(training):
+    folder = training.run.checkpoints
+    if not checkpoints.ordered(folder) and steps_logged(training.run) < save_every(training):
         watch("note", {"text": "the run was ended before its first checkpoint: it begins again"})
         return None
     return checkpoints.newest_valid(folder)
@@ -155,7 +153,7 @@ def _train_in_memory(
         training = smaller(training, trainer.state.global_step + 1, say=say)
         trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         start = trainer.save_last_step() or start
-        write_json(training.run.plan, training.plan)
+        write_plan(training.run, training.plan)
 
 
 def smaller(training: Training, step: int, *, say: Say) -> Training:
