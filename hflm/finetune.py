@@ -5,13 +5,15 @@ hflm finetune --task sentiment --model bert-base-cased --data reviews.jsonl -o o
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hflm.environment import environment
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
+from hflm.lock import sole_writer
 from hflm.pretrain import check_trackers
 from hflm.recipe_files import find, recipe_key
 from hflm.run import RunFolder, read_json, results, set_aside, whole_folder, write_json, write_text
@@ -47,24 +49,29 @@ def finetune(
     if resume and run.metrics.exists():
         watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
         set_aside(run.metrics)
-    with full_disk_named(run.path):
-        return _finetune(config, task, run, resume=resume, watch=watch, allow_change=allow_change, like=like)
+    with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
+        return _finetune(
+            config, task, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create
+        )
 
 
 def _finetune(
     config: FinetuneConfig, task: Task, run: RunFolder, *, resume: bool, watch: "Watch", allow_change: bool,
-    like: RunFolder | None,
+    like: RunFolder | None, create: Callable[[], None],
 ) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
 
     def say(text: str) -> None:
         watch("note", {"text": text})
 
+    from hflm.data.hub import pinned
     from hflm.engine.callbacks import interruptible
     from hflm.inference.testing import test_split
     from hflm.training.steps import fix_steps
     from hflm.training.train import train
 
+    if not resume:
+        config = replace(config, data=pinned(config.data, say=say))
     fitted = prepare_finetune(config, task, say=say)
     training = training_of(fitted, run, recipe=run.recipe if resume else None)
     watch("settings", {"yaml": to_yaml(fitted.config)})
@@ -74,7 +81,7 @@ def _finetune(
     report = announce(fitted, training, say=say)
     if not resume:
         report |= _estimated(fitted, training, say=say)
-        run.create()
+        create()
     if not resume or allow_change:
         write_text(run.config, to_yaml(fitted.config))
     if not resume:
@@ -143,8 +150,6 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
 
 def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None) -> "Training":
     """Return what the training of a fitted task needs; `recipe` is the file of the task, where the run has its own."""
-    from dataclasses import replace
-
     from hflm.engine.order import LikeLengths
     from hflm.engine.split import split_batch
     from hflm.training.train import Training

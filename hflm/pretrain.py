@@ -4,13 +4,15 @@ hflm pretrain book.txt --size mini --budget 2m -o out
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hflm.config import PretrainConfig
 from hflm.environment import environment
 from hflm.errors import UsageError
+from hflm.lock import sole_writer
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
 from hflm.plots import plot_loss, read_log
 from hflm.pretraining.card import model_card
@@ -49,15 +51,18 @@ def pretrain(
     if resume and run.metrics.exists():
         watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
         set_aside(run.metrics)
-    with full_disk_named(run.path):
-        return _pretrain(config, run, arch=arch, resume=resume, watch=watch, allow_change=allow_change, like=like)
+    with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
+        return _pretrain(
+            config, run, arch=arch, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create
+        )
 
 
 def _pretrain(
     config: PretrainConfig, run: RunFolder, *, arch: str, resume: bool, watch: "Watch", allow_change: bool,
-    like: RunFolder | None,
+    like: RunFolder | None, create: Callable[[], None],
 ) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
+    from hflm.data.hub import pinned
     from hflm.engine.callbacks import interruptible
     from hflm.pretraining.assemble import set_up
     from hflm.pretraining.measure import measure
@@ -67,13 +72,15 @@ def _pretrain(
     def say(text: str) -> None:
         watch("note", {"text": text})
 
+    if not resume:
+        config = replace(config, data=pinned(config.data, say=say), eval_data=pinned(config.eval_data, say=say))
     setup = set_up(config, run, arch=arch, say=say, resume=resume)
     watch("settings", {"yaml": to_yaml(setup.config)})
     training = fix_steps(
         setup.training, resume=resume, spent=time.perf_counter() - began, say=say, like=like, allow_change=allow_change
     )
     if not resume:
-        run.create()
+        create()
     if not resume or allow_change:
         write_text(run.config, to_yaml(setup.config))
     if not resume:

@@ -20,7 +20,7 @@ FREE = {".md", ".png"}
 
 
 def write_plan(run: RunFolder, plan: Mapping[str, Any]) -> None:
-    """Write a run's plan with the hashes of its settings, recipe and tokenizer; the plan comes after them."""
+    """Write a run's plan, which has its settings, with the hashes of recipe and tokenizer; it comes after them."""
     content = {**{name: value for name, value in plan.items() if name != SEAL}, RECORDS: record_hashes(run)}
     write_json(run.plan, {**content, SEAL: _hash(content)})
 
@@ -44,7 +44,7 @@ def open_plan(run: RunFolder) -> dict[str, Any]:
 
 def record_hashes(run: RunFolder) -> dict[str, str]:
     """Hash each file that a run goes on from, by its name in the folder."""
-    files = [run.config, run.recipe, *sorted(run.tokenizer.glob("*"))]
+    files = [run.recipe, *sorted(run.tokenizer.glob("*"))]
     return {str(path.relative_to(run.path)): _file_hash(path) for path in files if path.is_file()}
 
 

@@ -20,7 +20,7 @@ ROOMS = (
 LEVELS = {name: level for level, names in enumerate(ROOMS) for name in names}
 PLAIN = {
     "cache", "space", "environment", "plots", "settings", "training_settings", "config", "finetune_config", "task",
-    "run", "recipe_files", "sealed",
+    "run", "recipe_files", "sealed", "lock",
 }  # fmt: skip
 HEAVY = {"torch", "transformers", "datasets", "accelerate"}
 

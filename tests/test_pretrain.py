@@ -47,7 +47,7 @@ def metrics_of(run: Path) -> dict[str, Any]:
 
 
 FILES = [
-    "config.yaml", "environment.json", "log.jsonl", "loss.png", "metrics.json", "plan.json",
+    "config.yaml", "environment.json", "files.sha256", "log.jsonl", "loss.png", "metrics.json", "plan.json",
     "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json",
 ]  # fmt: skip
 CHECKPOINT = [

@@ -1,5 +1,6 @@
 """Rows in the shapes that people keep them in, as examples of one shape: role -> value."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from hflm.data.columns import Mapped, Roles, language_roles, match_columns
 from hflm.data.records import Record, show
 from hflm.errors import DataError
 
+# The number by which the libraries mark what is not to be learned: no class has it for a name.
+IGNORED = -100
 # What other tools call the two sides of a conversation.
 SPEAKERS = {
     "human": "user", "user": "user", "prompter": "user", "gpt": "assistant", "assistant": "assistant",
@@ -93,7 +96,7 @@ def text(value: Any, where: str) -> str:
     """Return a text; null is empty, numbers are taken as they are written."""
     if value is None:
         return ""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not _no_number(value):
         return str(value)
     if not isinstance(value, str):
         raise DataError(f"{where}: found {show(value)}, which is not a string.", fix="Make it one string.")
@@ -106,9 +109,15 @@ def label(value: Any, where: str) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if value is None or value != value or isinstance(value, (list, dict)) or str(value).strip() == "":
+    odd = value is None or value == IGNORED or isinstance(value, (list, dict)) or _no_number(value)
+    if odd or str(value).strip() == "":
         raise DataError(f"{where}: found {show(value)}, which is no label.", fix="Give every row one label.")
     return str(value).strip()
+
+
+def _no_number(value: Any) -> bool:
+    """Tell whether a value is NaN or infinite: what a table writes where nothing is."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def words(value: Any, where: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hflm.data.documents import Document
@@ -10,23 +10,49 @@ from hflm.data.sources import SUFFIXES
 from hflm.data.tables import choose_column
 from hflm.errors import DataError
 
-ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+# owner/name, with a configuration after a colon and a revision after an at.
+ID = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]+))?(?:@([\w.-]+))?")
 
 
 def looks_like_hub_id(name: str) -> bool:
-    """Tell `owner/name` or `owner/name:config` from a path: no such file, and no extension of a text file."""
+    """Tell `owner/name`, with `:config` or `@revision`, from a path: no such file, and no extension of a text file."""
     known = any(name.lower().endswith(suffix) for suffix in SUFFIXES)
     folder = Path(name).parent
     return bool(ID.fullmatch(name)) and not Path(name).exists() and not known and not folder.is_dir()
+
+
+def parts(name: str) -> tuple[str, str | None, dict[str, str]]:
+    """Return identifier, configuration and, where one is named, the revision of a data set, for `load_dataset`."""
+    match = ID.fullmatch(name)
+    assert match is not None
+    return match[1], match[2], {"revision": match[3]} if match[3] else {}
+
+
+def pinned(names: tuple[str, ...], *, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Name the revision of a hub data set that is the newest now: a run that goes on, or is done again, reads the same.
+
+    Offline, where the revision cannot be asked for, this is said; what does not exist is found when it is read.
+    """
+    if len(names) != 1 or not looks_like_hub_id(names[0]) or "@" in names[0]:
+        return names
+    from huggingface_hub import HfApi
+
+    try:
+        revision = HfApi().dataset_info(parts(names[0])[0], timeout=10).sha
+    except Exception as error:
+        say(f"data: the revision of {names[0]} is not known ({type(error).__name__}); a later one would not be noticed")
+        return names
+    say(f"data: {names[0]} at revision {revision}")
+    return (f"{names[0]}@{revision}",) if revision else names
 
 
 def hub_documents(name: str, *, text_column: str | None) -> Iterator[Document]:
     """Read the train split of a hub data set row by row; raises DataError where the hub does not have it or answer."""
     from datasets import load_dataset
 
-    identifier, _, config = name.partition(":")
+    identifier, config, revision = parts(name)
     try:
-        rows = iter(load_dataset(identifier, config or None, split="train", streaming=True))
+        rows = iter(load_dataset(identifier, config, split="train", streaming=True, **revision))
         first = next(rows)
     except StopIteration:
         raise DataError(f"The data set {name!r} is empty.", fix="Name another.") from None

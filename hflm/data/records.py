@@ -3,6 +3,7 @@
 import csv
 import json
 import reprlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +91,8 @@ def _is_array(source: Source) -> bool:
 def _json_array(source: Source, *, on_bad: OnBad) -> Rows:
     text = "\n".join(line for _, line in read_lines(source))
     try:
-        rows = whole(json.loads(text)) if "\\u" in text else json.loads(text)
+        rows = json.loads(text, object_pairs_hook=_names_once)
+        rows = whole(rows) if "\\u" in text else rows
     except json.JSONDecodeError as error:
         raise DataError(
             f"{source.path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.",
@@ -124,6 +126,10 @@ def separated_rows(
                 continue
             if not header:
                 header = row
+                twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
+                if twice:
+                    where = f"{source.path}, line {line}"
+                    raise DataError(f"{where}: two columns are called {show(twice)}.", fix="Give each its own name.")
                 if on_header:
                     on_header(header, f"{source.path}, line {line}")
                 continue
@@ -165,6 +171,15 @@ def parquet_rows(source: Source) -> Rows:
         raise unreadable(source.path, error, after=f", after row {row}") from error
 
 
+def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of pairs; raises ValueError where a name stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the name {show(twice)} stands twice in one object")
+    return found
+
+
 def whole(value: Any) -> Any:
     """Mend half surrogate pairs, which only an escape in JSON can hold and no tokenizer takes."""
     if isinstance(value, str):
@@ -181,6 +196,9 @@ def whole(value: Any) -> Any:
 def _parse(line: str, where: str, source: Source) -> Any:
     try:
         row = json.loads(line)
+        # The last of two would be taken without a word.
+        if isinstance(row, dict) and any(line.count(f'"{name}"') > 1 for name in row):
+            json.loads(line, object_pairs_hook=_names_once)
     except json.JSONDecodeError as error:
         problem = f"{where}, column {error.colno}: not JSON: {error.msg}."
         raise DataError(problem, fix=_one_a_line(source, line)) from error

@@ -13,7 +13,7 @@ import numpy as np
 from hflm.data.bad_rows import LeftOut, OnBad, refuse
 from hflm.data.columns import Mapped
 from hflm.data.examples import Example, Shape, read_examples
-from hflm.data.hub import looks_like_hub_id
+from hflm.data.hub import looks_like_hub_id, parts
 from hflm.data.records import Record, read_records
 from hflm.data.row_problems import row_problem
 from hflm.data.sources import Source, find_sources
@@ -56,7 +56,9 @@ def read_splits(
     for split, path in named.items():
         records[split] = list(_read(find_sources([path]), on_bad))
     if not records.get("train"):
-        raise DataError("There are no rows to train on.", fix="Pass --data FILE or --train-file FILE.")
+        given = [*data, *named.values()]
+        where = f" in {', '.join(given[:3])}" if given else ""
+        raise DataError(f"There are no rows to train on{where}.", fix="Pass --data FILE or --train-file FILE.")
     columns: Mapped = {}
     examples: dict[str, list[Example]] = {}
     for split, rows in records.items():
@@ -102,9 +104,9 @@ def _read(sources: Iterable[Source], on_bad: OnBad) -> Iterator[Record]:
 def _hub(name: str) -> Records:
     from datasets import load_dataset
 
-    identifier, _, config = name.partition(":")
+    identifier, config, revision = parts(name)
     try:
-        sets = load_dataset(identifier, config or None)
+        sets = load_dataset(identifier, config, **revision)
     except Exception as error:
         raise DataError(
             f"{name!r} is no file here, and no data set that the hub answers for ({type(error).__name__}).",

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hflm.data.examples import Example
-from hflm.families.encoded import Encoded, mask_of, pad, was_cut
+from hflm.families.encoded import Encoded, beginning, mask_of, pad, was_cut
 from hflm.families.family import Batch, Item, Sums
 
 
@@ -27,14 +27,15 @@ class Classification:
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Tokenize texts, the end of long ones left out."""
         numbers = {label: number for number, label in enumerate(self.labels)}
-        texts = [example["text"] for example in examples]
+        texts = [beginning(example["text"], most=self.max_length) for example in examples]
         found = self.tokenizer(texts, truncation=True, max_length=self.max_length, return_overflowing_tokens=False)
         rows = []
         for number, (example, ids) in enumerate(zip(examples, found["input_ids"], strict=True)):
             label = example.values.get("label")
             # A decoder's tokenizer makes nothing of an empty text, and a model reads at least one token.
             ids = list(ids) or [self.tokenizer.pad_token_id]
-            cut = was_cut(self.tokenizer, found, number, texts[number], most=self.max_length)
+            cut = len(texts[number]) < len(example["text"])
+            cut = cut or was_cut(self.tokenizer, found, number, texts[number], most=self.max_length)
             rows.append(Encoded(ids, None if label is None else numbers[label], cut))
         return rows
 

@@ -32,6 +32,15 @@ class Encoded:
         return max(len(self.ids), len(self.labels) if isinstance(self.labels, list) else 0)
 
 
+def beginning(text: str, *, most: int) -> str:
+    """Return as much of a text as can matter to its first `most` tokens.
+
+    A tokenizer reads all that it is given, and takes some hundred bytes a character: gigabytes for a row of a few
+    megabytes.
+    """
+    return text[: max(100 * most, 100_000)]
+
+
 def was_cut(tokenizer: Any, found: Any, row: int, text: str, *, most: int, target: bool = False) -> bool:
     """Tell whether a text, encoded as `row` of what a tokenizer found, is longer than the `most` tokens kept of it."""
     if len(found["input_ids"][row]) < most:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hflm.families.encoded import IGNORED
+from hflm.families.encoded import IGNORED, beginning
 from hflm.models.chat_template import render
 
 Messages = list[dict[str, str]]
@@ -110,9 +110,10 @@ def shorten(tokenizer: Any, text: str, *, most: int) -> tuple[str, bool]:
     # Four bytes a token is usual, sixteen rare: most texts need no counting.
     if len(text.encode("utf-8", "replace")) <= most:
         return text, False
-    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast)
+    start = beginning(text, most=most)
+    found = tokenizer(start, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast)
     if len(found["input_ids"]) <= most:
-        return text, False
+        return start, len(start) < len(text)
     if tokenizer.is_fast:
         return text[: found["offset_mapping"][most - 1][1]], True
     return str(tokenizer.decode(found["input_ids"][:most])), True

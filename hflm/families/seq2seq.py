@@ -9,7 +9,7 @@ import torch
 
 from hflm.data.examples import Example
 from hflm.families.cross_entropy import cross_entropy
-from hflm.families.encoded import IGNORED, Encoded, mask_of, pad, was_cut
+from hflm.families.encoded import IGNORED, Encoded, beginning, mask_of, pad, was_cut
 from hflm.families.family import Batch, Item, Sums, plain_config
 
 
@@ -32,10 +32,11 @@ class Seq2Seq:
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Tokenize sources and targets, the end of long ones left out."""
-        sources = [self.prefix + example["source"] for example in examples]
+        whole = [self.prefix + example["source"] for example in examples]
+        sources = [beginning(text, most=self.max_source_length) for text in whole]
         found = self.tokenizer(sources, truncation=True, max_length=self.max_source_length)
         cut = [
-            was_cut(self.tokenizer, found, row, source, most=self.max_source_length)
+            len(source) < len(whole[row]) or was_cut(self.tokenizer, found, row, source, most=self.max_source_length)
             for row, source in enumerate(sources)
         ]
         targets = [example.values.get("target") for example in examples]
@@ -50,10 +51,12 @@ class Seq2Seq:
 
     def _targets(self, texts: list[Any]) -> tuple[list[list[int]], list[bool]]:
         """Return the ids of targets, and which of them lost their end."""
-        found = self.tokenizer(text_target=texts, truncation=True, max_length=self.max_target_length)
+        most = self.max_target_length
+        kept = [beginning(text, most=most) for text in texts]
+        found = self.tokenizer(text_target=kept, truncation=True, max_length=most)
         cut = [
-            was_cut(self.tokenizer, found, row, text, most=self.max_target_length, target=True)
-            for row, text in enumerate(texts)
+            len(text) < len(texts[row]) or was_cut(self.tokenizer, found, row, text, most=most, target=True)
+            for row, text in enumerate(kept)
         ]
         return [self._labels(list(ids)) for ids in found["input_ids"]], cut
 

@@ -10,7 +10,7 @@ from hflm.errors import CheckpointError, UsageError
 from hflm.plots import read_log
 from hflm.run import RunFolder, read_object, set_aside, write_json
 from hflm.sealed import changed_records, open_plan
-from hflm.settings import flag
+from hflm.settings import flag, read_yaml
 
 Say = Callable[[str], None]
 CHANGED = "Restore it, start a new run, or go on all the same with --allow-change."
@@ -61,12 +61,15 @@ def record_changes(run: RunFolder, plan: Mapping[str, Any]) -> list[Change]:
 
 
 def check_records(run: RunFolder) -> None:
-    """Raise UsageError where recipe or tokenizer are not as the run wrote them: before the one is run, the other read.
-
-    What is changed in the settings is told by their names, later.
-    """
-    if run.plan.exists():
-        refuse([change for change in record_changes(run, open_plan(run)) if change.field != run.config.name], run)
+    """Raise UsageError where settings, recipe or tokenizer are not as the run wrote them: before any is used."""
+    if not run.plan.exists():
+        return
+    plan, now = open_plan(run), read_yaml(run.config)
+    saved = plan.get("settings", {})
+    # `auto` is what was worked out since.
+    differ = [name for name in saved if saved[name] != now.get(name) and now.get(name) != "auto"]
+    settings = [Change(name, shown(saved[name]), shown(now.get(name)), True) for name in differ]
+    refuse(settings + record_changes(run, plan), run)
 
 
 def refuse(found: list[Change], run: RunFolder) -> None:

@@ -116,6 +116,13 @@ FILES: dict[str, Bad] = {
     "a string for a row": Bad(line('"a film"'), "is not an object"),
     "a number for a row": Bad(line("7"), "is not an object"),
     "null for a row": Bad(line("null"), "is not an object"),
+    "a column twice": Bad(
+        whole("rows.csv", b"text,text,label\na,b,good\nc,d,bad\n"), "two columns are called 'text'", line=1
+    ),
+    "a name twice": Bad(line('{"text": "one", "label": "good", "text": "two"}'), "the name 'text' stands twice"),
+    "NaN for a text": Bad(line('{"text": NaN, "label": "good"}'), "found nan, which is not a string"),
+    "infinity for a label": Bad(line('{"text": "one", "label": -Infinity}'), "found -inf, which is no label"),
+    "the libraries' mark for a label": Bad(line('{"text": "one", "label": -100}'), "found -100, which is no label"),
     "no end to the nesting": Bad(line('{"text": ' + "[" * 100_000), "not a row of text"),
     "a number of 5,000 digits": Bad(line('{"text": ' + "9" * 5000 + "}"), "not a row of text"),
     "not UTF-8": Bad(line('{"text": "Müll", "label": "bad"}'.encode("latin-1")), "not UTF-8: byte 0xfc"),

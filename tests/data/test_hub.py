@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from hflm.data.hub import hub_documents, looks_like_hub_id
+from hflm.data.hub import hub_documents, looks_like_hub_id, pinned
 from hflm.errors import DataError
 
 
@@ -80,3 +81,30 @@ def test_a_row_without_the_column(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: iter([{"text": "one"}, {"txt": "two"}]))
     with pytest.raises(DataError, match="row 2: KeyError"):
         list(hub_documents("owner/name", text_column=None))
+
+
+@pytest.mark.promise("R4")
+def test_a_data_set_is_pinned_to_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda self, name, **more: SimpleNamespace(sha=revision))
+    assert pinned(("owner/name:config",), say=said.append) == (f"owner/name:config@{revision}",)
+    assert said == [f"data: owner/name:config at revision {revision}"]
+    assert pinned(("owner/name@v1",), say=said.append) == ("owner/name@v1",)
+    assert pinned(("a.txt", "b.txt"), say=said.append) == ("a.txt", "b.txt") and pinned((), say=said.append) == ()
+    asked: list[Any] = []
+
+    def load(*words: Any, **more: Any) -> Iterator[dict[str, Any]]:
+        asked.append((words, more))
+        return iter([{"text": "one"}])
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    assert looks_like_hub_id(f"owner/name@{revision}")
+    assert [d.text for d in hub_documents(f"owner/name:config@{revision}", text_column=None)] == ["one"]
+    assert asked == [(("owner/name", "config"), {"split": "train", "streaming": True, "revision": revision})]
+
+
+def test_where_the_hub_does_not_answer_a_revision_is_not_known() -> None:
+    said: list[str] = []
+    assert pinned(("owner/name",), say=said.append) == ("owner/name",)
+    assert len(said) == 1 and said[0].startswith("data: the revision of owner/name is not known (")

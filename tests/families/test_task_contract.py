@@ -76,6 +76,41 @@ def test_rows_keep_to_the_limits_and_cutting_is_told(
     assert not short.cut and short.length < limit(found) and short.targets > 0
 
 
+class Counting:
+    """A tokenizer that notes the length of the longest text that it was given."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.most = tokenizer, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tokenizer, name)
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def __call__(self, text: Any = None, **more: Any) -> Any:
+        given = text if text is not None else more["text_target"]
+        self.most = max(self.most, *(len(one) for one in ([given] if isinstance(given, str) else given)))
+        return self.tokenizer(text, **more)
+
+
+@pytest.mark.promise("D2")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("sentiment", "bert"), ("summarization", "t5"), ("summarization", "gpt2"), ("generation", "llama")],
+)
+def test_a_row_of_megabytes_is_not_tokenized_whole(name: str, kind: str, fitted: Callable[[str, str], Fitted]) -> None:
+    found = fitted(name, kind)
+    values = dict(found.splits.train[0].values)
+    role = next(role for role in ("text", "source", "prompt") if role in values)
+    (long,) = found.family.encode([Example("", {**values, role: "one two film " * 1_000})])
+    counting = Counting(found.family.tokenizer)
+    family = replace(found.family, tokenizer=counting)
+    (huge,) = family.encode([Example("", {**values, role: "one two film " * 100_000})])
+    assert counting.most < 150_000 and huge.cut
+    assert (huge.ids, huge.labels) == (long.ids, long.labels)
+
+
 # The limits of a decoder leave room for its instruction: tests/families/test_prompts.py has them.
 CUT = [case for case in CASES if case[0] == "sentiment" or (case[0] == "summarization" and case[1] in SEQ2SEQ)]
 

@@ -92,7 +92,7 @@ def test_settings_that_were_edited_are_not_done_again(zygote: Zygote, straight: 
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("seed: 1", "seed: 3"))
     victim = zygote.run("reproduce", run, "-o", tmp_path / "again")
-    assert victim.code == 2 and "The config.yaml of" in victim.said() and not (tmp_path / "again").exists()
+    assert victim.code == 2 and "--seed of" in victim.said() and not (tmp_path / "again").exists()
 
 
 @pytest.mark.promise("R2")
@@ -139,11 +139,11 @@ def test_a_model_that_is_not_as_its_run_wrote_it_is_not_used(
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.config.write_text("seed: 1\n")
+    run.recipe.write_text("task = None\n")
     plan = {"steps": 3, "data": "x", "step_seconds": 0.1 + 0.2, "text": "书 \ud800".encode(errors="replace").decode()}
     write_plan(run, plan)
     read = open_plan(run)
-    assert {name: read[name] for name in plan} == plan and list(read["records"]) == ["config.yaml"]
+    assert {name: read[name] for name in plan} == plan and list(read["records"]) == ["recipe.py"]
     # What is written again is sealed again.
     write_plan(run, {**read, "steps": 4})
     assert open_plan(run)["steps"] == 4
