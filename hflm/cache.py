@@ -1,11 +1,14 @@
 """hflm's own cache: where it is, and how an entry comes to be whole or not there."""
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from hflm.errors import UsageError
 
 
 def cache_folder() -> Path:
@@ -22,8 +25,16 @@ def staged(folder: Path) -> Iterator[Path]:
 
     Where another process was faster, its folder stays: what is kept under one name is the same.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UsageError(
+            f"The cache {folder.parent} cannot be written: {error.strerror}.",
+            fix="Set HFLM_CACHE to a folder of your own.",
+        ) from error
     try:
         staging.chmod(0o755)
         yield staging

@@ -108,6 +108,9 @@ STOPPED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every error ends here."""
     words, debug = _take_debug(list(sys.argv[1:] if argv is None else argv))
+    # A stream that was closed before we came (`hflm runs >&-`) is none at all.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A file name that is no UTF-8 is shown with escapes, and breaks nothing.

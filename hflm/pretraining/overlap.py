@@ -14,24 +14,23 @@ Texts = Callable[[], Iterator[Document]]
 MOST_TRAIN, MOST_EVAL = 50_000_000, 2_000_000
 
 
-def overlap_of_words(train: Texts, held: Texts, *, key: str) -> dict[str, Any]:
-    """Count the documents to evaluate on that share thirteen words in a row with the training text.
+def overlap_of_words(train: Texts, held: Texts, *, key: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Count the documents to evaluate on that share thirteen words in a row with the training text, and say so.
 
     `key` stands for the content of both: what was found before is taken from the cache.
     """
     known = cache_folder() / f"overlap-{key}.json"
     try:
-        return read_object(known, or_else=ValueError())
+        found = read_object(known, or_else=ValueError())
     except ValueError:
         found = find_overlap(_first(held, MOST_EVAL), _first(train, MOST_TRAIN)).to_json()
-    write_json(known, found)
+        write_json(known, found)
+    if found["rows"]:
+        say(_line(found))
     return found
 
 
-def line(found: dict[str, Any]) -> str | None:
-    """Say what was found in a line, or None where nothing was."""
-    if not found["rows"]:
-        return None
+def _line(found: dict[str, Any]) -> str:
     one, other = found["example"]
     return (
         f"overlap: {found['rows']:,} of {found['judged']:,} documents to evaluate share 13 words in a row with "

@@ -25,7 +25,6 @@ from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
 from hflm.errors import DataError, ModelError
 from hflm.models.tokenizer import load_tokenizer, special_flags, tokenizer_report
-from hflm.pretraining.overlap import line as overlap_line
 from hflm.pretraining.overlap import overlap_of_words
 from hflm.pretraining.vocabulary import Say, obtain_tokenizer
 from hflm.run import read_json, write_json
@@ -154,18 +153,21 @@ def prepare(
     if not len(eval_rows):
         rows, eval_rows = split_rows(rows)
     cleaned = read_json(cleaning) if cleaning.exists() else {"report": {}, "lines": []}
-    report = _report(cleaned, tokenizer, rows, eval_rows, sentences, say)
-    if held and config.eval_data:
-        shared = overlap_of_words(train.documents, held.documents, key=cache_key(train=train.key, held=held.key))
-        report["overlap_of_words"] = shared
-        if text := overlap_line(shared):
-            say(text)
+    report = {**_report(cleaned, tokenizer, rows, eval_rows, sentences, say), **_shared(train, held, config, say)}
     return Prepared(
         tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows,
         stream=streamed if config.streaming else None,
         counts=_counts(rows, tokenizer), sentences=sentences, report=report, key=key, inputs=inputs,
         name=name,
     )  # fmt: skip
+
+
+def _shared(train: Corpus, held: Corpus | None, config: PretrainConfig, say: Say) -> dict[str, Any]:
+    """Return what the text to evaluate on shares with the training text, where the user named both."""
+    if not held or not config.eval_data:
+        return {}
+    key = cache_key(train=train.key, held=held.key)
+    return {"overlap_of_words": overlap_of_words(train.documents, held.documents, key=key, say=say)}
 
 
 def _choose_data(config: PretrainConfig) -> tuple[PretrainConfig, tuple[str, ...], tuple[str, ...], str]:

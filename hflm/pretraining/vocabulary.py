@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from hflm.cache import cache_folder
+from hflm.cache import cache_folder, staged
 from hflm.config import PretrainConfig
 from hflm.data.rows import cache_key
 from hflm.data.vocabulary import enough, lines, vocabulary_size
@@ -49,8 +49,6 @@ def obtain_tokenizer(
         lines(enough(texts())), kind=kind, vocab_size=size, arch=arch, max_length=max_length,
         objective=config.objective, lowercase=config.lowercase, strict=config.vocab_size is not None,
     )  # fmt: skip
-    staging = folder.with_name(f".{folder.name}.part")
-    tokenizer.save_pretrained(staging)
-    if not folder.exists():
-        staging.rename(folder)
+    with staged(folder) as staging:
+        tokenizer.save_pretrained(staging)
     return load_tokenizer(str(folder))

@@ -1,6 +1,7 @@
 """Rows of the evaluation that were trained on are found, and clean ones are not."""
 
 import gzip
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -85,3 +86,45 @@ def test_a_run_says_so(run_finetune: Callable[..., Path], tiny: Callable[[str], 
     assert found["overlap_of_words"]["test"] == {
         "rows": 1, "judged": 1, "example": [f"{paths[1]}, line 1", f"{paths[0]}, line 4"],
     }  # fmt: skip
+
+
+@pytest.mark.promise("S4")
+def test_pretraining_says_before_training_what_it_would_evaluate_on_too(
+    run_pretrain: Callable[..., Path], tmp_path: Path
+) -> None:
+    train, clean = paragraphs("emma"), paragraphs("northanger_abbey")
+    long = [text for _, text in train[:400] if len(text.split()) > 30]
+    held = [*(text.strip() for _, text in clean[:60]), "So it was: " + long[3]]
+    (tmp_path / "train.txt").write_text("".join(text for _, text in train[:400]))
+    (tmp_path / "held.txt").write_text("\n".join(held))
+    settings = {"data": [str(tmp_path / "train.txt")], "eval_data": [str(tmp_path / "held.txt")], "max_steps": 2}
+    run = run_pretrain(documents="line", eval_steps=2, save_steps=2, **settings)
+    found = json.loads((run / "metrics.json").read_text())["data_overlap_of_words"]
+    assert found["rows"] == 1 and 40 < found["judged"] <= 61
+    assert found["example"][0] == "held.txt, line 61" and found["example"][1].startswith("train.txt, line ")
+
+
+@pytest.mark.promise("S4")
+def test_what_was_found_is_said_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hflm.data.documents import Document
+    from hflm.pretraining.overlap import overlap_of_words
+
+    monkeypatch.setenv("HFLM_CACHE", str(tmp_path))
+    said: list[str] = []
+    words = " ".join(f"w{n}" for n in range(20))
+    for _ in range(2):
+        overlap_of_words(
+            lambda: iter([Document(words, "a/t.txt", 3)]), lambda: iter([Document(f"x {words}", "b/h.txt", 9)]),
+            key="k", say=said.append,
+        )  # fmt: skip
+    assert said == [said[0]] * 2 and said[0].startswith("overlap: 1 of 1 documents to evaluate share 13 words in a row")
+    assert "h.txt, line 9 and t.txt, line 3" in said[0]
+
+
+def test_a_text_of_many_pieces_is_one_row() -> None:
+    from hflm.data import overlap
+
+    words = " ".join(f"word{n}" for n in range(300_000))
+    assert len(words) > 2 * overlap.CHARACTERS
+    found = find_overlap([("held", words)], [("train", words[-500:])])
+    assert (found.rows, found.judged, found.example) == (1, 1, ("held", "train"))

@@ -10,19 +10,19 @@ from hflm import lock
 from tests.faults.harness import Zygote, words_of
 
 
-@pytest.mark.promise("R1")
-@pytest.mark.parametrize("words", ["resume", "--overwrite"])
-def test_a_run_at_work_is_left_alone(zygote: Zygote, text_file: Path, tmp_path: Path, words: str) -> None:
+@pytest.mark.promise("R1", cases=2)
+def test_a_run_at_work_is_left_alone(zygote: Zygote, text_file: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = words_of(run, text_file, steps=1_000_000, every=5)
     first = zygote.start(*command)
     assert first.wait_for(lambda: first.saved >= 5)
     second = Zygote(tmp_path)
     try:
-        refused = second.run(*(["resume", run] if words == "resume" else [*command, words]))
+        for words in (["resume", run], [*command, "--overwrite"]):
+            refused = second.run(*words)
+            assert refused.code == 2 and f"error: Another process is at work in {run}" in refused.said()
     finally:
         second.close()
-    assert refused.code == 2 and f"error: Another process is at work in {run}" in refused.said()
     assert not first.ended()
     first.send(signal.SIGTERM)
     first.end()
