@@ -65,6 +65,10 @@ class FinetuneConfig(TrainingSettings):
     )
     dropout: float = setting(0.0, "Dropout everywhere in a model from scratch.", group="From scratch")
 
+    learning_rate: float | None = setting(
+        None, "Peak learning rate; default: the task's, else by the model's width.", group="Training", flags=("--lr",)
+    )
+
     max_source_length: int = setting(512, "Tokens of a text that are read.", group="Model", flags=("--max-length",))
     max_target_length: int = setting(128, "Tokens of a target; longer ones are cut.", group="Model")
     prefix: str | None = setting(None, "Text before every source of an encoder-decoder.", group="Model")

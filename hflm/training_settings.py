@@ -29,7 +29,7 @@ class TrainingSettings(Settings):
         group="Training",
         flags=("--per-device-train-batch-size",),
     )
-    learning_rate: float = setting(2e-3, "Peak learning rate.", group="Training", flags=("--lr",))
+    learning_rate: float | None = setting(2e-3, "Peak learning rate.", group="Training", flags=("--lr",))
     schedule: str = setting(
         "trapezoid", "trapezoid (warm up, hold, decay) or linear (warm up, decay).", group="Training"
     )

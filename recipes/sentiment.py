@@ -21,6 +21,5 @@ task = Task(
         "model": "distilbert/distilbert-base-uncased",
         "epochs": 3,
         "batch_size": 32,
-        "learning_rate": 5e-5,
     },
 )

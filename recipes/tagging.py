@@ -16,6 +16,5 @@ task = Task(
         "model": "google-bert/bert-base-cased",
         "epochs": 3,
         "batch_size": 32,
-        "learning_rate": 5e-5,
     },
 )

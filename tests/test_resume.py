@@ -205,7 +205,7 @@ def test_a_changed_tokenizer_is_refused(stopped: Path, capsys: pytest.CaptureFix
     vocabulary = content["model"]["vocab"]
     vocabulary["e"], vocabulary["a"] = vocabulary["a"], vocabulary["e"]
     path.write_text(json.dumps(content))
-    assert "The tokenizer of" in refused(capsys, stopped)
+    assert "The tokenizer/tokenizer.json of" in refused(capsys, stopped)
 
 
 @pytest.mark.promise("R4")

@@ -22,6 +22,7 @@ from hflm.families.encoded import Encoded
 from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
 from hflm.finetune_config import FinetuneConfig
+from hflm.finetuning.rates import usual_rate
 from hflm.models.adapters import add_lora, freeze_layers, recompute
 from hflm.models.fingerprints import tokenizer_key, weights_key
 from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
@@ -107,6 +108,8 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
     if not splits.train:
         raise UsageError("Every training row is empty.", fix="Look at the columns: `hflm plan` prints them.")
     pretrained = load_config(name)
+    if config.learning_rate is None:
+        config = replace(config, learning_rate=usual_rate(pretrained))
     kind = family_of(task.family, pretrained, name=name)
     if config.no_repeat_ngram_size and kind != "seq2seq":
         raise UsageError(

@@ -95,6 +95,7 @@ def autocast(device: Device) -> Any:
 
 def optimizer_of(training: Training) -> Any:
     config = training.config
+    assert config.learning_rate is not None, "worked out by now"
     return partial(
         build_optimizer, name=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay,
         dtype=torch.bfloat16 if training.device.precision == "bf16" else torch.float32,

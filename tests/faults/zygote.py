@@ -6,6 +6,7 @@ It must be fresh, and not forked from a test process: threads of OpenMP do not l
 import json
 import mmap
 import os
+import signal
 import struct
 import sys
 from pathlib import Path
@@ -80,6 +81,8 @@ def serve() -> None:
     import hflm.training.steps  # noqa: F401
 
     torch.set_num_threads(1)
+    # A shell without a terminal starts what it puts into the background with Ctrl-C switched off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     for line in sys.stdin:
         pid = os.fork()

