@@ -52,8 +52,9 @@ def files(run: Path) -> set[str]:
 
 ALWAYS = {
     "config.yaml", "environment.json", "files.sha256", "log.jsonl", "loss.png", "metrics.json", "plan.json",
-    "predictions.jsonl", "recipe.py", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "model/README.md", "model/config.json",
-    "model/loss.png", "model/model.safetensors", "model/tokenizer.json", "model/tokenizer_config.json",
+    "predictions.jsonl", "recipe.py", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json",
+    "model/README.md", "model/config.json", "model/loss.png", "model/model.safetensors", "model/tokenizer.json",
+    "model/tokenizer_config.json",
 }  # fmt: skip
 
 
