@@ -64,17 +64,22 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_minilm_learns_the_mood_of_reviews(finetune: Finetune, reviews: Path, tmp_path: Path) -> None:
-    few = ("--max-train-samples", "1600", "--max-eval-samples", "200", "--max-test-samples", "400", "--epochs", "1")
+    few = ("--max-train-samples", "3200", "--max-eval-samples", "200", "--max-test-samples", "400", "--epochs", "1")
     metrics = finetune("--task", "sentiment", "--model", needs("minilm"), "--data", str(reviews), "--lr", "1e-4", *few)
     assert value(metrics, "accuracy") > 0.70
     counts = metrics["preflight"]["labels"]
-    assert set(counts) == {"0", "1"} and min(counts.values()) > 600, "a file sorted by label is drawn from all of it"
+    assert set(counts) == {"0", "1"} and min(counts.values()) > 1400, "a file sorted by label is drawn from all of it"
     part, out = tmp_path / "part.csv", tmp_path / "out.jsonl"
-    lines = reviews.read_text(encoding="utf-8").splitlines(keepends=True)
-    part.write_text("".join([*lines[:101], *lines[-100:]]), encoding="utf-8")
+    with reviews.open(encoding="utf-8", newline="") as stream:
+        every = list(csv.DictReader(stream))
+    kept = [*every[:100], *every[-100:]]
+    with part.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, ["text", "label"])
+        writer.writeheader()
+        writer.writerows(kept)
     assert main(["predict", str(tmp_path / "run"), "--input-file", str(part), "--output-file", str(out)]) == 0
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert [row["text"] for row in rows] == [row["text"] for row in csv.DictReader(part.open(encoding="utf-8"))]
+    assert [row["text"] for row in rows] == [row["text"] for row in kept]
     assert sum(str(row["label"]) == row["prediction"] for row in rows) > 0.7 * len(rows)
 
 
@@ -96,16 +101,22 @@ SMALL = (
 
 
 @pytest.mark.parametrize(
-    ("task", "score", "more"),
+    ("task", "score", "longest", "more"),
     [
-        ("summarization", "rouge1", ("--max-target-length", "24")),
-        ("translation", "chrf", ("--source-lang", "en", "--target-lang", "es", "--max-target-length", "64")),
+        ("summarization", "rouge1", "24", ()),
+        ("translation", "chrf", "64", ("--source-lang", "en", "--target-lang", "es")),
     ],
 )
 def test_smollm2_learns_to_write(
-    task: str, score: str, more: tuple[str, ...], finetune: Finetune, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    task: str,
+    score: str,
+    longest: str,
+    more: tuple[str, ...],
+    finetune: Finetune,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    metrics = finetune("--task", task, "--model", needs("smollm2"), *SMALL, *more)
+    metrics = finetune("--task", task, "--model", needs("smollm2"), *SMALL, *more, "--max-target-length", longest)
     found = losses(tmp_path / "run")
     assert found[-1] < found[0] and metrics["best_step"] == 24
     rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text("utf-8").splitlines()]
@@ -116,6 +127,9 @@ def test_smollm2_learns_to_write(
     keys = ("document", "summary") if task == "summarization" else ("en", "es")
     told = [dict(zip(keys, (row["source"], row["reference"]), strict=True)) for row in rows]
     test.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in told), encoding="utf-8")
-    assert main(["evaluate", "smollm2", "--task", task, "--data", str(test), *more, "--json"]) == 0
+    assert (
+        main(["evaluate", "smollm2", "--task", task, "--data", str(test), *more, "--max-new-tokens", longest, "--json"])
+        == 0
+    )
     untuned = json.loads(capsys.readouterr().out)["test"]["scores"][score]["value"]
     assert trained > untuned
