@@ -7,6 +7,7 @@ HflmError            exit 1   never raised itself
 ├── CheckpointError  exit 3   nothing valid to resume from
 ├── NumericsError    exit 4   NaN or Inf
 ├── SpaceError       exit 5   the disk is full
+├── RankError        exit 1   one of several processes died, hung or failed
 └── Interrupted      exit 75  stopped by a signal, saved, resumable
 """
 
@@ -63,6 +64,10 @@ class SpaceError(HflmError):
     """The disk has no room for what must be written."""
 
     exit_code = 5
+
+
+class RankError(HflmError):
+    """One of several processes died, hung, left early or failed for a reason that is not the user's."""
 
 
 class Interrupted(HflmError):

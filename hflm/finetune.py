@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hflm.environment import environment
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
+from hflm.launch import launch, wants_ranks, with_processes
 from hflm.lock import sole_writer
 from hflm.pretrain import check_trackers
 from hflm.recipe_files import find, recipe_key
@@ -37,6 +38,7 @@ def finetune(
 ) -> dict[str, Any]:  # fmt: skip
     """Run the whole job and return its metrics; `watch` hears of every note, step and log.
 
+    Several processes are started and waited for; in each of them this is called again, and only rank 0 returns metrics.
     A run that is resumed must find everything as it was, unless `allow_change`; `like` is a run to do again.
     Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
     """
@@ -49,6 +51,12 @@ def finetune(
     if resume and run.metrics.exists():
         watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
         set_aside(run.metrics)
+    config = with_processes(config)
+    if wants_ranks(config):
+        return launch(
+            config, run, recipe=run.recipe if resume else find(config.task), watch=watch, like=like,
+            overwrite=overwrite, resume=resume, allow_change=allow_change,
+        )  # fmt: skip
     with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
         return _finetune(
             config, task, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create
@@ -65,14 +73,17 @@ def _finetune(
         watch("note", {"text": text})
 
     from hflm.data.hub import pinned
+    from hflm.engine import ranks
     from hflm.engine.callbacks import interruptible
     from hflm.inference.testing import test_split
     from hflm.training.steps import fix_steps
     from hflm.training.train import train
 
-    if not resume:
+    if not resume and ranks.first():
         config = replace(config, data=pinned(config.data, say=say))
-    fitted = prepare_finetune(config, task, say=say)
+    config = ranks.agreed(config)
+    with ranks.first_ahead():
+        fitted = prepare_finetune(config, task, say=say)
     training = training_of(fitted, run, recipe=run.recipe if resume else None)
     watch("settings", {"yaml": to_yaml(fitted.config)})
     training = fix_steps(
@@ -81,19 +92,31 @@ def _finetune(
     report = announce(fitted, training, say=say)
     if not resume:
         report |= _estimated(fitted, training, say=say)
+    ranks.meet()
+    if ranks.first():
+        begin(fitted, run, create=create, resume=resume, allow_change=allow_change)
+    trained = train(training, resume=resume, watch=watch)
+    with interruptible(run.path):
+        tested = test_split(fitted, run, watch=watch)
+        if not ranks.first():
+            return {}
+        metrics = {**summary(fitted, run, trained), **tested, "preflight": report}
+        save(fitted, run, metrics)
+    return metrics
+
+
+def begin(
+    fitted: "Fitted", run: RunFolder, *, create: Callable[[], None], resume: bool, allow_change: bool
+) -> None:  # fmt: skip
+    """Make the run folder, and write into it what the run begins with."""
+    if not resume:
         create()
     if not resume or allow_change:
         write_text(run.config, to_yaml(fitted.config))
     if not resume:
         write_json(run.environment, environment())
-        shutil.copyfile(find(config.task), run.recipe)
+        shutil.copyfile(find(fitted.config.task), run.recipe)
         fitted.family.tokenizer.save_pretrained(run.tokenizer)
-    trained = train(training, resume=resume, watch=watch)
-    with interruptible(run.path):
-        tested = test_split(fitted, run, watch=watch)
-        metrics = {**summary(fitted, run, trained), **tested, "preflight": report}
-        save(fitted, run, metrics)
-    return metrics
 
 
 def _estimated(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, Any]:
@@ -122,8 +145,7 @@ def check_model(config: FinetuneConfig, task: Task) -> None:
 
 def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted":
     """Read the data, then load the model: what is wrong with the rows is said before minutes are spent."""
-    import torch
-
+    from hflm.engine import ranks
     from hflm.engine.arguments import check_arguments
     from hflm.engine.trainer import quiet_libraries
     from hflm.finetuning.fitting import fit, name_languages, read_data
@@ -134,8 +156,7 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
 
     quiet_libraries()
     check_arguments(config.training_arguments)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    ranks.use_threads(config.threads)
     splits = read_data(config, task)
     name = from_scratch(config, task, splits.train, say=say) if config.arch else str(config.model)
     check_metric(task.metric, family_of(task.family, load_config(name), name=config.arch or name))
@@ -150,6 +171,7 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
 
 def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None) -> "Training":
     """Return what the training of a fitted task needs; `recipe` is the file of the task, where the run has its own."""
+    from hflm.engine import ranks
     from hflm.engine.order import LikeLengths
     from hflm.engine.split import split_batch
     from hflm.training.train import Training
@@ -157,7 +179,7 @@ def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None)
     config = replace(fitted.config, optimizer="adamw" if fitted.config.optimizer == "auto" else fitted.config.optimizer)
     lengths = [row.length for row in fitted.train]
     split = split_batch(
-        config.batch_size, micro_batch=config.micro_batch_size, processes=1, max_length=max(lengths),
+        config.batch_size, micro_batch=config.micro_batch_size, processes=ranks.world(), max_length=max(lengths),
         gpu=fitted.device.kind == "cuda", layers_x_width=_size(fitted.model.config),
     )  # fmt: skip
 

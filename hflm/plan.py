@@ -30,6 +30,8 @@ def plan(config: FinetuneConfig, task: Task, *, watch: "Watch") -> dict[str, Any
         watch("note", {"text": text})
 
     check_model(config, task)
+    if config.processes != "1":
+        say(f"--processes {config.processes}: steps, time and memory below are those of one process")
     began = time.perf_counter()
     fitted = prepare_finetune(config, task, say=say)
     training = training_of(fitted, RunFolder(Path("plan")))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hflm.config import PretrainConfig
 from hflm.environment import environment
 from hflm.errors import UsageError
+from hflm.launch import launch, wants_ranks, with_processes
 from hflm.lock import sole_writer
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
 from hflm.plots import plot_loss, read_log
@@ -34,6 +35,7 @@ def pretrain(
 ) -> dict[str, Any]:  # fmt: skip
     """Run the whole job and return its metrics; `watch` hears of every note, step and log.
 
+    Several processes are started and waited for; in each of them this is called again, and only rank 0 returns metrics.
     A run that is resumed must find everything as it was, unless `allow_change`; `like` is a run to do again.
     Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
     """
@@ -51,6 +53,12 @@ def pretrain(
     if resume and run.metrics.exists():
         watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
         set_aside(run.metrics)
+    config = with_processes(config)
+    if wants_ranks(config):
+        return launch(
+            config, run, watch=watch, like=like, overwrite=overwrite,
+            resume=resume, allow_change=allow_change,
+        )  # fmt: skip
     with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
         return _pretrain(
             config, run, arch=arch, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create
@@ -63,6 +71,7 @@ def _pretrain(
 ) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
     from hflm.data.hub import pinned
+    from hflm.engine import ranks
     from hflm.engine.callbacks import interruptible
     from hflm.pretraining.assemble import set_up
     from hflm.pretraining.measure import measure
@@ -72,13 +81,30 @@ def _pretrain(
     def say(text: str) -> None:
         watch("note", {"text": text})
 
-    if not resume:
+    if not resume and ranks.first():
         config = replace(config, data=pinned(config.data, say=say), eval_data=pinned(config.eval_data, say=say))
-    setup = set_up(config, run, arch=arch, say=say, resume=resume)
+    config = ranks.agreed(config)
+    with ranks.first_ahead():
+        setup = set_up(config, run, arch=arch, say=say, resume=resume)
     watch("settings", {"yaml": to_yaml(setup.config)})
     training = fix_steps(
         setup.training, resume=resume, spent=time.perf_counter() - began, say=say, like=like, allow_change=allow_change
     )
+    ranks.meet()
+    if ranks.first():
+        begin(setup, create=create, resume=resume, allow_change=allow_change)
+    trained = train(training, resume=resume, watch=watch)
+    if not ranks.first():
+        return {}
+    with interruptible(run.path):
+        metrics = measure(setup, trained)
+        save(setup, metrics)
+    return metrics
+
+
+def begin(setup: "Setup", *, create: Callable[[], None], resume: bool, allow_change: bool) -> None:
+    """Make the run folder, and write into it what the run begins with."""
+    run = setup.run
     if not resume:
         create()
     if not resume or allow_change:
@@ -87,11 +113,6 @@ def _pretrain(
         write_json(run.environment, environment())
         # Resumed runs read it from here: a cache may be emptied.
         setup.data.tokenizer.save_pretrained(run.tokenizer)
-    trained = train(training, resume=resume, watch=watch)
-    with interruptible(run.path):
-        metrics = measure(setup, trained)
-        save(setup, metrics)
-    return metrics
 
 
 def check_name(folder: Path) -> None:

@@ -76,7 +76,7 @@ def reproduce(run: Path, folder: Path, *, overwrite: bool, watch: "Watch") -> Re
     every = config.eval_steps or -(-plan["steps"] // plan["evaluations"])
     config = replace(
         config, budget=None, epochs=None, max_steps=plan["steps"], eval_steps=every,
-        threads=plan.get("threads", config.threads),
+        threads=plan["threads"] * int(config.processes) if "threads" in plan else config.threads,
     )  # fmt: skip
     if isinstance(config, FinetuneConfig):
         config = replace(config, task=str(recorded.recipe))

@@ -15,7 +15,7 @@ from hflm.recipe_files import load_task
 from hflm.run import MARKER, RunFolder
 from hflm.settings import build, overlay, read_yaml
 from hflm.training.recorded import CHANGED, Change, check_records, shown
-from hflm.training_settings import PUTS_OUT, TrainingSettings
+from hflm.training_settings import FREE, PUTS_OUT, TrainingSettings
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -71,9 +71,9 @@ def settings_of(
         return asked
     for name in given:
         old, new = getattr(resolved, name), getattr(asked, name)
-        if new != old:
+        if new != old and name not in FREE:
             raise UsageError(
                 Change(name, shown(old), shown(new), True).sentence(run),
                 fix=f"A run goes on with the settings that it began with. {CHANGED}",
             )
-    return resolved
+    return replace(resolved, **{name: getattr(asked, name) for name in FREE})

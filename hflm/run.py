@@ -10,6 +10,7 @@ out/
 ├── loss.png
 ├── tokenizer/          what the rows were encoded with
 ├── checkpoints/        resumable state
+├── ranks/              what each process printed, where one of several failed
 └── model/              weights, configuration, tokenizer, model card
 """
 
@@ -65,6 +66,10 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def ranks(self) -> Path:
+        return self.path / "ranks"
 
     @property
     def model(self) -> Path:

@@ -91,12 +91,16 @@ def flag(name: str) -> str:
     return name.replace("_", "-")
 
 
-def seconds(budget: str) -> float:
-    """Read a duration such as 90s, 10m, 1.5h or 90 (seconds)."""
+def seconds(budget: str, *, name: str = "budget") -> float:
+    """Read a duration such as 90s, 10m, 1.5h or 90 (seconds); `name` is the setting that it stands in."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", budget.strip().lower())
     if not match or float(match[1]) == 0:
-        raise UsageError(f"--budget {budget!r} is no duration.", fix="Write 90s, 10m or 2h.")
+        raise UsageError(f"--{flag(name)} {budget!r} is no duration.", fix="Write 90s, 10m or 2h.")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+# Settings that are numbers or words: what a file or a shell gives as a number is text all the same.
+NUMBERS_AS_TEXT = ("budget", "processes", "rank_timeout")
 
 
 def _typed(name: str, value: Any, declared: Any, where: str) -> Any:
@@ -114,7 +118,7 @@ def _typed(name: str, value: Any, declared: Any, where: str) -> Any:
         value = _number(value)
     if declared is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if declared is str and isinstance(value, int) and name == "budget":
+    if declared is str and isinstance(value, int) and name in NUMBERS_AS_TEXT:
         value = str(value)
     if not isinstance(value, declared) or (declared is int and isinstance(value, bool)):
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a mapping"}[

@@ -60,7 +60,15 @@ class TrainingSettings(Settings):
     precision: str = setting("auto", "auto, fp32, bf16 or fp16.", group="Training")
     torch_compile: bool = setting(False, "Compile the model: pays on runs of many minutes.", group="Training")
     seed: int = setting(1, "Seed of the weights, the data order and the masks.", group="Training")
-    threads: int | None = setting(None, "CPU threads; default: all cores.", group="Training")
+    threads: int | None = setting(None, "CPU threads, over all processes; default: all cores.", group="Training")
+
+    processes: str = setting("1", "Processes to train with; auto: one for each GPU.", group="Processes")
+    max_restarts: int = setting(
+        0, "Start again this often, from the newest checkpoint, when a process died or hung.", group="Processes"
+    )
+    rank_timeout: str = setting(
+        "10m", "How long processes wait for one that does not answer before all are ended.", group="Processes"
+    )
 
     eval_steps: int | None = setting(None, "Evaluate every this many steps; default: five times a run.", group="Saving")
     save_steps: int | None = setting(
@@ -80,6 +88,9 @@ class TrainingSettings(Settings):
         check_choices(self, CHOICES)
         check_numbers(self, positive=POSITIVE, not_negative=NOT_NEGATIVE)
         _check_length(self)
+        if self.processes != "auto" and not (self.processes.isdecimal() and int(self.processes) > 0):
+            raise UsageError(f"--processes is {self.processes!r}.", fix="It is a number, as 2, or auto.")
+        seconds(self.rank_timeout, name="rank_timeout")
         if not 0 <= self.decay < 1:
             raise UsageError(f"--decay is {self.decay}.", fix="It is a share, such as 0.1.")
 
@@ -97,7 +108,9 @@ POSITIVE = (
 )  # fmt: skip
 # Given on the command line, a name on the left puts out what a file says on the right.
 PUTS_OUT = {"size": ("layers", "heads", "width"), "model": ("arch",), "arch": ("model",)}
-NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed")
+NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed", "max_restarts")
+# What a run may be gone on with otherwise than it began: its results do not hang on it.
+FREE = ("max_restarts", "rank_timeout")
 
 
 def _check_length(config: TrainingSettings) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from hflm.engine import ranks
 from hflm.engine.evaluating import eval_sums
 from hflm.engine.order import Order, Placed, Readable
 from hflm.engine.split import Split
@@ -49,7 +50,7 @@ def probe(
         torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []),
     ):
         model.train()
-        while wants_more(times, seconds=seconds, most=most):
+        while ranks.agreed(wants_more(times, seconds=seconds, most=most)):
             start = time.perf_counter()
             items = [data[place] for _, place in zip(range(split.micro_batch), places, strict=False)]
             if len(items) < split.micro_batch:
@@ -60,6 +61,7 @@ def probe(
                 with context():
                     loss = family.sums(model, batch).loss
                 (loss / family.count(batch)).backward()
+            ranks.average_gradients(model)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
             optimizer.step()
             optimizer.zero_grad()

@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from hflm.engine import ranks
 from hflm.errors import Interrupted
 
 log = logging.getLogger(__name__)
@@ -94,17 +95,19 @@ class StopOnSignal(TrainerCallback):
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.stopping = False
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Turn a received signal into a save and a stop."""
-        if self.received is not None:
+        if self.came():
             control.should_save = True
             control.should_evaluate = False
             control.should_training_stop = True
 
     def came(self) -> bool:
-        """Tell whether a signal has come."""
-        return self.received is not None
+        """Tell whether a signal has come to any rank; asked by all of them at the same place."""
+        self.stopping = self.stopping or ranks.anywhere(self.received is not None)
+        return self.stopping
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -123,8 +126,16 @@ class StopOnSignal(TrainerCallback):
 
     def _receive(self, number: int, frame: Any) -> None:
         self.received = number
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        _let_go()
+
+
+def _let_go() -> None:
+    """Let a second signal end the process at once; one rank of several leaves that to the launcher.
+
+    A scheduler may send a signal to launcher and ranks alike, and then it comes to a rank twice.
+    """
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_DFL if ranks.world() == 1 else signal.SIG_IGN)
 
 
 @contextmanager
@@ -135,8 +146,7 @@ def interruptible(run: Path) -> Iterator[None]:
     """
 
     def leave(number: int, frame: Any) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        _let_go()
         raise Interrupted(
             "Stopped by a signal after the last step, before the results were written; the weights are saved.",
             fix=f"Go on with `hflm resume {run}`.",

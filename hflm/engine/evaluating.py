@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from hflm.engine import ranks
 from hflm.engine.order import Placed, Readable
 from hflm.families.family import Family
 
@@ -16,20 +17,22 @@ class Stopped(Exception):
 
 @torch.no_grad()
 def eval_sums(
-    model: Any, rows: Readable, *, family: Family, batch_size: int, context: Callable[[], Any], rank: int = 0,
-    world_size: int = 1, device: Any = "cpu", stopped: Callable[[], bool] = lambda: False,
+    model: Any, rows: Readable, *, family: Family, batch_size: int, context: Callable[[], Any], device: Any = "cpu",
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[float, int, float]:  # fmt: skip
     """Sum loss, right predictions and targets over this rank's share of the rows; raises Stopped where told to."""
     model.eval()
     loss, correct, count = 0.0, 0, 0.0
-    share = range(rank, len(rows), world_size)
+    share = range(ranks.rank(), len(rows), ranks.world())
     data = Placed(rows)
-    for start in range(0, len(share), batch_size):
-        # Alone, a rank may leave at once; several must leave together, and finish first.
-        if world_size == 1 and stopped():
+    for start in range(0, -(-len(rows) // ranks.world()), batch_size):
+        # Asked by every rank as often as by the others, whose shares may be a row longer: they leave together.
+        if stopped():
             model.train()
             raise Stopped
         items = [data[0, index] for index in share[start : start + batch_size]]
+        if not items:
+            continue
         batch = {name: value.to(device) for name, value in family.collate_eval(items).items()}
         with context():
             sums = family.sums(model, batch)

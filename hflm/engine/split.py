@@ -33,6 +33,16 @@ def split_batch(
 
     `layers_x_width` tells how large the model is: large ones get smaller micro-batches on a CPU, as fast and leaner.
     """
+    share = check_share(batch_size, processes=processes, micro_batch=micro_batch)
+    if micro_batch is None:
+        tokens = TOKENS_GPU if gpu else min(TOKENS_CPU, ACTIVATIONS // max(layers_x_width * PER_WIDTH, 1))
+        room = max(1, tokens // max_length)
+        micro_batch = max(n for n in range(1, min(room, share) + 1) if share % n == 0)
+    return Split(micro_batch, share // micro_batch, processes)
+
+
+def check_share(batch_size: int, *, processes: int, micro_batch: int | None) -> int:
+    """Return the sequences of a batch that fall to each process; raises UsageError where they cannot be shared."""
     if batch_size % processes:
         low = max(batch_size // processes, 1) * processes
         raise UsageError(
@@ -40,14 +50,10 @@ def split_batch(
             fix=f"Pass --batch-size {low} or {low + processes}.",
         )
     share = batch_size // processes
-    if micro_batch is None:
-        tokens = TOKENS_GPU if gpu else min(TOKENS_CPU, ACTIVATIONS // max(layers_x_width * PER_WIDTH, 1))
-        room = max(1, tokens // max_length)
-        micro_batch = max(n for n in range(1, min(room, share) + 1) if share % n == 0)
-    if share % micro_batch:
+    if micro_batch and share % micro_batch:
         near = max(n for n in range(1, min(micro_batch, share) + 1) if share % n == 0)
         raise UsageError(
             f"{share} sequences a process cannot be split into micro-batches of {micro_batch}.",
             fix=f"Pass --micro-batch-size {near}.",
         )
-    return Split(micro_batch, share // micro_batch, processes)
+    return share

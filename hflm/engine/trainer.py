@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from hflm.engine import checkpoints
+from hflm.engine import checkpoints, ranks
 from hflm.engine.evaluating import Stopped, eval_sums
 from hflm.engine.memory import out_of_memory
 from hflm.engine.numbers import MOST_SKIPPED, culprits, name_places, places_of_step, skipped_steps
@@ -24,6 +24,9 @@ from hflm.engine.state import checkpoint_bytes, random_states, set_random_states
 from hflm.errors import NumericsError
 from hflm.families.family import Batch, Family
 from hflm.space import check_room, full_disk_named
+
+# Between the seeds of the ranks: far more than anybody tries seeds in a row.
+SPREAD = 1_000_003
 
 
 class EngineTrainer(Trainer):
@@ -67,6 +70,9 @@ class EngineTrainer(Trainer):
         self._drawn: tuple[int, dict[str, Any]] = (-1, {})
         self._updating = -1
         self._eval_batch = args.per_device_eval_batch_size
+        # What each rank drops is its own affair: the same draws on all of them would be no noise of their own.
+        if not ranks.first():
+            torch.manual_seed(args.seed + SPREAD * ranks.rank())
         # compute_loss divides by the targets of the whole global batch: nothing is left to scale.
         self.loss_is_scaled_for_ga = True
 
@@ -105,8 +111,7 @@ class EngineTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> Tensor:
         count = torch.tensor(float(sum(self.family.count(batch) for batch in batch_samples)), device=device)
-        total: Tensor = self.accelerator.reduce(count, "sum") if self.args.world_size > 1 else count
-        return total
+        return ranks.summed(count)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Go forward and back; a loss that is no number is kept out of what is logged."""
@@ -131,23 +136,21 @@ class EngineTrainer(Trainer):
         """Return the norm; called right before the optimizer's step, and the last place where it can be prevented."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
         self._updating = self.state.global_step
-        # The scaler of fp16 looks for itself, and skips such a step.
-        if norm is not None and not self._bad and not self.args.fp16 and not math.isfinite(float(norm)):
-            self._bad = f"The gradient's norm is {float(norm)}"
-        if not self._any_bad():
+        if ranks.anywhere(self._bad is not None):
+            # Before the gradient: that of all ranks is spoiled by the loss of one.
+            rank, what = next((rank, found) for rank, found in enumerate(ranks.gathered(self._bad)) if found)
+            what = what if ranks.world() == 1 else f"{what} on rank {rank}"
+        elif norm is not None and not self.args.fp16 and not math.isfinite(float(norm)):
+            # The scaler of fp16 looks for itself, and skips such a step.
+            what = f"The gradient's norm is {float(norm)}"
+        else:
             return norm
-        self._refuse_step(self._bad or "The loss of another process is not finite")
+        self._refuse_step(what)
         self._bad = None
         for weight in model.parameters():
             # Without a gradient the optimizer leaves weights and moments as they are.
             weight.grad = weight.grad if self.args.fp16 else None
         return 0.0
-
-    def _any_bad(self) -> bool:
-        if self.args.world_size == 1:
-            return self._bad is not None
-        flag = torch.tensor(float(self._bad is not None), device=self.args.device)
-        return bool(self.accelerator.reduce(flag, "sum").item())
 
     def _refuse_step(self, what: str) -> None:
         """Raise NumericsError, or say that the step is left out where that was asked for and is not the rule."""
@@ -187,10 +190,7 @@ class EngineTrainer(Trainer):
     ) -> dict[str, float]:
         """Score every evaluation row exactly once, keeping sums and no logits."""
         loss, correct, count = self._eval_sums()
-        sums = torch.tensor([loss, correct, count], dtype=torch.float64, device=self.args.device)
-        if self.args.world_size > 1:
-            sums = self.accelerator.reduce(sums, "sum")
-        loss, correct, count = sums.tolist()
+        loss, correct, count = ranks.summed(torch.tensor([loss, correct, count], dtype=torch.float64)).tolist()
         metrics = {f"{metric_key_prefix}_loss": loss / count, f"{metric_key_prefix}_accuracy": correct / count}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -200,11 +200,10 @@ class EngineTrainer(Trainer):
         try:
             return eval_sums(
                 self.model, self.eval_rows, family=self.family, batch_size=self._eval_batch,
-                context=self.compute_loss_context_manager, rank=self.args.process_index,
-                world_size=self.args.world_size, device=self.args.device, stopped=self._stopped,
+                context=self.compute_loss_context_manager, device=self.args.device, stopped=self._stopped,
             )  # fmt: skip
         except Exception as error:
-            if self._eval_batch == 1 or not out_of_memory(error):
+            if self._eval_batch == 1 or not out_of_memory(error) or ranks.world() > 1:
                 raise
         # Outside of the handler, which would keep what the batch held.
         self._eval_batch //= 2

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from hflm.engine import ranks
 from hflm.families.encoded import Encoded
 from hflm.models.heads import max_positions
 
@@ -37,10 +38,12 @@ def generate_texts(
     """
     model.eval()
     num_beams = num_beams or model.generation_config.num_beams or 1
-    texts, capped, done = [""] * len(rows), 0, 0
+    texts, capped = dict[int, str](), 0
     more = {"do_sample": False, **more}
     ends = _ends(model, family.tokenizer)
-    for batch, most in _batches(model, family, rows, max_new_tokens=max_new_tokens, budget=budget // num_beams):
+    for batch, most in ranks.share(
+        _batches(model, family, rows, max_new_tokens=max_new_tokens, budget=budget // num_beams)
+    ):
         inputs = family.generation_inputs([rows[row] for row in batch])
         inputs = {name: value.to(model.device) for name, value in inputs.items()}
         prompt = inputs["input_ids"].size(1) if family.kind == "completion" else 1
@@ -51,10 +54,10 @@ def generate_texts(
             capped += len(ids) >= most and not ends.intersection(ids)
         for row, text in zip(batch, family.texts(written, prompt_length=prompt), strict=True):
             texts[row] = text
-        done += len(batch)
         if told:
-            told(done)
-    return texts, capped
+            told(min(len(texts) * ranks.world(), len(rows)))
+    texts = ranks.merged(texts)
+    return [texts[row] for row in range(len(rows))], sum(ranks.gathered(capped))
 
 
 def _batches(

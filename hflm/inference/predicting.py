@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from hflm.data.examples import Example
+from hflm.engine import ranks
 from hflm.engine.device import Device
 from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED, Encoded
@@ -28,18 +29,17 @@ def classify_rows(
     """Return the prediction for each example, from batches of like length."""
     model.eval()
     rows = family.encode(examples)
-    found: list[dict[str, Any]] = [{}] * len(rows)
-    done = 0
+    found = dict[int, dict[str, Any]]()
     budget = FEW if device.kind == "cpu" else BUDGET
-    for batch in batches_by_length([row.length for row in rows], budget=budget):
+    for batch in ranks.share(batches_by_length([row.length for row in rows], budget=budget)):
         with autocast(device):
             predicted = family.predict(model, [rows[row] for row in batch])
         for row, one in zip(batch, predicted, strict=True):
             found[row] = one
-        done += len(batch)
         if told:
-            told(done)
-    return found
+            told(min(len(found) * ranks.world(), len(rows)))
+    found = ranks.merged(found)
+    return [found[row] for row in range(len(rows))]
 
 
 def write_rows(
@@ -62,19 +62,17 @@ def lose_rows(
     """Return the summed loss in nats and the number of targets of each example."""
     model.eval()
     pieces = [(number, piece) for number, e in enumerate(examples) for piece in family.encode([e])]
-    sums = [[0.0, 0] for _ in examples]
-    done = 0
-    for batch in batches_by_length([piece.length for _, piece in pieces], budget=BUDGET // 4):
+    losses = dict[int, float]()
+    for batch in ranks.share(batches_by_length([piece.length for _, piece in pieces], budget=BUDGET // 4)):
         rows = [pieces[row][1] for row in batch]
         with autocast(device):
-            losses = _losses(model, family, rows)
-        for row, loss, piece in zip(batch, losses, rows, strict=True):
-            owner = sums[pieces[row][0]]
-            owner[0] += loss
-            owner[1] += piece.targets
-        done += len(batch)
+            losses.update(zip(batch, _losses(model, family, rows), strict=True))
         if told:
-            told(min(done, len(examples)))
+            told(min(len(losses) * ranks.world(), len(examples)))
+    losses, sums = ranks.merged(losses), [[0.0, 0] for _ in examples]
+    for row, (number, piece) in enumerate(pieces):
+        sums[number][0] += losses[row]
+        sums[number][1] += piece.targets
     return [{"prediction": None, "loss": loss, "tokens": count} for loss, count in sums]
 
 

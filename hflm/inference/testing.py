@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hflm.data.examples import Example
+from hflm.engine import ranks
 from hflm.errors import UsageError
 from hflm.finetuning.preflight import target_cap
 from hflm.inference.predicting import as_row, classify_rows, lose_rows, write_rows
@@ -48,6 +49,8 @@ def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str,
         fitted.model, fitted.family, fitted.splits.test, metric=fitted.task.metric, device=fitted.device,
         max_new_tokens=cap, watch=watch,
     )  # fmt: skip
+    if not ranks.first():
+        return {}
     options = metric_options(fitted.task.metric, labels=fitted.labels, language=fitted.config.target_lang)
     result = score_rows(fitted.task.metric, rows, options)
     write_text(run.predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from hflm.config import PretrainConfig
 from hflm.data.masking import Masking
+from hflm.engine import ranks
 from hflm.engine.arguments import check_arguments
 from hflm.engine.device import Device, choose_device, fast_attention
 from hflm.engine.order import Order
@@ -67,8 +66,7 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
     """Prepare the data and build the model; nothing is written into the run folder yet."""
     quiet_libraries()
     check_arguments(config.training_arguments)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    ranks.use_threads(config.threads)
     device = choose_device(config.precision)
     loaded = load_language_model(config.model, objective=config.objective) if config.model else None
     arch = loaded.config.model_type if loaded else arch
@@ -83,7 +81,7 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
         model.set_attn_implementation(attention)
     family = _family(config, data, model)
     split = split_batch(
-        config.batch_size, micro_batch=config.micro_batch_size, processes=1, max_length=max_length,
+        config.batch_size, micro_batch=config.micro_batch_size, processes=ranks.world(), max_length=max_length,
         gpu=device.kind == "cuda",
     )  # fmt: skip
     config = replace(config, optimizer=_optimizer(config, model, tokens=config.batch_size * max_length))

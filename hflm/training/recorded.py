@@ -11,6 +11,7 @@ from hflm.plots import read_log
 from hflm.run import RunFolder, read_object, set_aside, write_json
 from hflm.sealed import changed_records, open_plan
 from hflm.settings import flag, read_yaml
+from hflm.training_settings import FREE
 
 Say = Callable[[str], None]
 CHANGED = "Restore it, start a new run, or go on all the same with --allow-change."
@@ -51,7 +52,7 @@ def changes(
     ]
     saved = plan.get("settings", {})
     # A setting that the version which began the run did not know has the value that it has always had.
-    differ = [name for name, value in settings.items() if name in saved and saved[name] != value]
+    differ = [name for name, value in settings.items() if name in saved and saved[name] != value and name not in FREE]
     return [Change(name, shown(saved[name]), shown(settings[name]), True) for name in differ] + found
 
 
@@ -67,7 +68,7 @@ def check_records(run: RunFolder) -> None:
     plan, now = open_plan(run), read_yaml(run.config)
     saved = plan.get("settings", {})
     # `auto` is what was worked out since.
-    differ = [name for name in saved if saved[name] != now.get(name) and now.get(name) != "auto"]
+    differ = [name for name in saved if saved[name] != now.get(name) and now.get(name) != "auto" and name not in FREE]
     settings = [Change(name, shown(saved[name]), shown(now.get(name)), True) for name in differ]
     refuse(settings + record_changes(run, plan), run)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from hflm.engine import ranks
 from hflm.engine.budget import evaluation_seconds, probe, saving_seconds, steps_within
 from hflm.engine.memory import out_of_memory
 from hflm.errors import UsageError
@@ -36,7 +37,8 @@ def fix_steps(
         return _as_recorded(training, resume=resume, like=like, allow_change=allow_change, say=say)
     steps, evaluations, plan = config.max_steps, EVALUATIONS, dict[str, Any]()
     if config.budget:
-        training, (steps, evaluations, plan["step_seconds"]) = _steps_in_memory(training, spent=spent, say=say)
+        training, found = _steps_in_memory(training, spent=spent, say=say)
+        steps, evaluations, plan["step_seconds"] = ranks.agreed(found)
         say(f"budget: {config.budget} holds {steps:,} steps of {1000 * float(plan['step_seconds']):.0f} ms")
     elif steps is None:
         steps = steps_of(config, training.count)
@@ -55,7 +57,7 @@ def _as_recorded(training: Training, *, resume: bool, like: RunFolder | None, al
         refuse(found, run)
     for change in found:
         say(f"changed: {change.sentence(run)}")
-    if resume:
+    if resume and ranks.first():
         mend(run, say=say)
     note_machine(run, plan, threads=torch.get_num_threads(), say=say)
     fields = {change.field for change in found}
@@ -63,7 +65,7 @@ def _as_recorded(training: Training, *, resume: bool, like: RunFolder | None, al
     if fields & {*LENGTHS, "batch_size"} and not config.budget:
         steps = config.max_steps or steps_of(config, training.count)
     micro = plan.get("micro_batch")
-    if micro and not fields & {"batch_size", "micro_batch_size"}:
+    if micro and not fields & {"batch_size", "micro_batch_size", "processes"}:
         share = training.split.micro_batch * training.split.accumulation
         training = replace(training, split=replace(training.split, micro_batch=micro, accumulation=share // micro))
     training = replace(training, steps=steps, evaluations=plan.get("evaluations", EVALUATIONS), plan=plan)
@@ -110,7 +112,7 @@ def _steps_in(training: Training, budget: float, *, spent: float) -> tuple[int, 
     # Few evaluations rather than few steps: they may take a fifth of the time.
     usual = max(1, min(EVALUATIONS, int(0.2 * left / (evaluation + saving))))
     steps = steps_within(left, step=found.step_seconds, pauses=pauses, usual=usual)
-    if steps < 10:
+    if ranks.agreed(steps) < 10:
         raise UsageError(
             f"--budget {config.budget} holds {steps} steps of {found.step_seconds:.2f} s: preparing, evaluating and "
             f"saving take {budget - left + usual * (evaluation + saving):.1f} s.",

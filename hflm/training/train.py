@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hflm.engine import checkpoints
+from hflm.engine import checkpoints, ranks
 from hflm.engine.callbacks import Recorder, SaveBest, StopOnSignal, Watch
 from hflm.engine.device import Device
 from hflm.engine.evaluating import CatchUp, Patience
@@ -104,8 +104,9 @@ def optimizer_of(training: Training) -> Any:
 
 def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     """Train to the end and evaluate; raises Interrupted where a signal stopped it, saved."""
-    write_plan(training.run, training.plan)
-    start = _newest(training, watch) if resume else None
+    if ranks.first():
+        write_plan(training.run, training.plan)
+    start = ranks.agreed(_newest(training, watch) if resume and ranks.first() else None)
     signals = StopOnSignal()
     epochs = training.config.batch_size / training.count if training.count else None
     recorder = Recorder(
@@ -118,7 +119,8 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     began = time.perf_counter()
     with signals.listening():
         trainer = _train_in_memory(training, start, recorder=recorder, signals=signals, say=say)
-    if signals.received is not None:
+        stopped = signals.came()
+    if stopped:
         raise Interrupted(
             f"Stopped by a signal after step {trainer.state.global_step} of {training.steps}; everything is saved.",
             fix=f"Go on with `hflm resume {training.run.path}`.",
@@ -189,11 +191,11 @@ def _restore_best(training: Training, trainer: EngineTrainer, *, say: Say) -> in
     if step is None or step == trainer.state.global_step:
         return None
     folder = training.run.checkpoints / f"{checkpoints.PREFIX}{step}"
-    if wrong := checkpoints.problem(folder):
+    if wrong := ranks.agreed(checkpoints.problem(folder) if ranks.first() else None):
         say(f"the best weights, of step {step:,}, are lost ({wrong}): those of the last step are kept")
         return None
     for file in sorted(folder.glob("*.safetensors")):
-        training.model.load_state_dict(load_file(file, device=str(trainer.args.device)), strict=False)
+        training.model.load_state_dict(load_file(file), strict=False)
     training.model.tie_weights()
     return int(step)
 
@@ -266,4 +268,28 @@ def _training_arguments(training: Training) -> Any:
         "disable_tqdm": True,
         "run_name": training.run.path.name,
     }
-    return TrainingArguments(**{**values, **config.training_arguments})
+    if ranks.world() > 1:
+        values["ddp_find_unused_parameters"] = has_idle_weights(training)
+    arguments = TrainingArguments(**{**values, **config.training_arguments})
+    # With more, the Trainer would put a process that is alone into nn.DataParallel.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def has_idle_weights(training: Training) -> bool:
+    """Tell whether there are weights to train that a step gives no gradient, for which DDP would wait.
+
+    Looking for them at every step takes time, so it is looked for once. A row of the evaluation is tried: a stream of
+    training rows does not go back.
+    """
+    from hflm.engine.order import Placed
+
+    model, family = training.model, training.family
+    batch = family.collate([Placed(training.eval_rows)[0, 0]])
+    with torch.random.fork_rng(devices=[]):
+        model.train()
+        with autocast(training.device):
+            family.sums(model, {name: value.to(training.device.kind) for name, value in batch.items()}).loss.backward()
+    idle = any(weight.requires_grad and weight.grad is None for weight in model.parameters())
+    model.zero_grad()
+    return bool(ranks.agreed(idle))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import Zygote, words_of
+from tests.faults.harness import Zygote, two, words_of
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +21,14 @@ def straight(zygote: Zygote, text_file: Path, tmp_path_factory: pytest.TempPathF
     """A run of 40 steps that nothing disturbed, with a checkpoint every 5, all of them kept."""
     run = tmp_path_factory.mktemp("straight") / "run"
     victim = zygote.run(*words_of(run, text_file, steps=40, every=5, more=("--save-total-limit", 99)))
+    assert victim.code == 0, victim.said()
+    return run
+
+
+@pytest.fixture(scope="session")
+def pair(zygote: Zygote, text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two ranks that nothing disturbed, all of its checkpoints kept."""
+    run = tmp_path_factory.mktemp("pair") / "run"
+    victim = zygote.run(*two(run, text_file, more=("--save-total-limit", 99)))
     assert victim.code == 0, victim.said()
     return run

@@ -3,13 +3,14 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,11 +47,7 @@ class Victim:
 
     def ended(self) -> bool:
         """Tell whether it has ended, without waiting."""
-        try:
-            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        return state in "ZX"
+        return gone(self.pid)
 
     def wait_for(self, condition: Callable[[], bool]) -> bool:
         """Wait until something is so, looking every tenth of a millisecond; False where the victim ended before."""
@@ -59,6 +56,15 @@ class Victim:
                 return False
             time.sleep(1e-4)
         return True
+
+    def ranks(self) -> list[int]:
+        """Return the ranks that are at work."""
+        try:
+            found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        except OSError:
+            return []
+        # Those that wait for their work have not left the launcher's session yet.
+        return [int(pid) for pid in found if leads_session(int(pid))]
 
     def send(self, number: int) -> None:
         """Send a signal."""
@@ -75,6 +81,51 @@ class Victim:
         return self.output.read_text(errors="replace") if self.output.exists() else ""
 
 
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended; whether anybody has taken note of it does not matter."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state in "ZX"
+
+
+def leads_session(pid: int) -> bool:
+    """Tell whether a process stands in a session of its own."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def ranks_of(words: list[str]) -> int:
+    """Count the ranks that a command will start, those that may be started again included."""
+
+    def number(name: str) -> int:
+        if words[0] in ("resume", "reproduce"):
+            found = re.search(rf"^{name}: '?(\d+)", (Path(words[1]) / "config.yaml").read_text(), re.MULTILINE)
+            return int(found[1]) if found else 0
+        flag = f"--{name.replace('_', '-')}"
+        return int(words[words.index(flag) + 1]) if flag in words and words[words.index(flag) + 1].isdecimal() else 0
+
+    processes = number("processes")
+    return 0 if processes < 2 else processes * (1 + number("max_restarts"))
+
+
+def followed(victim: Victim) -> set[int]:
+    """Return the ranks of a launcher of two once both are there."""
+    assert victim.wait_for(lambda: len(victim.ranks()) == 2), victim.said()
+    return set(victim.ranks())
+
+
+def all_gone(pids: set[int], *, within: float) -> bool:
+    """Tell whether processes end in so many seconds."""
+    until = time.monotonic() + within
+    while not all(gone(pid) for pid in pids) and time.monotonic() < until:
+        time.sleep(0.005)
+    return all(gone(pid) for pid in pids)
+
+
 class Zygote:
     """The process that forks victims, one at a time."""
 
@@ -86,18 +137,21 @@ class Zygote:
             env=environment, cwd=ROOT, bufsize=1,
         )  # fmt: skip
 
-    def start(self, *words: object) -> Victim:
-        """Start `hflm` with these words."""
+    def start(self, *words: object, fault: Mapping[str, object] | None = None) -> Victim:
+        """Start `hflm` with these words; `fault` is what one of its ranks is to do, and where."""
         self.count += 1
         memory, output = self.folder / f"{self.count}.memory", self.folder / f"{self.count}.out"
         mapped = shared(memory)
-        request = {"words": [str(word) for word in words], "shared": str(memory), "output": str(output)}
+        request = {
+            "words": [str(word) for word in words], "shared": str(memory), "output": str(output),
+            "fault": dict(fault or {}), "ranks": ranks_of([str(word) for word in words]),
+        }  # fmt: skip
         self._stream(self.process.stdin).write(json.dumps(request) + "\n")
         return Victim(self, int(self.read()), mapped, output)
 
-    def run(self, *words: object) -> Victim:
+    def run(self, *words: object, fault: Mapping[str, object] | None = None) -> Victim:
         """Start `hflm` and wait for its end."""
-        victim = self.start(*words)
+        victim = self.start(*words, fault=fault)
         victim.end()
         return victim
 
@@ -127,6 +181,11 @@ def words_of(run: Path, text: Path, *, steps: int, every: int, more: tuple[objec
         "--logging-steps", 10, "--precision", "fp32", "--dropout", 0.1, "--threads", 1, "--max-documents", 40,
         "--optimizer", "adamw", *more,
     ]  # fmt: skip
+
+
+def two(run: Path, text: Path, *, steps: int = 24, every: int = 4, more: tuple[object, ...] = ()) -> list[object]:
+    """Return the words of the same with two ranks, which wait three seconds for each other."""
+    return words_of(run, text, steps=steps, every=every, more=("--processes", 2, "--rank-timeout", "3s", *more))
 
 
 def kill(victim: Victim, draw: random.Random, *, inside: bool, span: int, lasts: float) -> bool:

@@ -1,0 +1,153 @@
+"""Doing a job with several processes: as many ranks as were asked for, or none.
+
+hflm pretrain book.txt --processes 2 -o out
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hflm.errors import RankError, UsageError
+from hflm.launching.job import Job
+from hflm.run import RunFolder, read_json
+from hflm.settings import to_dict
+from hflm.training_settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
+    from hflm.launching.agent import Agent
+
+Config = TypeVar("Config", bound=TrainingSettings)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
+
+
+def with_processes(config: Config) -> Config:
+    """Put a number where the settings say auto: one process for each GPU, or one.
+
+    Raises UsageError where there are not so many GPUs, where the batch cannot be shared, or where another launcher has
+    started this process.
+    """
+    if config.processes != "1":
+        import torch
+
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if config.processes == "auto":
+            config = replace(config, processes=str(max(gpus, 1)))
+        if gpus and int(config.processes) > gpus:
+            raise UsageError(
+                f"--processes is {config.processes}, and this machine has {gpus} GPUs.", fix="Pass --processes auto."
+            )
+    check_alone(config)
+    if int(config.processes) > 1:
+        from hflm.engine.split import check_share
+
+        check_share(config.batch_size, processes=int(config.processes), micro_batch=config.micro_batch_size)
+    return config
+
+
+def check_alone(config: TrainingSettings) -> None:
+    """Raise UsageError in a process that torchrun or `accelerate launch` has started as one of several."""
+    started = os.environ.get("WORLD_SIZE", "1")
+    if started.isdecimal() and int(started) > 1 and not in_rank():
+        raise UsageError(
+            f"Another launcher has started this as one of {started} processes, and each would write the same run.",
+            fix=f"Run it without one, with `--processes {started}`.",
+        )
+
+
+def in_rank() -> bool:
+    """Tell whether hflm has started this process as one of several."""
+    ranks = sys.modules.get("hflm.engine.ranks")
+    return ranks is not None and ranks.joined()
+
+
+def wants_ranks(config: TrainingSettings) -> bool:
+    """Tell whether a job is to be handed to ranks, which are not there yet."""
+    return int(config.processes) > 1 and not in_rank()
+
+
+def launch(
+    config: TrainingSettings, run: RunFolder, *, recipe: Path | None = None, watch: "Watch", like: RunFolder | None,
+    overwrite: bool, resume: bool, allow_change: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Start the ranks of a job and return its metrics when all of them are done.
+
+    Raises what the first rank to fail failed of: its own HflmError, or RankError. All the others are ended then.
+    """
+    from hflm.engine.ranks import cores
+    from hflm.launching.agent import Launch, ready_agent
+    from hflm.launching.processes import start_python
+
+    processes = int(config.processes)
+    threads = max(1, (config.threads or cores()) // processes)
+    job = Job(
+        name=config.job, settings=to_dict(config), folder=str(run.path), recipe=None if recipe is None else str(recipe),
+        overwrite=overwrite, resume=resume, allow_change=allow_change, like=None if like is None else str(like.path),
+        command=tuple(sys.argv[1:]),
+    )  # fmt: skip
+    watch("note", {"text": f"processes: {processes}, {threads} thread{'s' if threads > 1 else ''} each"})
+    agent = ready_agent(
+        Launch(
+            job=job, processes=processes, threads=threads, max_restarts=config.max_restarts,
+            timeout=config.rank_timeout, hear=listener(watch), start=start_python,
+        )
+    )  # fmt: skip
+    failed = True
+    try:
+        with forwarding(agent):
+            agent.run()
+        failed = False
+    except RankError:
+        if agent.signals:
+            leave_if_unsaved(agent)
+        raise
+    finally:
+        agent.put_away(failed=failed)
+    return read_json(run.metrics)
+
+
+def listener(watch: "Watch") -> Callable[[Mapping[str, Any]], None]:
+    """Return what passes events of rank 0 on: to whoever watches, and warnings to the log."""
+
+    def hear(event: Mapping[str, Any]) -> None:
+        if event["kind"] == "warning":
+            logging.getLogger(event["content"]["logger"]).warning("%s", event["content"]["text"])
+        else:
+            watch(event["kind"], event["content"])
+
+    return hear
+
+
+@contextmanager
+def forwarding(agent: "Agent") -> Iterator[None]:
+    """Pass signals on to the ranks while the block runs; off the main thread none can be caught."""
+    try:
+        before = {number: signal.signal(number, lambda number, frame: agent.forward(number)) for number in SIGNALS}
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_if_unsaved(agent: "Agent") -> None:
+    """End as the signal would have ended this process, where it came before there was anything to save, or twice."""
+    from hflm.launching.job import Outcome
+
+    outcomes = [Outcome.read(agent.place, rank.number) for rank in agent.ranks]
+    if any(outcome and outcome.error == "Interrupted" for outcome in outcomes):
+        return
+    if agent.signals[0] == signal.SIGINT and len(agent.signals) == 1:
+        raise KeyboardInterrupt
+    agent.put_away(failed=True)
+    signal.signal(agent.signals[0], signal.SIG_DFL)
+    os.kill(os.getpid(), agent.signals[0])

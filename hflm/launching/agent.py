@@ -1,0 +1,204 @@
+"""The agent of torch elastic that starts hflm's ranks: elastic brings machines together, this watches processes.
+
+torch's own agent gives ranks half a minute to end after one has failed, in which those that wait for it finish no
+step; and it does not know that a rank can leave early, or wait for another in vain.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch.distributed.elastic.agent.server.api import RunResult, SimpleElasticAgent, WorkerSpec, WorkerState
+from torch.distributed.elastic.events.api import Event, EventSource
+from torch.distributed.elastic.rendezvous import RendezvousParameters
+from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
+
+from hflm.errors import HflmError, RankError
+from hflm.launching.ending import End, first_cause
+from hflm.launching.job import Job, Outcome
+from hflm.launching.processes import Events, Rank, Start, end_all, loopback
+from hflm.run import RunFolder
+
+# Seconds from the first failure until it is judged which was the first; and to a rank for writing where it stands.
+SETTLE, TELL = 1.0, 0.5
+HERE = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What is to be started: a job on so many ranks of this machine, each with so many threads."""
+
+    job: Job
+    processes: int
+    threads: int
+    max_restarts: int
+    timeout: str
+    hear: Callable[[Mapping[str, Any]], None]
+    start: Start
+
+
+def ready_agent(launch: Launch) -> "Agent":
+    """Return the agent of a launch on this machine alone."""
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+    handler = get_rendezvous_handler(
+        RendezvousParameters(
+            backend="c10d", endpoint=f"{HERE}:0", run_id=uuid.uuid4().hex, min_nodes=1, max_nodes=1, local_addr=HERE,
+            is_host=True,
+        )
+    )  # fmt: skip
+    spec = WorkerSpec(
+        role="hflm", local_world_size=launch.processes, rdzv_handler=handler, entrypoint="hflm.rank",
+        max_restarts=launch.max_restarts, monitor_interval=0.001, master_addr=HERE,
+    )  # fmt: skip
+    return Agent(spec, launch)
+
+
+class Agent(SimpleElasticAgent):
+    """Starts the ranks of this machine, hears of them, and ends them all where one has failed."""
+
+    def __init__(self, spec: WorkerSpec, launch: Launch) -> None:
+        super().__init__(spec)
+        self.launch = launch
+        self.place = Path(tempfile.mkdtemp(prefix="hflm-launch-"))
+        self.ranks: list[Rank] = []
+        self.events: Events | None = None
+        self.signals: list[int] = []
+
+    @property
+    def logs(self) -> Path:
+        """Where the logs of the ranks go when one fails: into the run, where there is one by then."""
+        run = RunFolder(Path(self.launch.job.folder))
+        return run.ranks if run.config.exists() else self.place
+
+    def forward(self, number: int) -> None:
+        """Pass a signal on to every rank; a second one ends them at once."""
+        self.signals.append(number)
+        for rank in self.ranks:
+            rank.send(number) if len(self.signals) == 1 else rank.end()
+
+    def _start_workers(self, worker_group: Any) -> dict[int, Any]:
+        self.launch.job.write(self.place)
+        self.events = Events()
+        self.ranks = []
+        for worker in worker_group.workers:
+            environment = {**os.environ, **self._environment(worker_group, worker)}
+            log = self.place / f"rank-{worker.global_rank}.log"
+            (self.place / f"outcome-{worker.global_rank}.json").unlink(missing_ok=True)
+            process = self.launch.start(self.place, log, self.events.writer, environment)
+            self.ranks.append(Rank(worker.global_rank, process, log))
+        self.events.close_writer()
+        for number in self.signals[:1]:
+            # It came while there was nobody yet to pass it on to.
+            for rank in self.ranks:
+                rank.send(number)
+        return {
+            worker.local_rank: rank.process.pid for worker, rank in zip(worker_group.workers, self.ranks, strict=True)
+        }
+
+    def _environment(self, group: Any, worker: Any) -> dict[str, str]:
+        interface = loopback()
+        return {
+            "RANK": str(worker.global_rank), "LOCAL_RANK": str(worker.local_rank), "GROUP_RANK": str(group.group_rank),
+            "WORLD_SIZE": str(worker.world_size), "LOCAL_WORLD_SIZE": str(group.spec.local_world_size),
+            "MASTER_ADDR": group.master_addr, "MASTER_PORT": str(group.master_port),
+            "TORCHELASTIC_USE_AGENT_STORE": str(group.spec.rdzv_handler.use_agent_store),
+            "TORCHELASTIC_RESTART_COUNT": str(group.spec.max_restarts - self._remaining_restarts),
+            "OMP_NUM_THREADS": str(self.launch.threads), "HFLM_LAUNCHER": str(os.getpid()),
+            **({"GLOO_SOCKET_IFNAME": interface} if interface else {}),
+        }  # fmt: skip
+
+    def _monitor_workers(self, worker_group: Any) -> RunResult:
+        self._hear(wait=0.05)
+        ends = self._ends()
+        if all(end.done for end in ends):
+            self._hear(wait=0)
+            return RunResult(state=WorkerState.SUCCEEDED, return_values={end.rank: None for end in ends})
+        if not any(end.failed for end in ends):
+            return RunResult(state=WorkerState.HEALTHY)
+        cause = self._settle()
+        if self._remaining_restarts == 0 or not may_pass(cause) or self.signals:
+            raise cause
+        self._keep_logs()
+        count = worker_group.spec.max_restarts - self._remaining_restarts + 1
+        self.launch.hear({"kind": "note", "content": {"text": (
+            f"{cause.problem} Starting again, {count} of {worker_group.spec.max_restarts}."
+        )}})  # fmt: skip
+        self.launch = replace(self.launch, job=again(self.launch.job))
+        return RunResult(state=WorkerState.FAILED)
+
+    def _settle(self) -> HflmError:
+        """Wait a moment for what led to a failure, end what is left, and return the first cause."""
+        until = time.monotonic() + SETTLE
+        while time.monotonic() < until and any(end.code is None for end in self._ends()):
+            self._hear(wait=0.05)
+        ends = self._ends()
+        for rank, end in zip(self.ranks, ends, strict=True):
+            if end.code is None and hasattr(signal, "SIGUSR2"):
+                # It writes down where it stands, if it is able to.
+                rank.send(signal.SIGUSR2)
+        if any(end.code is None for end in ends):
+            time.sleep(TELL)
+        end_all(self.ranks)
+        self._hear(wait=0)
+        return first_cause(ends, logs=str(self.logs), timeout=self.launch.timeout)
+
+    def _ends(self) -> list[End]:
+        return [
+            End(rank.number, code, None if code is None else Outcome.read(self.place, rank.number))
+            for rank in self.ranks
+            for code in [rank.process.poll()]
+        ]
+
+    def _hear(self, *, wait: float) -> None:
+        assert self.events is not None
+        for event in self.events.read(wait=wait):
+            self.launch.hear(event)
+
+    def _stop_workers(self, worker_group: Any) -> None:
+        end_all(self.ranks)
+        if self.events is not None:
+            self.events.close()
+            self.events = None
+
+    def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, timeout: int = 30) -> None:
+        self._stop_workers(self._worker_group)
+
+    def _keep_logs(self) -> None:
+        """Copy what the ranks printed into the run folder."""
+        for log in self.place.glob("rank-*.log"):
+            if self.logs != self.place:
+                self.logs.mkdir(exist_ok=True)
+                shutil.copyfile(log, self.logs / log.name)
+
+    def put_away(self, *, failed: bool) -> None:
+        """Keep the logs where something failed, and leave nothing else behind."""
+        if failed:
+            self._keep_logs()
+        if not failed or self.logs != self.place:
+            shutil.rmtree(self.place, ignore_errors=True)
+
+    def _construct_event(self, *words: Any, **named: Any) -> Event:
+        # The usual one asks the resolver for this machine's full name, which behind a firewall may take seconds.
+        return Event("hflm", EventSource.AGENT)
+
+
+def may_pass(cause: HflmError) -> bool:
+    """Tell whether starting again may help: not against bad input, a full disk or numbers that are none."""
+    return isinstance(cause, RankError)
+
+
+def again(job: Job) -> Job:
+    """Return the job that goes on where another try of it was broken off."""
+    run = RunFolder(Path(job.folder))
+    if run.plan.exists():
+        return replace(job, resume=True, overwrite=False, like=None)
+    # What stands there is our own, and had not begun to train.
+    return replace(job, overwrite=job.overwrite or run.config.exists())

@@ -1,0 +1,120 @@
+"""A rank: one of the processes that do a job together. The launcher starts it; nobody else calls it.
+
+python -m hflm.rank PLACE EVENTS
+"""
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hflm.errors import HflmError
+from hflm.launching.job import Job, Outcome
+from hflm.run import RunFolder
+from hflm.settings import build, seconds
+
+# linux/prctl.h: the signal that a process gets when its parent ends.
+PR_SET_PDEATHSIG = 1
+
+
+def main(words: list[str]) -> int:
+    """Do the job that the folder `words[0]` describes, tell of it on the pipe `words[1]`, and write how it ended."""
+    place, events = Path(words[0]), int(words[1])
+    end_with_launcher(int(os.environ["HFLM_LAUNCHER"]))
+    if hasattr(signal, "SIGUSR2"):
+        faulthandler.register(signal.SIGUSR2, all_threads=True)
+    number = int(os.environ["RANK"])
+    try:
+        do(Job.read(place), events)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # Written before the connections close: the others fail of that, and later.
+        Outcome.of(error).write(place, number)
+        traceback.print_exc()
+        return error.exit_code if isinstance(error, HflmError) else 1
+    Outcome(time=time.time()).write(place, number)
+    return 0
+
+
+def end_with_launcher(launcher: int) -> None:
+    """Ask the system to kill this process when the launcher ends, however that happens."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        import threading
+
+        threading.Thread(target=_watch_launcher, args=(launcher,), daemon=True).start()
+    if os.getppid() != launcher:
+        os._exit(1)
+
+
+def _watch_launcher(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os._exit(1)
+
+
+def do(job: Job, events: int) -> None:
+    """Join the others and do the job; rank 0 tells of it."""
+    sys.argv[1:] = job.command
+    from hflm.config import PretrainConfig
+    from hflm.engine import ranks
+    from hflm.finetune_config import FinetuneConfig
+
+    ranks.join(timeout=seconds(job.settings["rank_timeout"], name="rank_timeout"))
+    watch = Teller(events) if ranks.first() else silent
+    how: dict[str, Any] = {
+        "overwrite": job.overwrite, "resume": job.resume, "allow_change": job.allow_change, "watch": watch,
+        "like": RunFolder(Path(job.like)) if job.like else None,
+    }  # fmt: skip
+    if job.recipe:
+        from hflm.finetune import finetune
+        from hflm.recipe_files import load_task
+
+        config = build(FinetuneConfig, job.settings, where="the job")
+        finetune(config, load_task(job.recipe), Path(job.folder), **how)
+    else:
+        from hflm.pretrain import pretrain
+
+        pretrain(build(PretrainConfig, job.settings, where="the job"), Path(job.folder), **how)
+
+
+def silent(kind: str, content: Mapping[str, Any]) -> None:
+    """Tell nothing: rank 0 speaks for all."""
+
+
+class Teller(logging.Handler):
+    """Passes events, and warnings of hflm's own, to the launcher."""
+
+    def __init__(self, pipe: int) -> None:
+        super().__init__(logging.WARNING)
+        self.pipe = pipe
+        logging.getLogger("hflm").addHandler(self)
+
+    def __call__(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Tell of an event."""
+        line = json.dumps({"kind": kind, "content": dict(content)}).encode() + b"\n"
+        while line:
+            line = line[os.write(self.pipe, line) :]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell of a warning."""
+        self("warning", {"logger": record.name, "text": record.getMessage()})
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The end of the interpreter would wait for threads of the other ranks.
+    os._exit(code)

@@ -1,0 +1,88 @@
+"""How many processes are started, and when none are."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hflm.config import PretrainConfig
+from hflm.engine.split import check_share
+from hflm.errors import UsageError
+from hflm.launch import wants_ranks, with_processes
+from hflm.launching.agent import again
+from hflm.launching.job import Job
+from hflm.launching.processes import Events
+from hflm.pretrain import pretrain
+from hflm.settings import build
+
+
+def config(**values: Any) -> PretrainConfig:
+    return build(PretrainConfig, values, where="a test")
+
+
+def quiet(kind: str, content: Mapping[str, Any]) -> None:
+    """Watch nothing."""
+
+
+def test_auto_is_one_process_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = with_processes(config(processes="auto"))
+    assert found.processes == "1" and not wants_ranks(found)
+
+
+def test_auto_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    found = with_processes(config(processes="auto"))
+    assert found.processes == "4" and wants_ranks(found)
+    with pytest.raises(UsageError, match="--processes is 5, and this machine has 4 GPUs"):
+        with_processes(config(processes=5, batch_size=20))
+
+
+@pytest.mark.promise("P1")
+def test_another_launcher_is_refused(monkeypatch: pytest.MonkeyPatch, text_file: Path, tmp_path: Path) -> None:
+    """As `torchrun` and `accelerate launch` would have it: each process would write the same run."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="Another launcher has started this as one of 2 processes"):
+        pretrain(config(data=[str(text_file)]), tmp_path / "run", overwrite=False, resume=False, watch=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.promise("P1")
+@pytest.mark.parametrize(("batch", "processes", "fix"), [(16, 3, "15 or 18"), (2, 4, "4 or 8"), (10, 4, "8 or 12")])
+def test_the_nearest_batches_are_named(batch: int, processes: int, fix: str) -> None:
+    with pytest.raises(UsageError, match=f"--batch-size {batch} cannot be split over {processes} processes") as caught:
+        check_share(batch, processes=processes, micro_batch=None)
+    assert fix in caught.value.fix
+    assert check_share(processes * 2, processes=processes, micro_batch=None) == 2
+
+
+def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
+    job = Job(name="pretrain", settings={"data": ["a\udcff.txt"], "seed": 1}, folder="run", command=("pretrain", "é"))
+    job.write(tmp_path)
+    found = Job.read(tmp_path)
+    assert found.settings == job.settings and tuple(found.command) == job.command and found.like is None
+
+
+def test_what_is_started_again_goes_on(tmp_path: Path) -> None:
+    job = Job(name="pretrain", settings={}, folder=str(tmp_path / "run"))
+    assert again(job) == job
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    assert again(job).overwrite and not again(job).resume
+    (tmp_path / "run" / "plan.json").write_text("{}")
+    assert again(job).resume and not again(job).overwrite
+
+
+def test_events_come_whole_whatever_pieces_they_are_read_in() -> None:
+    events = Events()
+    os.write(events.writer, b'{"kind": "note", "content": {"text": "o')
+    assert events.read(wait=0.01) == []
+    os.write(events.writer, b'ne"}}\n{"kind": "log", "content": {}}\n{"ki')
+    assert [event["kind"] for event in events.read(wait=0.01)] == ["note", "log"]
+    events.close_writer()
+    assert events.read(wait=0.01) == []
+    events.close()
