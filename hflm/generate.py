@@ -92,7 +92,7 @@ def _prompt(record: Record) -> Any:
         )
     value = record.values[column]
     if column == "messages":
-        from hflm.data.examples import messages
+        from hflm.data.chats import messages
 
         return messages(value, f"{record.where}, column 'messages'")
     if not isinstance(value, str) or not value.strip():

@@ -1,22 +1,21 @@
 """Rows in the shapes that people keep them in, as examples of one shape: role -> value."""
 
+import json
 import math
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from hflm.data.bad_rows import OnBad, refuse
+from hflm.data.chats import answered, asked, messages
 from hflm.data.columns import Mapped, Roles, language_roles, match_columns
 from hflm.data.records import Record, show
 from hflm.errors import DataError
 
 # The number by which the libraries mark what is not to be learned: no class has it for a name.
 IGNORED = -100
-# What other tools call the two sides of a conversation.
-SPEAKERS = {
-    "human": "user", "user": "user", "prompter": "user", "gpt": "assistant", "assistant": "assistant",
-    "bot": "assistant", "model": "assistant", "system": "system", "tool": "tool",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def text(value: Any, where: str) -> str:
 
 
 def label(value: Any, where: str) -> str:
-    """Return a label by its name: a word, a number or a truth value; 1.0 is 1."""
+    """Return a label by its name: a word, a number or a truth value; 1.0 is 1, and é is é however it is written."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -112,7 +111,7 @@ def label(value: Any, where: str) -> str:
     odd = value is None or value == IGNORED or isinstance(value, (list, dict)) or _no_number(value)
     if odd or str(value).strip() == "":
         raise DataError(f"{where}: found {show(value)}, which is no label.", fix="Give every row one label.")
-    return str(value).strip()
+    return unicodedata.normalize("NFC", str(value).strip())
 
 
 def _no_number(value: Any) -> bool:
@@ -121,30 +120,24 @@ def _no_number(value: Any) -> bool:
 
 
 def words(value: Any, where: str) -> list[str]:
-    """Return a list of strings or numbers, as of words or of tags."""
+    """Return a list of strings or numbers, as of words or of tags; a cell of a table may hold it as JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError):
+            value = json.loads(value)
     if not isinstance(value, list) or not all(isinstance(one, (str, int)) for one in value):
         raise DataError(f"{where}: found {show(value)}, which is no list of strings.", fix='Write ["a", "b"].')
     return [str(one) for one in value]
 
 
-def messages(value: Any, where: str) -> list[dict[str, str]]:
-    """Return a conversation as role and content, from OpenAI's or ShareGPT's names for them."""
-    fix = 'Write [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}].'
-    if not isinstance(value, list) or not value:
-        raise DataError(f"{where}: found {show(value)}, which is no list of messages.", fix=fix)
-    turns = []
-    for number, turn in enumerate(value, start=1):
-        if not isinstance(turn, dict):
-            raise DataError(f"{where}, message {number}: found {show(turn)}.", fix=fix)
-        speaker, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-        if not isinstance(speaker, str) or speaker.lower() not in SPEAKERS or not isinstance(content, str):
-            raise DataError(f"{where}, message {number}: found {show(turn)}.", fix=fix)
-        turns.append({"role": SPEAKERS[speaker.lower()], "content": content})
-    return turns
+def tags(value: Any, where: str) -> list[str]:
+    """Return a list of labels, one a word."""
+    return [unicodedata.normalize("NFC", one.strip()) for one in words(value, where)]
 
 
 CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
-    "text": text, "source": text, "target": text, "prompt": text, "completion": text, "instruction": text,
-    "output": text, "label": label, "label_name": label, "tokens": words, "tags": words,
+    "text": text, "source": text, "target": text, "instruction": text, "output": text,
+    "prompt": lambda value, where: asked(value, where, text),
+    "completion": lambda value, where: answered(value, where, text),
+    "label": label, "label_name": label, "tokens": words, "tags": tags,
     "messages": messages, "conversations": messages,
 }  # fmt: skip

@@ -9,6 +9,8 @@ from hflm.errors import DataError
 # What is read, and what is to be learned, by the roles that hold it.
 READ = ("text", "source", "prompt", "instruction", "tokens", "messages", "conversations")
 LEARNED = ("label", "target", "completion", "output", "tags")
+# Soft hyphen, zero-width space and joiners, marks of direction, word joiner, byte-order mark.
+UNSEEN = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF])
 
 
 def row_problem(example: Example, columns: Mapping[str, str]) -> DataError | None:
@@ -30,9 +32,11 @@ def row_problem(example: Example, columns: Mapping[str, str]) -> DataError | Non
 def silent(example: Example) -> bool:
     """Tell whether a row is a conversation in which the assistant says nothing."""
     turns: Sequence[Mapping[str, str]] = example.values.get("messages") or example.values.get("conversations") or []
-    return bool(turns) and not any(turn["role"] == "assistant" and turn["content"].strip() for turn in turns)
+    return bool(turns) and not any(
+        turn["role"] == "assistant" and (not blank(turn["content"]) or "tool_calls" in turn) for turn in turns
+    )
 
 
 def blank(value: Any) -> bool:
-    """Tell whether a value holds nothing to read."""
-    return value in ([], "") or (isinstance(value, str) and not value.strip())
+    """Tell whether a value holds nothing to read: spaces, and marks that are not seen, are nothing."""
+    return value == [] or (isinstance(value, str) and not value.translate(UNSEEN).strip())

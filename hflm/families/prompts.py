@@ -1,12 +1,13 @@
 """How a decoder-only model is asked, and where its answer begins."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hflm.families.encoded import IGNORED, beginning
 from hflm.models.chat_template import render
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
 
 
 def as_messages(values: Mapping[str, Any], *, instruction: str) -> Messages | None:
@@ -21,10 +22,18 @@ def as_messages(values: Mapping[str, Any], *, instruction: str) -> Messages | No
         answer = values.get("output")
     elif "prompt" in values:
         ask, answer = values["prompt"], values.get("completion")
+        if isinstance(ask, list) or isinstance(answer, list):
+            return [*_turns("user", ask), *_turns("assistant", answer)]
     else:
         ask, answer = f"{instruction}\n\n{values['source']}", values.get("target")
     turns = [{"role": "user", "content": ask}]
     return turns if answer is None else [*turns, {"role": "assistant", "content": answer}]
+
+
+def _turns(role: str, said: Messages | str | None) -> Messages:
+    if isinstance(said, list):
+        return said
+    return [] if said is None else [{"role": role, "content": said}]
 
 
 def spans(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int]]:
@@ -32,6 +41,7 @@ def spans(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int]]:
 
     With a chat template, what it renders; without one, the turns as lines and an end-of-text after each answer.
     """
+    messages = _told(tokenizer, messages)
     ids, labels, _ = _walk(tokenizer, messages)
     if not ids:
         ids = prompt_ids(tokenizer, messages)
@@ -41,8 +51,21 @@ def spans(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int]]:
 
 def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
     """Return the ids after which the assistant speaks, the same as `spans` has there."""
+    messages = _told(tokenizer, messages)
     ids, _, before = _walk(tokenizer, messages)
     return _ask(tokenizer, messages, ids, before)[0]
+
+
+def _told(tokenizer: Any, messages: Messages) -> Messages:
+    """Write calls of tools as JSON behind the content, where the model's template knows no word for them."""
+    if "tool_calls" in str(tokenizer.chat_template):
+        return messages
+    found = []
+    for turn in messages:
+        calls = [json.dumps(call.get("function", call), ensure_ascii=False) for call in turn.get("tool_calls", ())]
+        content = "\n".join(part for part in (turn["content"], *calls) if part)
+        found.append({"role": turn["role"], "content": content})
+    return found
 
 
 def _walk(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int], str | None]:

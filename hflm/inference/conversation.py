@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hflm.data.examples import messages as check_messages
+from hflm.data.chats import messages as check_messages
 from hflm.errors import DataError, UsageError
 from hflm.inference.asking import Ask, make_prompt
 from hflm.inference.decoding import Answer, Listen, Settings, Timing

@@ -92,6 +92,11 @@ def test_rows_with_nothing_in_them_are_left_out_of_training() -> None:
     full = {"source": "a", "target": "b"}
     found, skipped = usable(splits(rows(full, {"source": "", "target": "b"}, {"source": "a", "target": " \n"})))
     assert [row.values for row in found.train] == [full] and skipped == 2
+    # Marks that nobody sees are nothing to read; in a text they stand as they are.
+    found, skipped = usable(
+        splits(rows({"source": "\u200b\ufeff", "target": "b"}, {"source": "a\u200db", "target": "b"}))
+    )
+    assert [row["source"] for row in found.train] == ["a\u200db"] and skipped == 1
     # An input may be empty.
     assert usable(splits(rows({"instruction": "a", "input": "", "output": "b"})))[1] == 0
 

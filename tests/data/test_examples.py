@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
-from hflm.data.examples import Example, Shape, label, messages, read_examples, text, words
+from hflm.data.chats import messages
+from hflm.data.examples import Example, Shape, label, read_examples, text, words
 from hflm.data.records import Record
 from hflm.errors import DataError
 from hflm.recipe_files import load_task
 
 TURNS = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "مرحبا 你好"}]
+
+CALLS = [{"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 
 
 def read(task: str, *rows: dict[str, Any], given: dict[str, str] | None = None, **more: Any) -> list[Example]:
@@ -51,6 +54,33 @@ def read(task: str, *rows: dict[str, Any], given: dict[str, str] | None = None, 
         (
             "generation", {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "مرحبا 你好"}]},
             {"conversations": TURNS},
+        ),
+        (
+            "generation",
+            {"messages": [{"role": "developer", "content": [{"type": "text", "text": "a"}, "b"]}, *TURNS]},
+            {"messages": [{"role": "system", "content": "a\nb"}, *TURNS]},
+        ),
+        (
+            "generation", {"messages": [TURNS[0], {"role": "assistant", "content": None, "tool_calls": CALLS},
+                                        {"role": "tool", "tool_call_id": "x", "content": "7"}]},
+            {"messages": [TURNS[0], {"role": "assistant", "content": "", "tool_calls": CALLS},
+                          {"role": "tool", "content": "7"}]},
+        ),
+        (
+            "generation", {"conversations": [{"from": "function_call", "value": "{}"},
+                                             {"from": "observation", "value": "7"}, {"from": "gpt", "value": "a"}]},
+            {"conversations": [{"role": "assistant", "content": "{}"}, {"role": "tool", "content": "7"},
+                               {"role": "assistant", "content": "a"}]},
+        ),
+        (
+            "generation", {"prompt": TURNS[:1], "completion": TURNS[1:]},
+            {"prompt": TURNS[:1], "completion": "مرحبا 你好"},
+        ),
+        ("generation", {"prompt": "hi", "completion": TURNS}, {"prompt": "hi", "completion": TURNS}),
+        ("sentiment", {"text": "a", "label": "e\u0301te\u0301"}, {"text": "a", "label": "\u00e9t\u00e9"}),
+        (
+            "tagging", {"tokens": '["a", "b"]', "tags": '["O", "e\u0301"]'},
+            {"tokens": ["a", "b"], "tags": ["O", "\u00e9"]},
         ),
     ],
 )  # fmt: skip
@@ -96,6 +126,13 @@ def test_the_first_row_decides_the_columns() -> None:
         ("generation", {"messages": ["hi"]}, "message 1: found 'hi'"),
         ("generation", {"messages": [*TURNS, {"role": "alien", "content": "a"}]}, "message 3"),
         ("generation", {"messages": [{"role": "user", "content": None}]}, "message 1"),
+        (
+            "generation",
+            {"messages": [{"role": "user", "content": [{"type": "image"}]}]},
+            "message 1: .*only text is read",
+        ),
+        ("generation", {"prompt": TURNS[:1], "completion": TURNS[:1]}, "column 'completion': no message of the assist"),
+        ("tagging", {"tokens": "[1", "tags": ["O"]}, "no list of strings"),
     ],
 )
 def test_a_wrong_value_is_named(task: str, row: dict[str, Any], said: str) -> None:

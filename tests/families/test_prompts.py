@@ -113,3 +113,22 @@ def test_a_text_as_long_as_a_piece_and_one_token_more(tokenizer: Any) -> None:
     rows = family.encode([Example("", {"text": "one two three"})])
     # A single token has nothing to be predicted from.
     assert [row.targets for row in rows] == [len(ids) - 2]
+
+
+def test_prompts_and_completions_may_be_messages() -> None:
+    whole = [{"role": "system", "content": "Count."}, USER, BOT]
+    for values in ({"prompt": whole[:2], "completion": BOT["content"]}, {"prompt": whole[:2], "completion": [BOT]}):
+        assert as_messages(values, instruction="") == whole
+    assert as_messages({"prompt": whole[:2]}, instruction="") == whole[:2]
+    assert as_messages({"prompt": "one two", "completion": [BOT, USER, BOT]}, instruction="") == [USER, BOT, USER, BOT]
+
+
+def test_calls_of_tools_are_said_where_a_template_knows_none(tokenizer: Any) -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "two"}}]}
+    ids, labels = spans(tokenizer, [USER, call, {"role": "tool", "content": "three"}, BOT])
+    said = tokenizer.decode([label for label in labels if label != IGNORED])
+    assert '{"name": "two"}' in said and "three" not in said and "uno dos" in said
+    assert (
+        prompt_ids(tokenizer, [USER, call, USER])[: len(prompt_ids(tokenizer, [USER]))]
+        == ids[: len(prompt_ids(tokenizer, [USER]))]
+    )
