@@ -90,8 +90,9 @@ def check_data(
 
 def _shape(task: Task, columns: Mapping[str, str], languages: tuple[str | None, str | None]) -> Shape:
     return Shape(
-        roles=task.columns, shapes=task.complete, given=columns, source_lang=languages[0], target_lang=languages[1]
-    )
+        roles=task.columns, shapes=task.complete, given=columns, source_lang=languages[0], target_lang=languages[1],
+        by_place=task.by_place,
+    )  # fmt: skip
 
 
 def _examples(source: Source, shape: Shape, seen: Seen, bad: LeftOut) -> Iterator[Text]:

@@ -26,7 +26,7 @@ def read_references(
     check_metric(metric or task.metric, known.kind)
     shape = Shape(
         roles=task.columns, shapes=task.complete, given=columns, source_lang=source_lang or known.languages[0],
-        target_lang=target_lang or known.languages[1],
+        target_lang=target_lang or known.languages[1], by_place=task.by_place,
     )  # fmt: skip
     records = (record for source in find_sources(data) for record in read_records(source))
     examples = [example for example, _ in read_examples(records, shape=shape)]

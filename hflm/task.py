@@ -10,7 +10,8 @@ class Task:
     """A task: its name, the columns it accepts, the family of models that solves it, its usual numbers.
 
     `columns` maps a role to the column names accepted for it, in order of preference; `shapes` are the sets of
-    roles that make a row, where there are several ways. `family` names the kind of model: masked_lm,
+    roles that make a row, where there are several ways; `by_place` takes the first columns with text where no name
+    is known. `family` names the kind of model: masked_lm,
     classification, tagging, text_to_text or causal_lm. `metric` scores the test split, and `best` says by which
     number of an evaluation the best model is kept. `prefix` is put before the source of an encoder-decoder that
     knows it; `instruction` asks a decoder-only model. `sample` is the embedded data. `defaults` are settings of
@@ -27,6 +28,7 @@ class Task:
     prefix: str = ""
     instruction: str = ""
     sample: str = ""
+    by_place: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property

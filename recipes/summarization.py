@@ -11,6 +11,7 @@ task = Task(
         "source": ("document", "article", "dialogue", "text", "source", "content", "body"),
         "target": ("summary", "highlights", "abstract", "target", "tldr", "title", "headline"),
     },
+    by_place=True,
     family="text_to_text",
     metric="rouge",
     prefix="summarize: ",

@@ -1,7 +1,9 @@
 """Which column plays which role: found by name, said aloud, and never guessed in silence."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hflm.errors import DataError, UsageError
 
@@ -68,20 +70,39 @@ def _shown(columns: Sequence[str]) -> str:
 
 
 LANGUAGE_NAMES = {
-    "ar": "Arabic", "cs": "Czech", "de": "German", "en": "English", "es": "Spanish", "fa": "Persian", "fr": "French",
-    "he": "Hebrew", "hi": "Hindi", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
-    "nl": "Dutch", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sv": "Swedish",
-    "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
+    "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "az": "Azerbaijani", "be": "Belarusian", "bg": "Bulgarian",
+    "bn": "Bengali", "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish", "de": "German", "el": "Greek",
+    "en": "English", "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish",
+    "fr": "French", "ga": "Irish", "gl": "Galician", "gu": "Gujarati", "ha": "Hausa", "he": "Hebrew", "hi": "Hindi",
+    "hr": "Croatian", "hu": "Hungarian", "hy": "Armenian", "id": "Indonesian", "ig": "Igbo", "is": "Icelandic",
+    "it": "Italian", "ja": "Japanese", "ka": "Georgian", "kk": "Kazakh", "km": "Khmer", "kn": "Kannada",
+    "ko": "Korean", "lo": "Lao", "lt": "Lithuanian", "lv": "Latvian", "mk": "Macedonian", "ml": "Malayalam",
+    "mn": "Mongolian", "mr": "Marathi", "ms": "Malay", "my": "Burmese", "ne": "Nepali", "nl": "Dutch",
+    "no": "Norwegian", "pa": "Punjabi", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian",
+    "si": "Sinhala", "sk": "Slovak", "sl": "Slovenian", "so": "Somali", "sq": "Albanian", "sr": "Serbian",
+    "sv": "Swedish", "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai", "tl": "Tagalog", "tr": "Turkish",
+    "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese", "xh": "Xhosa", "yo": "Yoruba",
+    "zh": "Chinese", "zu": "Zulu",
 }  # fmt: skip
-
+# Codes that are usual names of columns too: the number of the row, or an English word.
+WORDS = {"am", "be", "id", "is", "my", "no", "so"}
 
 # ISO 639-3 -> 639-1, as in `eng_Latn`.
 SHORT = {
-    "ara": "ar", "arb": "ar", "ces": "cs", "deu": "de", "eng": "en", "spa": "es", "fas": "fa", "pes": "fa",
-    "fra": "fr", "heb": "he", "hin": "hi", "ind": "id", "ita": "it", "jpn": "ja", "kor": "ko", "nld": "nl",
-    "pol": "pl", "por": "pt", "ron": "ro", "rus": "ru", "swe": "sv", "tha": "th", "tur": "tr", "ukr": "uk",
-    "vie": "vi", "zho": "zh",
+    "afr": "af", "als": "sq", "amh": "am", "ara": "ar", "arb": "ar", "azj": "az", "bel": "be", "ben": "bn",
+    "bul": "bg", "cat": "ca", "ces": "cs", "cmn": "zh", "cym": "cy", "dan": "da", "deu": "de", "ell": "el",
+    "eng": "en", "est": "et", "eus": "eu", "fas": "fa", "fin": "fi", "fra": "fr", "gle": "ga", "glg": "gl",
+    "guj": "gu", "hau": "ha", "heb": "he", "hin": "hi", "hrv": "hr", "hun": "hu", "hye": "hy", "ibo": "ig",
+    "ind": "id", "isl": "is", "ita": "it", "jpn": "ja", "kan": "kn", "kat": "ka", "kaz": "kk", "khk": "mn",
+    "khm": "km", "kor": "ko", "lao": "lo", "lit": "lt", "lvs": "lv", "mal": "ml", "mar": "mr", "mkd": "mk",
+    "mya": "my", "nld": "nl", "nob": "no", "npi": "ne", "pan": "pa", "pes": "fa", "pol": "pl", "por": "pt",
+    "ron": "ro", "rus": "ru", "sin": "si", "slk": "sk", "slv": "sl", "som": "so", "spa": "es", "srp": "sr",
+    "swe": "sv", "swh": "sw", "tam": "ta", "tel": "te", "tgl": "tl", "tha": "th", "tur": "tr", "ukr": "uk",
+    "urd": "ur", "uzn": "uz", "vie": "vi", "xho": "xh", "yor": "yo", "zho": "zh", "zsm": "ms", "zul": "zu",
 }  # fmt: skip
+# en_XX, pt-BR, zh-Hans, eng_Latn: a language with a country or a script.
+WITH_PLACE = re.compile(r"([a-z]{2,3})[-_](?:[A-Z]{2}|[A-Z][a-z]{3})")
+CODE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})?")
 
 
 def language_name(code: str) -> str:
@@ -89,33 +110,72 @@ def language_name(code: str) -> str:
     return LANGUAGE_NAMES.get(_short(code), code)
 
 
+def language_code(column: str) -> str | None:
+    """Return the code of the language that a column is called by, a code or an English name; None for other names."""
+    name = column.strip()
+    if name.lower() in LANGUAGE_NAMES or (WITH_PLACE.fullmatch(name) and _short(name) in LANGUAGE_NAMES):
+        return name
+    return next((code for code, full in LANGUAGE_NAMES.items() if full.lower() == name.lower()), None)
+
+
 def _short(code: str) -> str:
-    plain = code.lower().split("_")[0]
+    plain = re.split("[-_]", code.lower())[0]
     return SHORT.get(plain, plain)
 
 
 def language_roles(columns: Sequence[str], *, source: str | None, target: str | None, where: str) -> dict[str, str]:
-    """Find the columns of two languages, by their codes; with none named, the only two that look like codes.
+    """Find the columns of two languages, by their codes; with none named, the only two that look like languages.
 
-    Raises DataError where a named language has no column, or the languages must be named.
+    Raises DataError where the languages must be named.
     """
-    plain = {column.strip().lower(): column for column in reversed(columns)}
     if source and target:
-        found: dict[str, str] = {}
-        for role, code in (("source", source), ("target", target)):
-            names = (code.lower(), code.lower().split("_")[0], _short(code), language_name(code).lower())
-            column = next((plain[name] for name in names if name in plain), None)
-            if column is not None:
-                found[role] = column
-        return found
-    codes = [column for column in columns if column.strip().lower() in LANGUAGE_NAMES]
-    if len(codes) > 2:
-        # Hardly ever Indonesian: the number of the row.
-        codes = [column for column in codes if column.strip().lower() != "id"]
-    if len(codes) == 2 and not source and not target:
-        return {"source": codes[0], "target": codes[1]}
-    if len(codes) >= 2:
+        found = {"source": _column_of(source, columns), "target": _column_of(target, columns)}
+        return {role: column for role, column in found.items() if column is not None}
+    if source or target:
+        return {}
+    known = [column for column in columns if language_code(column)]
+    sure = [column for column in known if column.strip().lower() not in WORDS]
+    if len(sure) < 2 and len(known) == 2 and {*columns} - {"translation"} == {*known}:
+        sure = known
+    if len(sure) == 2:
+        return {"source": sure[0], "target": sure[1]}
+    if len(sure) > 2:
         raise DataError(
-            f"{where}: columns in {len(codes)} languages: {codes}.", fix="Pass --source-lang and --target-lang."
+            f"{where}: columns in {len(sure)} languages: {_shown(sure)}.", fix="Pass --source-lang and --target-lang."
         )
     return {}
+
+
+def _column_of(code: str, columns: Sequence[str]) -> str | None:
+    """Return the column of a language: called by its code, its short code or its name, or the only one of it."""
+    plain = {column.strip().lower(): column for column in reversed(columns)}
+    names = (code.lower(), re.split("[-_]", code.lower())[0], _short(code), language_name(code).lower())
+    exact = next((plain[name] for name in names if name in plain), None)
+    like = [column for column in columns if (found := language_code(column)) and _short(found) == _short(code)]
+    return exact or (like[0] if len(like) == 1 else None)
+
+
+def could_be_languages(columns: Sequence[str]) -> list[str]:
+    """Return the columns whose names have the form of codes, known or not."""
+    return [column for column in columns if CODE.fullmatch(column.strip()) and column.strip().lower() not in WORDS]
+
+
+# Text of these is no text to read or to write.
+MARKS = re.compile(
+    r"(.*[_-])?(id|idx|index|url|link|date|time|lang|language|split|source_?file|file|name)", re.IGNORECASE
+)
+
+
+def by_place(values: Mapping[str, Any], *, roles: Roles, shape: Sequence[str]) -> Mapped | None:
+    """Give the roles of a shape that no name is found for the first columns with text, in order; None for too few."""
+    plain = {column.strip().lower(): column for column in reversed(list(values))}
+    found = {role: plain[name] for role in shape for name in reversed(roles[role]) if name in plain}
+    left = [column for column, value in values.items() if column not in found.values() and _is_text(column, value)]
+    missing = [role for role in shape if role not in found]
+    if len(left) < len(missing):
+        return None
+    return {**found, **dict(zip(missing, left, strict=False))}
+
+
+def _is_text(column: str, value: Any) -> bool:
+    return isinstance(value, str) and bool(re.search(r"[^\W\d_]", value)) and not MARKS.fullmatch(column.strip())

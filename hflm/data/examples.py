@@ -10,7 +10,7 @@ from typing import Any
 
 from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.chats import answered, asked, messages
-from hflm.data.columns import Mapped, Roles, language_roles, match_columns
+from hflm.data.columns import Mapped, Roles, by_place, could_be_languages, language_roles, match_columns
 from hflm.data.records import Record, show
 from hflm.errors import DataError
 
@@ -31,7 +31,10 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How rows become examples: the roles a task knows, the sets that make a row, and what the user named."""
+    """How rows become examples: the roles a task knows, the sets that make a row, and what the user named.
+
+    `by_place` takes the first columns with text where names tell nothing.
+    """
 
     roles: Roles
     shapes: Sequence[Sequence[str]]
@@ -39,6 +42,7 @@ class Shape:
     source_lang: str | None = None
     target_lang: str | None = None
     optional: tuple[str, ...] = ()
+    by_place: bool = False
 
 
 def read_examples(
@@ -53,7 +57,7 @@ def read_examples(
     for record in records:
         values = _flat(record.values)
         if mapping is None:
-            mapping = _mapping(list(values), shape, record.columns_where)
+            mapping = _mapping(values, shape, record.columns_where)
         try:
             example = Example(record.where, _roles(values, mapping, record.where, shape))
         except DataError as error:
@@ -68,13 +72,25 @@ def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**values, **inner} if isinstance(inner, dict) else values
 
 
-def _mapping(columns: list[str], shape: Shape, where: str) -> Mapped:
-    given = dict(shape.given)
+def _mapping(values: Mapping[str, Any], shape: Shape, where: str) -> Mapped:
+    given, columns = dict(shape.given), list(values)
+    languages: Mapped = {}
     if "source" in shape.roles:
         languages = language_roles(columns, source=shape.source_lang, target=shape.target_lang, where=where)
         given = {**{role: column for role, column in languages.items() if role in shape.roles}, **given}
     required = [tuple(role for role in roles if role not in shape.optional) for roles in shape.shapes]
-    return match_columns(columns, roles=shape.roles, shapes=required, given=given, where=where)
+    try:
+        return match_columns(columns, roles=shape.roles, shapes=required, given=given, where=where)
+    except DataError as error:
+        found = by_place(values, roles=shape.roles, shape=required[0]) if shape.by_place and not given else None
+        # A name that is nearly right is a slip, and no reason to read another column.
+        if found and "Did you mean" not in error.fix:
+            return found
+        codes = could_be_languages(columns)
+        if "source" in shape.roles and not shape.by_place and not languages and not shape.given and len(codes) > 1:
+            fix = f"If they are languages: --source-lang {codes[0]} --target-lang {codes[1]}."
+            raise DataError(error.problem, fix=fix) from error
+        raise
 
 
 def _roles(values: Mapping[str, Any], mapping: Mapped, where: str, shape: Shape) -> dict[str, Any]:

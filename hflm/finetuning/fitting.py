@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hflm.data.checks import check_examples, label_list, named_labels, tag_list, usable
-from hflm.data.columns import language_name
+from hflm.data.columns import language_code, language_name
 from hflm.data.examples import Shape
 from hflm.data.hub import looks_like_hub_id
 from hflm.data.samples import sample_files
@@ -64,7 +64,7 @@ def read_data(config: FinetuneConfig, task: Task) -> Splits:
         languages = ("en", "es")
     shape = Shape(
         roles=task.columns, shapes=task.complete, given=config.columns, source_lang=languages[0],
-        target_lang=languages[1],
+        target_lang=languages[1], by_place=task.by_place,
     )  # fmt: skip
     splits = read_splits(
         data=data, files=files, shape=shape, seed=config.seed,
@@ -91,9 +91,8 @@ def _files(config: FinetuneConfig, task: Task) -> dict[str, str]:
 
 def name_languages(config: FinetuneConfig, task: Task, splits: Splits) -> FinetuneConfig:
     """Take the languages of a translation from its columns, where they are called by codes and nothing else is said."""
-    source, target = (splits.columns.get(role, "").strip() for role in ("source", "target"))
-    named = "{source}" in task.instruction + task.prefix and language_name(source) != source
-    if config.source_lang or not named or language_name(target) == target:
+    source, target = (language_code(splits.columns.get(role, "")) for role in ("source", "target"))
+    if config.source_lang or "{source}" not in task.instruction + task.prefix or not source or not target:
         return config
     return replace(config, source_lang=source, target_lang=target)
 

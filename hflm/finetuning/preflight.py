@@ -15,6 +15,7 @@ def preflight(fitted: Fitted, *, steps: int, split: str) -> dict[str, Any]:
     rows = fitted.train
     report = {
         **findings(fitted.splits),
+        "by_place": _by_place(fitted),
         "skipped": fitted.skipped,
         "bad_rows": dict(fitted.splits.bad_rows),
         "lengths": _lengths([len(row.ids) for row in rows]),
@@ -31,6 +32,14 @@ def preflight(fitted: Fitted, *, steps: int, split: str) -> dict[str, Any]:
     return report
 
 
+def _by_place(fitted: Fitted) -> list[str]:
+    """Return the roles whose columns nobody named and no name told: the first with text."""
+    known, named = fitted.task.columns, fitted.config.columns
+    found = fitted.splits.columns.items()
+    plain = [role for role, column in found if role not in named and column.strip().lower() not in known[role]]
+    return plain if fitted.task.by_place else []
+
+
 def _lengths(values: Sequence[int]) -> dict[str, int]:
     p50, p95, top = np.percentile(values, [50, 95, 100])
     return {"p50": int(p50), "p95": int(p95), "max": int(top)}
@@ -45,6 +54,9 @@ def target_cap(rows: Sequence[Encoded], kind: str) -> int:
 def lines(report: Mapping[str, Any]) -> list[str]:
     """Return the report as lines for people."""
     columns = ", ".join(f"{role} from {column!r}" for role, column in report["columns"].items())
+    if report.get("by_place"):
+        flags = " and ".join(f"--{role}-column" for role in report["by_place"])
+        columns += f" (guessed: the first with text; {flags} would say it)"
     rows = ", ".join(f"{count:,} to {name}" for name, count in report["rows"].items())
     held = f" (held out: {', '.join(report['held_out'])})" if report["held_out"] else ""
     found = [f"columns: {columns}", f"rows: {rows}{held}"]

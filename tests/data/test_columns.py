@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from hflm.data.columns import flag, language_name, language_roles, match_columns
+from hflm.data.columns import by_place, flag, language_code, language_name, language_roles, match_columns
 from hflm.errors import DataError, HflmError
 from hflm.recipe_files import load_task
 
@@ -91,6 +91,24 @@ def test_languages_have_names(code: str, name: str) -> None:
     assert language_name(code) == name
 
 
+def test_columns_called_by_a_language() -> None:
+    assert [language_code(name) for name in ("en", "English", "pt-BR", "arb_Arab", "text", "xx")] == [
+        "en", "en", "pt-BR", "arb_Arab", None, None,
+    ]  # fmt: skip
+
+
+def test_the_first_columns_with_text() -> None:
+    known = load_task("summarization")
+
+    def found(row: dict[str, object]) -> dict[str, str] | None:
+        return by_place(row, roles=known.columns, shape=known.complete[0])
+
+    row = {"doc_id": "a", "n": "7", "judgement": "One.", "gist": "一", "more": "b"}
+    assert found(row) == {"source": "judgement", "target": "gist"}
+    assert found({"gist": "a", "document": "b"}) == {"source": "document", "target": "gist"}
+    assert found({"url": "a", "body_text": "b", "stars": 3}) is None
+
+
 def roles(columns: list[str], source: str | None = None, target: str | None = None) -> dict[str, str]:
     return language_roles(columns, source=source, target=target, where="a.jsonl")
 
@@ -103,6 +121,19 @@ def test_columns_of_languages() -> None:
     assert roles(["en", "zh"], "en_XX", "zh_CN") == {"source": "en", "target": "zh"}
     assert roles(["eng_Latn", "spa_Latn"], "eng_Latn", "spa_Latn") == {"source": "eng_Latn", "target": "spa_Latn"}
     assert roles(["source", "target"], "en", "fr") == {}
+    for columns in (
+        ["eng_Latn", "spa_Latn"], ["en_XX", "es_XX"], ["English", "Spanish"], ["en", "pt-BR"], ["sw", "en"],
+        ["id", "en"], [" EN ", "zh-Hans"],
+    ):  # fmt: skip
+        assert roles(["number", *columns] if "id" not in columns else columns) == dict(
+            zip(("source", "target"), columns, strict=True)
+        )
+    assert roles(["en_XX", "es_XX", "n"], "en", "es") == {"source": "en_XX", "target": "es_XX"}
+    # Words that are codes too: the number of a row, and English.
+    assert roles(["id", "en", "is", "no", "es"]) == {"source": "en", "target": "es"}
+    assert roles(["id", "en", "notes"]) == {} and roles(["en_text", "is_new", "id_num"]) == {}
+    # Which Portuguese is meant, nobody said.
+    assert roles(["en", "pt-BR", "pt-PT"], "en", "pt") == {"source": "en"}
     assert roles(["text", "label"]) == {}
 
 

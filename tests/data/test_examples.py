@@ -98,6 +98,17 @@ def test_languages_decide_which_side_is_read() -> None:
         read("translation", row, source_lang="de", target_lang="es")
 
 
+def test_columns_with_text_where_no_name_is_known() -> None:
+    row = {"id": "a", "judgement": "a long text", "gist": "text"}
+    assert read("summarization", row, by_place=True)[0].values == {"source": "a long text", "target": "text"}
+    with pytest.raises(DataError, match="no column for the source"):
+        read("summarization", row)
+    with pytest.raises(DataError, match="Did you mean 'documnt'"):
+        read("summarization", {"documnt": "a long text", "gist": "text"}, by_place=True)
+    with pytest.raises(DataError, match="--source-lang ab --target-lang ln"):
+        read("translation", {"ab": "a", "ln": "b"})
+
+
 def test_the_first_row_decides_the_columns() -> None:
     with pytest.raises(DataError, match="a.jsonl, line 2: no column 'text'; it has .'label', 'review'."):
         read("sentiment", {"text": "a", "label": 1}, {"review": "b", "label": 1})

@@ -66,6 +66,24 @@ def test_texts_and_generation_carry_the_language(name: str, short: bool, models:
 
 
 @pytest.mark.parametrize(
+    ("name", "given", "code"),
+    [("nllb", "en_XX", "eng_Latn"), ("nllb", "de-DE", "deu_Latn"), ("nllb", "sw", "swh_Latn"),
+     ("nllb", "zh", "zho_Hans"), ("nllb", "zh-Hant", None), ("mbart-50", "eng_Latn", "en_XX"),
+     ("mbart-50", "pt-BR", "pt_XX"), ("mbart-50", "zh", "zh_CN"), ("mbart-50", "srp_Cyrl", None)],
+)  # fmt: skip
+def test_a_code_of_another_model_is_understood(
+    name: str, given: str, code: str | None, models: dict[str, Pair]
+) -> None:
+    tokenizer, model = models[name]
+    if code is None:
+        with pytest.raises(UsageError, match="no language"):
+            set_languages(tokenizer, model, source="en", target=given)
+    else:
+        token = set_languages(tokenizer, model, source="en", target=given)
+        assert tokenizer.convert_ids_to_tokens(token) == code
+
+
+@pytest.mark.parametrize(
     ("source", "target", "said"),
     [
         (None, None, "must be told its languages.*--source-lang"), ("en", None, "must be told"),
