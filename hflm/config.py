@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hflm.errors import UsageError
-from hflm.settings import build, check_choices, check_numbers, flag, overlay, setting
+from hflm.settings import build, check_choices, check_numbers, flag, overlay, own_names, setting
 from hflm.training_settings import PUTS_OUT, TrainingSettings
 
 
@@ -105,7 +105,7 @@ def resolve(
 
     Raises UsageError for an unknown key, a value of the wrong type or out of its range.
     """
-    given = overlay(file or {}, flags or {}, puts_out=PUTS_OUT)
+    given = overlay(own_names(PretrainConfig, file or {}), flags or {}, puts_out=PUTS_OUT)
     # A recipe that starts from scratch gives way to weights that the user names.
     usual = {name: value for name, value in recipe.items() if not (name in FROM_SCRATCH and given.get("model"))}
     if given.get("objective") == "clm":

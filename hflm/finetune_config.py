@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hflm.errors import UsageError
-from hflm.settings import build, check_numbers, flag, overlay, setting
+from hflm.settings import build, check_numbers, flag, overlay, own_names, setting
 from hflm.task import Task
 from hflm.training_settings import PUTS_OUT, TrainingSettings
+
+# Evaluations that --early-stopping waits.
+PATIENCE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +20,13 @@ class FinetuneConfig(TrainingSettings):
     job: ClassVar[str] = "finetune"
 
     task: str = setting("", "A recipe of `hflm recipes list`, or your own .py file.", group="Task")
-    model: str | None = setting(None, "Weights to start from: a folder, a run or a hub id.", group="Task")
+    model: str | None = setting(
+        None, "Weights to start from: a folder, a run or a hub id.", group="Task", flags=("--model-name-or-path",)
+    )
 
     data: tuple[str, ...] = setting(
         (), "Files, a folder or a hub data set id; files named train, validation and test are taken as such.",
-        group="Data",
+        group="Data", flags=("--dataset-name",),
     )  # fmt: skip
     train_file: str | None = setting(None, "Rows to train on.", group="Data")
     validation_file: str | None = setting(
@@ -35,7 +40,9 @@ class FinetuneConfig(TrainingSettings):
     test_fraction: float = setting(0.1, "Share of the rows held out where no test is given; 0: none.", group="Data")
     max_train_samples: int | None = setting(None, "Train on this many rows, drawn by the seed.", group="Data")
     max_eval_samples: int | None = setting(None, "Validate on this many rows, drawn by the seed.", group="Data")
-    max_test_samples: int | None = setting(None, "Test on this many rows, drawn by the seed.", group="Data")
+    max_test_samples: int | None = setting(
+        None, "Test on this many rows, drawn by the seed.", group="Data", flags=("--max-predict-samples",)
+    )
 
     text_column: str | None = setting(None, "Column with the text.", group="Columns")
     label_column: str | None = setting(None, "Column with the label.", group="Columns")
@@ -69,18 +76,28 @@ class FinetuneConfig(TrainingSettings):
         None, "Peak learning rate; default: the task's, else by the model's width.", group="Training", flags=("--lr",)
     )
 
-    max_source_length: int = setting(512, "Tokens of a text that are read.", group="Model", flags=("--max-length",))
+    max_source_length: int = setting(
+        512, "Tokens of a text that are read.", group="Model", flags=("--max-length", "--max-seq-length")
+    )
     max_target_length: int = setting(128, "Tokens of a target; longer ones are cut.", group="Model")
+    cut_all: bool = setting(False, "Train though not one row keeps its end.", group="Model")
     prefix: str | None = setting(None, "Text before every source of an encoder-decoder.", group="Model")
     instruction: str | None = setting(None, "What a decoder-only model is asked to do.", group="Model")
     lora_rank: int | None = setting(None, "Train small matrices of this rank beside the weights (LoRA).", group="Model")
     freeze: int | None = setting(None, "Leave the embeddings and the first N layers as they are.", group="Model")
     gradient_checkpointing: bool = setting(False, "Trade time for memory.", group="Model")
-    label_smoothing: float = setting(0.0, "Share of each target given to all others.", group="Model")
+    label_smoothing: float = setting(
+        0.0, "Share of each target given to all others.", group="Model", flags=("--label-smoothing-factor",)
+    )
     class_weights: str | None = setting(None, "balanced: rare classes count for more.", group="Model")
     num_beams: int = setting(1, "Beams when texts are written; 1: one token after the other.", group="Model")
     no_repeat_ngram_size: int = setting(0, "Write no run of so many tokens twice; 0: as it comes.", group="Model")
     length_penalty: float = setting(1.0, "With beams, above 1 for longer texts, below for shorter ones.", group="Model")
+
+    early_stopping: bool = setting(
+        False, f"Stop when {PATIENCE} evaluations in a row are no better; --patience says another number.",
+        group="Saving",
+    )  # fmt: skip
 
     def check(self) -> None:
         """Raise UsageError where a value is out of its range or two settings contradict each other."""
@@ -139,7 +156,9 @@ def resolve_finetune(
     """Put a configuration together: usual numbers, the recipe's, the file, the flags."""
     if task.family == "masked_lm":
         raise UsageError(f"{task.name} is a recipe of pretraining.", fix="Run `hflm pretrain`, or name another task.")
-    given = overlay(file, flags, puts_out=PUTS_OUT)
+    given = overlay(own_names(FinetuneConfig, file), flags, puts_out=PUTS_OUT)
+    if given.get("early_stopping"):
+        given = {"patience": PATIENCE, **given}
     usual = overlay(USUAL, task.defaults)
     if given.get("arch"):
         usual = overlay(usual, SCRATCH)

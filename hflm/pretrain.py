@@ -128,6 +128,8 @@ def check_trackers(names: tuple[str, ...]) -> None:
     from importlib.util import find_spec
 
     for name in names:
+        if name == "none":
+            continue
         if name not in ("tensorboard", "wandb", "trackio"):
             raise UsageError(f"--report-to {name!r} is unknown.", fix="Choose tensorboard, wandb or trackio.")
         if find_spec(name) is None:

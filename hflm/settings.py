@@ -54,6 +54,18 @@ def build(kind: type[Config], values: Mapping[str, Any], *, where: str) -> Confi
     return config
 
 
+def other_names(kind: type[Settings]) -> dict[str, str]:
+    """Return the names that settings have in other tools, as num_train_epochs, and hflm's own for them."""
+    return {other.lstrip("-").replace("-", "_"): item.name for item in fields(kind) for other in item.metadata["flags"]}
+
+
+def own_names(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give settings that a file calls by a name of other tools their own; where both stand, their own counts."""
+    known = other_names(kind)
+    return {**{known[name]: value for name, value in values.items() if name in known},
+            **{name: value for name, value in values.items() if name not in known}}  # fmt: skip
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping of settings from a YAML file."""
     import yaml

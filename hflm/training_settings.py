@@ -37,7 +37,7 @@ class TrainingSettings(Settings):
         0.06,
         "Warm-up: a share of the steps, or a number of steps from 1 on.",
         group="Training",
-        flags=("--warmup-steps",),
+        flags=("--warmup-steps", "--warmup-ratio"),
     )
     decay: float = setting(0.5, "Share of the steps in which a trapezoid falls to zero.", group="Training")
     optimizer: str = setting(
@@ -76,7 +76,12 @@ class TrainingSettings(Settings):
     )
     save_total_limit: int = setting(2, "Checkpoints to keep.", group="Saving")
     logging_steps: int = setting(10, "Log the loss every this many steps.", group="Saving")
-    patience: int | None = setting(None, "Stop after this many evaluations without a better loss.", group="Saving")
+    patience: int | None = setting(
+        None,
+        "Stop after this many evaluations in a row that are no better.",
+        group="Saving",
+        flags=("--early-stopping-patience",),
+    )
     report_to: tuple[str, ...] = setting((), "Also log to tensorboard, wandb or trackio.", group="Saving")
     license: str | None = setting(None, "Licence named in the model card.", group="Saving")
     training_arguments: Mapping[str, Any] = setting(
@@ -107,7 +112,10 @@ POSITIVE = (
     "logging_steps", "patience", "threads",
 )  # fmt: skip
 # Given on the command line, a name on the left puts out what a file says on the right.
-PUTS_OUT = {"size": ("layers", "heads", "width"), "model": ("arch",), "arch": ("model",)}
+PUTS_OUT = {
+    "size": ("layers", "heads", "width"), "model": ("arch",), "arch": ("model",), "data": ("train_file",),
+    "train_file": ("data",), "freeze": ("lora_rank",), "lora_rank": ("freeze",),
+}  # fmt: skip
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed", "max_restarts")
 # What a run may be gone on with otherwise than it began: its results do not hang on it.
 FREE = ("max_restarts", "rank_timeout")

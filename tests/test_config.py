@@ -8,6 +8,7 @@ import pytest
 
 from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
+from hflm.finetune_config import PATIENCE, resolve_finetune
 from hflm.recipe_files import load_task, recipe_paths
 from hflm.settings import build, read_yaml, seconds, to_dict, to_yaml
 
@@ -123,3 +124,25 @@ def test_durations(text: str, expected: float) -> None:
 def test_no_durations(text: str) -> None:
     with pytest.raises(UsageError, match="is no duration"):
         seconds(text)
+
+
+def test_names_of_other_tools_in_a_file_and_flags_that_win(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "num-train-epochs: 2\nmodel_name_or_path: a\nlr: 1e-3\ntrain_file: a.csv\nfreeze: 1\n"
+    )
+    task = load_task("sentiment")
+    file = read_yaml(tmp_path / "a.yaml")
+    config = resolve_finetune(task, name="sentiment", file=file, flags={}, where="a test")
+    assert (config.epochs, config.model, config.learning_rate, config.train_file) == (2, "a", 1e-3, "a.csv")
+    flags = {"data": ["b.csv"], "max_steps": 3, "lora_rank": 8}
+    config = resolve_finetune(task, name="sentiment", file=file, flags=flags, where="a test")
+    assert (config.epochs, config.max_steps, config.train_file, config.data) == (None, 3, None, ("b.csv",))
+    assert config.freeze is None and config.learning_rate == 1e-3
+
+
+def test_early_stopping_is_patience() -> None:
+    def made(**flags: Any) -> int | None:
+        return resolve_finetune(load_task("sentiment"), name="sentiment", file={}, flags=flags, where="a test").patience
+
+    assert made() is None and made(early_stopping=True) == PATIENCE
+    assert made(early_stopping=True, patience=5) == 5 and made(patience=1) == 1

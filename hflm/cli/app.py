@@ -35,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recipes": ("hflm.cli.recipes", "List, show or copy the recipes: what each task is."),
     "doctor": ("hflm.cli.doctor", "Look at this machine, and say what it means for a run."),
 }
+# Commands that people know the options of other tools for.
+TRAINING = {"pretrain", "finetune", "plan"}
 SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": lambda name: name.replace("_", "-")}
 
 
@@ -151,6 +153,8 @@ def _report(error: BaseException) -> int:
         return 0
     if isinstance(error, typer.TyperException):
         message, context = error.format_message().strip(), getattr(error, "ctx", None)
+        if context and context.info_name in TRAINING:
+            message = _instead(error) or message
         if context and not message.endswith("?"):  # a question already is the remedy
             message = f"{message.rstrip('.')}. `{context.command_path} --help` shows what there is."
         _line(f"error: {message}")
@@ -169,6 +173,14 @@ def _report(error: BaseException) -> int:
         return STOPPED
     _line(f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)")
     return 1
+
+
+def _instead(error: BaseException) -> str | None:
+    """Return what to do instead of an option of other tools; None where the error is another."""
+    from hflm.cli.other_tools import INSTEAD
+
+    name = str(getattr(error, "option_name", "")).lstrip("-").replace("_", "-")
+    return f"No such option: --{name}. {INSTEAD[name]}" if name in INSTEAD else None
 
 
 def _line(text: str) -> None:

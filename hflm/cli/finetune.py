@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from hflm.cli.pretrain import RENAMED as TRAINING_NAMES
 from hflm.cli.progress import Progress
 from hflm.cli.settings import notices, with_settings
 from hflm.cli.show import print_json
@@ -20,8 +19,6 @@ from hflm.run import RunFolder
 from hflm.settings import overlay, read_yaml
 from hflm.task import Task
 from hflm.training.recorded import check_records
-
-RENAMED = {**TRAINING_NAMES, "--max-length": "--max-source-length", "--eval-file": "--validation-file"}
 
 
 def _finetune(
@@ -58,7 +55,7 @@ def _finetune(
         task, resolved = resolved_task(settings, config)
         folder = output_dir or Path("runs") / datetime.now().strftime(f"{task.name}-%Y%m%d-%H%M%S")
     progress = Progress(quiet=json)
-    for notice in notices(sys.argv, RENAMED):
+    for notice in notices(sys.argv, FinetuneConfig):
         progress.note(notice)
     from hflm.finetune import finetune
 

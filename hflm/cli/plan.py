@@ -1,5 +1,6 @@
 """`hflm plan`: parse, call, show."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from hflm.cli.finetune import resolved_task
 from hflm.cli.progress import Progress
-from hflm.cli.settings import with_settings
+from hflm.cli.settings import notices, with_settings
 from hflm.cli.show import print_json
 from hflm.finetune_config import FinetuneConfig
 
@@ -23,6 +24,8 @@ def _plan(
     from hflm.plan import plan
 
     with Progress(quiet=json) as progress:
+        for notice in notices(sys.argv, FinetuneConfig):
+            progress.note(notice)
         found = plan(resolved, task, watch=progress.watch)
     if json:
         print_json(found)

@@ -19,12 +19,6 @@ from hflm.run import RunFolder
 from hflm.settings import overlay, read_yaml
 from hflm.training.recorded import check_records
 
-RENAMED = {
-    "--num-train-epochs": "--epochs",
-    "--per-device-train-batch-size": "--micro-batch-size",
-    "--warmup-steps": "--warmup",
-}
-
 
 def _pretrain(
     *,
@@ -59,7 +53,7 @@ def _pretrain(
         recipe = load_task({**file, **settings}.get("recipe", "pretraining"))
         resolved = resolve(recipe=recipe.defaults, file=file, flags=settings, where=str(config or "the command line"))
     progress = Progress(quiet=json)
-    for notice in notices(sys.argv, RENAMED):
+    for notice in notices(sys.argv, PretrainConfig):
         progress.note(notice)
     from hflm.pretrain import pretrain
 

@@ -1,5 +1,6 @@
 """What a training job shows: a bar with rate, time left and loss on a terminal, plain lines on a pipe."""
 
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -43,7 +44,8 @@ class Progress:
         """Show the resolved settings, folded to the width of a page."""
         import textwrap
 
-        given = [line for line in yaml.splitlines() if not line.endswith((": null", ": []", ": {}"))]
+        lines = re.sub(r":\n- ", ": ", yaml).replace("\n- ", " ").splitlines()
+        given = [line for line in lines if not line.endswith((": null", ": []", ": {}"))]
         self.note(
             textwrap.fill("settings: " + ", ".join(given), width=110, subsequent_indent="  ", break_long_words=False)
         )

@@ -3,13 +3,14 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
 import typer
 
 from hflm.settings import Settings as Config
+from hflm.settings import other_names
 
 # Only values that stand on the command line reach the configuration; None means that a flag was not given.
 Settings = dict[str, Any]
@@ -77,7 +78,16 @@ def _plain(declared: Any) -> Any:
     return declared if declared in (str, int, float, bool) else None
 
 
-def notices(words: list[str], renamed: Mapping[str, str]) -> list[str]:
+# Short for hflm's own name, and no name of another tool.
+SHORTHANDS = {"lr"}
+
+
+def notices(words: list[str], kind: type[Config]) -> list[str]:
     """Say which names of older tools stand on the command line, and hflm's own names for them."""
-    found = [word.split("=")[0].replace("_", "-") for word in words if word.startswith("--")]
-    return [f"{word} is understood; hflm calls it {renamed[word]}." for word in found if word in renamed]
+    known = {name: own for name, own in other_names(kind).items() if name not in SHORTHANDS}
+    found = [word.split("=")[0][2:].replace("-", "_") for word in words if word.startswith("--")]
+    return [
+        f"--{name.replace('_', '-')} is understood; hflm calls it --{known[name].replace('_', '-')}."
+        for name in dict.fromkeys(found)
+        if name in known
+    ]

@@ -33,10 +33,12 @@ def check_examples(splits: Splits) -> None:
     """Raise DataError where a split is missing, or a row has nothing to learn, naming the row."""
     for name, rows in (("train", splits.train), ("eval", splits.eval)):
         if not rows:
+            counts = ", ".join(f"{len(part)} to {split}" for split, part in _parts(splits))
             raise DataError(
-                f"There are no rows in the {name} split.", fix="Give more rows, or name them: --validation-file FILE."
+                f"There are no rows in the {name} split ({counts}).",
+                fix="Give more rows, or name them: --validation-file FILE.",
             )
-    for split, rows in (("train", splits.train), ("eval", splits.eval), ("test", splits.test)):
+    for split, rows in _parts(splits):
         mute = [e for e in rows if silent(e)]
         if mute and (split != "train" or len(mute) == len(rows)):
             problem = f"{mute[0].where}: no message of the assistant, in {len(mute)} of {len(rows)} rows to {split}."
@@ -49,6 +51,10 @@ def check_examples(splits: Splits) -> None:
                     f"{empty[0].where}: column {column!r} is empty, in {len(empty)} of {len(rows)} rows to {split}.",
                     fix="Fill it, or leave the row out: --on-bad-row skip.",
                 )
+
+
+def _parts(splits: Splits) -> tuple[tuple[str, Sequence[Example]], ...]:
+    return ("train", splits.train), ("eval", splits.eval), ("test", splits.test)
 
 
 def usable(splits: Splits) -> tuple[Splits, int]:
@@ -67,9 +73,18 @@ def label_list(splits: Splits, *, known: Sequence[str] = ()) -> list[str]:
     """
     found = {e["label"] for e in splits.train}
     if len(found) < 2:
+        if splits.held_out and any(e["label"] not in found for e in (*splits.eval, *splits.test)):
+            counts = ", ".join(f"{len(part)} to {split}" for split, part in _parts(splits))
+            fix = "Give more rows; --test-fraction 0 holds none out to test."
+            raise DataError(f"Too few rows to hold some out and train on two classes: {counts}.", fix=fix)
         raise DataError(
             f"All {len(splits.train)} training rows have the label {next(iter(found), None)!r}.",
             fix="Give rows of two classes or more; are they sorted by label and cut?",
+        )
+    if len(found) > MOST_NUMBERS and sum(map(_is_fraction, found)) > len(found) // 2:
+        raise DataError(
+            f"The labels are {len(found):,} different numbers, as {_in_order(found)[1]!r}: no classes.",
+            fix="Name a column of classes with --label-column, or make classes of the numbers.",
         )
     _refuse_new(splits, "label", found)
     return list(known) if set(known) == found else _in_order(found)
@@ -100,6 +115,17 @@ def _refuse_new(splits: Splits, role: str, found: set[str]) -> None:
                     f"which has {_in_order(found)[:8]}.",
                     fix="Correct it, or add such rows to the training data.",
                 )
+
+
+# Ratings in halves are classes still.
+MOST_NUMBERS = 10
+
+
+def _is_fraction(label: str) -> bool:
+    try:
+        return not float(label).is_integer()
+    except (ValueError, OverflowError):
+        return False
 
 
 def _in_order(labels: set[str]) -> list[str]:

@@ -57,7 +57,7 @@ def read_examples(
     for record in records:
         values = _flat(record.values)
         if mapping is None:
-            mapping = _mapping(values, shape, record.columns_where)
+            mapping = _mapping(values, shape, record)
         try:
             example = Example(record.where, _roles(values, mapping, record.where, shape))
         except DataError as error:
@@ -72,8 +72,8 @@ def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**values, **inner} if isinstance(inner, dict) else values
 
 
-def _mapping(values: Mapping[str, Any], shape: Shape, where: str) -> Mapped:
-    given, columns = dict(shape.given), list(values)
+def _mapping(values: Mapping[str, Any], shape: Shape, record: Record) -> Mapped:
+    given, columns, where = dict(shape.given), list(values), record.columns_where
     languages: Mapped = {}
     if "source" in shape.roles:
         languages = language_roles(columns, source=shape.source_lang, target=shape.target_lang, where=where)
@@ -90,7 +90,15 @@ def _mapping(values: Mapping[str, Any], shape: Shape, where: str) -> Mapped:
         if "source" in shape.roles and not shape.by_place and not languages and not shape.given and len(codes) > 1:
             fix = f"If they are languages: --source-lang {codes[0]} --target-lang {codes[1]}."
             raise DataError(error.problem, fix=fix) from error
+        inner = next((key for key, value in values.items() if _are_rows(value)), None)
+        if inner is not None:
+            fix = f"If the rows are in {inner!r}: jq -c '.[\"{inner}\"][]' {record.path} > rows.jsonl"
+            raise DataError(error.problem, fix=fix) from error
         raise
+
+
+def _are_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def _roles(values: Mapping[str, Any], mapping: Mapped, where: str, shape: Shape) -> dict[str, Any]:

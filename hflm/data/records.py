@@ -14,6 +14,8 @@ from hflm.data.sources import Source, unreadable
 from hflm.errors import DataError
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
+# Where the header has none of the usual: a semicolon, or a tab.
+SPREADSHEETS = (";", "\t")
 # Characters in one CSV field: beyond any document, and a stop where a quote is never closed.
 LARGEST_FIELD = 1 << 28
 PARQUET_BATCH = 1024
@@ -116,7 +118,8 @@ def separated_rows(
     `on_header` hears the header and where it stands before any row is read.
     """
     csv.field_size_limit(LARGEST_FIELD)  # a setting of the whole process; the one we found was only a safeguard
-    rows = csv.reader((f"{line}\n" for _, line in read_lines(source)), delimiter=SEPARATORS[source.kind], strict=True)
+    separator = _separator(source)
+    rows = csv.reader((f"{line}\n" for _, line in read_lines(source)), delimiter=separator, strict=True)
     header: list[str] = []
     start = 1
     try:
@@ -142,6 +145,13 @@ def separated_rows(
             f"{source.path}, line {start}: the row that starts here is not {source.kind.upper()}: {error}.",
             fix='Close every quote, and write a quote inside a quoted field twice: "".',
         ) from error
+
+
+def _separator(source: Source) -> str:
+    """Return what parts the columns: a comma or a tab, or a semicolon as spreadsheets of many countries write it."""
+    usual = SEPARATORS[source.kind]
+    first = next((line for _, line in read_lines(source, on_bad=lambda error: None) if line.strip()), "")
+    return usual if usual in first else next((mark for mark in SPREADSHEETS if mark in first), usual)
 
 
 def wrong_width(where: str, row: list[str], header: list[str]) -> DataError:

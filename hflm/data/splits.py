@@ -156,8 +156,8 @@ def _hold_out(examples: dict[str, list[Example]], fractions: Mapping[str, float]
         moved = {split: [] for split in moved}
     # Of very few rows, chance may leave a split empty: it takes the last that training can spare, with its copies.
     for rows in moved.values():
-        spare = [example for example in kept if example.values == kept[-1].values]
-        if not rows and len(spare) < len(kept):
+        spare = _spare(kept) if not rows else []
+        if spare:
             rows.extend(spare)
             kept = [example for example in kept if example.values != spare[0].values]
     if not moved.get("eval", kept) and not _classes(kept[0]):
@@ -178,6 +178,17 @@ def _give_back(rows: Sequence[Example], kept: list[Example]) -> list[Example]:
     # Copies stay together.
     kept.extend(example for example in rows if example.values in needed)
     return [example for example in rows if example.values not in needed]
+
+
+def _spare(kept: Sequence[Example]) -> list[Example]:
+    """Return a late row, with its copies, that training can spare: one that leaves it every class, if there is one."""
+    for last in reversed(kept):
+        copies = [example for example in kept if example.values == last.values]
+        left = [example for example in kept if example.values != last.values]
+        if left and _classes(last) <= {name for example in left for name in _classes(example)}:
+            return copies
+    copies = [example for example in kept if example.values == kept[-1].values]
+    return copies if len(copies) < len(kept) else []
 
 
 def _classes(example: Example) -> set[str]:

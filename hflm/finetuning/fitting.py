@@ -122,6 +122,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
     _check_room(family)
     train, held = family.encode(splits.train), family.encode(splits.eval)
     _check_targets(train)
+    _check_cut(train, cut_all=config.cut_all)
     # All that can be wrong with rows, lengths and languages is told by now.
     model = load_with_head(name, kind, labels=labels, seed=config.seed, pad_token_id=tokenizer.pad_token_id)
     if kind == "seq2seq":
@@ -225,4 +226,13 @@ def _check_targets(rows: Sequence[Encoded]) -> None:
         raise UsageError(
             f"None of {len(rows)} training rows has a target left after cutting.",
             fix="Raise --max-source-length or --max-target-length, or check the columns.",
+        )
+
+
+def _check_cut(rows: Sequence[Encoded], *, cut_all: bool) -> None:
+    """Raise UsageError where no row keeps its end: the limits, or the column, are hardly what is meant."""
+    if not cut_all and all(row.cut for row in rows):
+        raise UsageError(
+            f"All {len(rows):,} training rows are longer than what is read or written, and lose their end.",
+            fix="Raise --max-source-length or --max-target-length; if they are to be cut: --cut-all.",
         )

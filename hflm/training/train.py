@@ -263,7 +263,7 @@ def _training_arguments(training: Training) -> Any:
         "metric_for_best_model": metric,
         "greater_is_better": larger,
         "seed": config.seed,
-        "report_to": list(config.report_to) or "none",
+        "report_to": [name for name in config.report_to if name != "none"] or "none",
         "remove_unused_columns": False,
         "disable_tqdm": True,
         "run_name": training.run.path.name,

@@ -240,6 +240,16 @@ BAD: dict[str, tuple[str, str, Make, tuple[str, ...]]] = {
     ),
     "an encoder that should write": ("summarization", "bert", rows(pairs()), ("is an encoder", "writes no text")),
     "an encoder-decoder for text": ("generation", "bart", rows(asked()), ("is an encoder-decoder",)),
+    "rows that are all too long": (
+        "summarization", "t5", rows(pairs(), "--max-source-length", "6"), ("All ", "longer", "--max-source-length"),
+    ),
+    "no class but numbers": (
+        "sentiment", "bert", rows([{"text": str(n), "label": n / 7} for n in range(40)]), ("different numbers",),
+    ),
+    "an option of other tools": ("sentiment", "bert", rows(moods(), "--fp16"), ("--fp16", "--precision fp16")),
+    "another one": (
+        "sentiment", "bert", rows(moods(), "--load_best_model_at_end"), ("--load-best-model-at-end", "best weights"),
+    ),
     "shares": (
         "sentiment", "bert", rows(moods(), "--test-fraction", "0.6", "--eval-fraction", "0.4"), ("no rows to train",),
     ),
@@ -274,6 +284,29 @@ def test_bad_input_costs_a_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and all(part in line for part in parts), line
     assert not (tmp_path / "out").exists()
+
+
+def test_names_of_other_tools_are_understood_and_said(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write(tmp_path / "rows.jsonl", pairs())
+    words = [
+        "finetune", "--task", "summarization", "--model_name_or_path", tiny("t5"), "--data", str(data), "-o",
+        str(tmp_path / "out"), "--per-device-train-batch-size=8", *SMALL, "--max_seq_length", "6", "--cut-all",
+        "--early_stopping_patience", "1", "--report-to", "none", "--lr", "1e-3",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["hflm", *words])
+    capsys.readouterr()
+    assert main(words) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line for line in shown if "is understood" in line] == [
+        "--model-name-or-path is understood; hflm calls it --model.",
+        "--per-device-train-batch-size is understood; hflm calls it --micro-batch-size.",
+        "--max-seq-length is understood; hflm calls it --max-source-length.",
+        "--early-stopping-patience is understood; hflm calls it --patience.",
+    ]
+    assert any("cut: 100.0%" in line for line in shown)
+    assert f"data: {data}" in " ".join(" ".join(shown).split())
 
 
 def test_a_folder_that_is_taken(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """What is wrong with rows is said with the row, before a model is loaded; what is odd is counted."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,3 +124,15 @@ def test_what_is_counted() -> None:
     assert found["rows"] == {"train": 4, "eval": 1, "test": 1}
     assert found["duplicates"] == 1 and found["overlap"] == {"eval": 1, "test": 0}
     assert found["labels"] == {"x": 3, "y": 1} and found["columns"] == COLUMNS
+
+
+def test_numbers_that_are_no_classes() -> None:
+    assert len(label_list(splits(labelled(*(str(n / 2) for n in range(10)))))) == 10
+    with pytest.raises(DataError, match="20 different numbers, as '0.14.*no classes.*--label-column"):
+        label_list(splits(labelled(*(str(n / 7) for n in range(20)))))
+
+
+def test_too_few_rows_for_two_classes() -> None:
+    found = replace(splits(labelled("a"), labelled("b"), labelled("b")), held_out=("eval", "test"))
+    with pytest.raises(DataError, match="Too few rows.*1 to train, 1 to eval, 1 to test.*--test-fraction 0"):
+        label_list(found)

@@ -158,3 +158,9 @@ def test_checks_of_single_values() -> None:
     assert label(True, "") == "true" and label(2.0, "") == "2"
     assert words([], "") == []
     assert messages([{"from": "Human", "value": "a"}], "")[0] == {"role": "user", "content": "a"}
+
+
+def test_rows_inside_an_object() -> None:
+    with pytest.raises(DataError) as caught:
+        read("sentiment", {"version": 1, "data": [{"text": "a", "label": 1}]})
+    assert """jq -c '.["data"][]' a.jsonl""" in str(caught.value)

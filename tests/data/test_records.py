@@ -123,3 +123,17 @@ def test_a_damaged_parquet_file(tmp_path: Path) -> None:
 def test_values_are_shown_short() -> None:
     value: Any = {"text": "x" * 1000, "more": ["y" * 1000] * 100}
     assert len(show(value)) < 600
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_of_a_spreadsheet(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(f'\ufefftext{mark}label\r\n"uno, {mark} dos"{mark}bueno\r\n'.encode())
+    assert [record.values for record in read(path)] == [{"text": f"uno, {mark} dos", "label": "bueno"}]
+
+
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label,text\na,b,c\n")
+    with pytest.raises(DataError, match="line 1: two columns are called 'text'"):
+        read(path)

@@ -148,3 +148,16 @@ def test_the_key_is_that_of_the_content(tmp_path: Path) -> None:
 
 def test_a_title_for_files() -> None:
     assert stem(["/x/a.jsonl", "b.csv"]) == "a.jsonl, b.csv" and stem(list("abcd")) == "a, b, c ..."
+
+
+@pytest.mark.parametrize("labels", ["aabb", "abab", "abb", "bba"])
+def test_few_rows_leave_every_class_to_training(labels: str, tmp_path: Path) -> None:
+    rows = write(tmp_path / "a.jsonl", [{"text": str(n), "label": label} for n, label in enumerate(labels)])
+    found = read(rows, fractions=(0.1, 0.0))
+    assert {row["label"] for row in found.train} == {"a", "b"} and found.eval and not found.test
+
+
+def test_a_file_without_rows_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n")
+    with pytest.raises(DataError, match=r"no rows to train on in .*a\.csv"):
+        read(tmp_path / "a.csv")
