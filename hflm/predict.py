@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hflm.data.examples import Example, Shape, read_examples
+from hflm.data.lines import read_lines
 from hflm.data.records import Record, read_records
 from hflm.data.sources import find_sources
 from hflm.errors import DataError
@@ -69,6 +70,22 @@ def check_file(
     if not rows:
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
     return rows
+
+
+def read_texts(known: Described, path: Path, *, whole: bool) -> list[str]:
+    """Return the texts of a file: the lines of a .txt file, or with `whole` all of it as one; else a text a row."""
+    (source,) = find_sources([str(path)])
+    if source.kind == "text" and whole:
+        found = ["\n".join(line for _, line in read_lines(source)).strip()]
+    else:
+        values = [next(iter(e.values.values())) for e in to_examples(known, list(read_records(source)), {})]
+        found = [" ".join(value) if isinstance(value, list) else value for value in values]
+    empty = next((number for number, text in enumerate(found, start=1) if not text.strip()), None)
+    if not found or empty:
+        raise DataError(
+            f"{path}: text {empty} is empty." if empty else f"{path} has no rows.", fix="Name another file."
+        )
+    return found
 
 
 def to_examples(

@@ -269,8 +269,15 @@ def test_the_commands(
     assert len(said("classify", runs("tagging"), "Emma ran home").split()) == 3
     assert said("summarize", runs("summarization"), "one two", "--max-new-tokens", "4")
     assert said("translate", runs("translation"), "one two", "--max-new-tokens", "4", "--num-beams", "2")
+    assert said("translate", runs("translation"), "one two", "--to", "es", "--max-new-tokens", "4")
+    (tmp_path / "a.txt").write_text("one two\nthree\n")
+    for command, run, count in (("classify", "sentiment", 2), ("summarize", "summarization", 1)):
+        shown = json.loads(said(command, runs(run), "--input-file", str(tmp_path / "a.txt"), "--json"))
+        assert [row["text"] for row in shown] == (["one two", "three"] if count == 2 else ["one two\nthree"])
     out = tmp_path / "out.jsonl"
     data = write(tmp_path / "rows.jsonl", moods()[:3])
+    shown = json.loads(said("classify", runs("sentiment"), "--input-file", str(data), "--json"))
+    assert [row["text"] for row in shown] == [row["text"] for row in moods()[:3]]
     assert "wrote 3 rows" in said("predict", runs("sentiment"), "--input-file", str(data), "-o", str(out))
     assert [row["text"] for row in lines(out)] == [row["text"] for row in moods()[:3]]
     scores = json.loads(said("evaluate", runs("sentiment"), "--data", str(data), "--json"))
@@ -285,6 +292,10 @@ def test_the_commands(
         (["summarize", "RUN:summarization", "a", "--long", "cat"], "--long is 'cat'"),
         (["predict", "RUN:sentiment", "--input-file", "none.jsonl", "-o", "out.jsonl"], "none.jsonl"),
         (["classify", "nowhere/at/all", "a"], "no model folder"),
+        (["classify", "RUN:sentiment", " "], "A text is empty"),
+        (["classify", "RUN:sentiment", "a", "--input-file", "a.txt"], "--input-file"),
+        (["predict", "RUN:sentiment", "--input-file", "none.jsonl", "-o", "out.csv"], "Name a .jsonl file"),
+        (["translate", "RUN:translation", "a", "--to", "fr"], "translates en to es, and cannot be told en to fr"),
     ],
 )
 def test_wrong_commands(
@@ -297,3 +308,18 @@ def test_wrong_commands(
     assert main(given) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and said in line
+
+
+def test_other_languages_are_told_where_the_model_can_be(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
+    data = str(write(tmp_path / "rows.jsonl", pairs(source="en", target="es")))
+    for kind, key in (("t5", "prefix"), ("llama", "instruction")):
+        run = str(
+            run_finetune("translation", model=tiny(kind), data=[data], max_steps=1, eval_steps=1, test_fraction=0.0)
+        )
+        told = {
+            code: getattr(open_trained(run, target_lang=code).family, key) for code in (None, "es", "spa_Latn", "fr")
+        }
+        assert told[None] == told["es"] == told["spa_Latn"] and "Spanish" in told[None]
+        assert told["fr"] == told[None].replace("Spanish", "French")
+        with pytest.raises(UsageError, match="'xq' is not known.*--to Quechua"):
+            open_trained(run, target_lang="xq")

@@ -12,6 +12,7 @@ from hflm.errors import UsageError
 
 Model = Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")]
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; default: the lines of stdin.")]
+File = Annotated[Path | None, typer.Option(help="A file of texts: .txt, a line each, or rows as for `hflm predict`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tokens = Annotated[int | None, typer.Option(help="Tokens to write at most; default: as trained.", min=1)]
 Beams = Annotated[
@@ -51,42 +52,50 @@ def command(
     print(f"wrote {count:,} rows to {output_file}")
 
 
-def classify(model: Model, text: Texts = None, json: Json = False) -> None:
+def classify(model: Model, text: Texts = None, input_file: File = None, json: Json = False) -> None:
     """Sort texts into the classes of a model: hflm classify RUN "a joyless slog" """
-    rows = _run(model, text, task=None, kinds=("classification", "tagging"))
+    rows = _run(model, text, task=None, kinds=("classification", "tagging"), input_file=input_file)
     _show(rows, json=json)
 
 
 def summarize(
-    model: Model, text: Texts = None, max_new_tokens: Tokens = None, num_beams: Beams = None,
+    model: Model, text: Texts = None, input_file: File = None, max_new_tokens: Tokens = None, num_beams: Beams = None,
     long: Annotated[str, typer.Option(help="Texts beyond the model's length: cut, or split by sentences.")] = "cut",
     json: Json = False,
 ) -> None:  # fmt: skip
     """Summarize texts: hflm summarize RUN "..." """
     more: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "long": long}
-    _show(_run(model, text, task="summarization", whole=True, **more), json=json)
+    _show(_run(model, text, task="summarization", whole=True, input_file=input_file, **more), json=json)
 
 
 def translate(
     model: Model, text: Texts = None, to: Annotated[str | None, typer.Option(help="Language to write.")] = None,
     source: Annotated[str | None, typer.Option("--from", help="Language that is read.")] = None,
-    max_new_tokens: Tokens = None, num_beams: Beams = None, json: Json = False,
+    input_file: File = None, max_new_tokens: Tokens = None, num_beams: Beams = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Translate texts: hflm translate RUN --to fr "..." """
     more: dict[str, Any] = {"max_new_tokens": max_new_tokens, "source_lang": source, "target_lang": to}
-    _show(_run(model, text, task="translation", num_beams=num_beams, **more), json=json)
+    _show(_run(model, text, task="translation", num_beams=num_beams, input_file=input_file, **more), json=json)
 
 
 def _run(
     model: str, given: list[str] | None, *, task: str | None, whole: bool = False,
-    kinds: tuple[str, ...] = ("seq2seq", "completion"), num_beams: int | None = None, long: str = "cut", **more: Any,
+    kinds: tuple[str, ...] = ("seq2seq", "completion"), num_beams: int | None = None, long: str = "cut",
+    input_file: Path | None = None, **more: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
     if long not in ("cut", "split"):
         raise UsageError(f"--long is {long!r}.", fix="Choose cut or split.")
-    texts = given or _stdin(whole=whole)
-    from hflm.inference.trained import open_trained
-    from hflm.predict import predict_texts
+    if given and input_file:
+        raise UsageError("Texts and --input-file are given.", fix="Give one of them.")
+    texts = [] if input_file else given or _stdin(whole=whole)
+    if not all(text.strip() for text in texts):
+        raise UsageError("A text is empty.", fix="Give one with something to read.")
+    from hflm.inference.trained import describe, open_trained
+    from hflm.predict import predict_texts, read_texts
 
+    if input_file:
+        told = {name: value for name, value in more.items() if name != "max_new_tokens"}
+        texts = read_texts(describe(model, task=task, kinds=kinds, **told), input_file, whole=whole)
     trained = open_trained(model, task=task, kinds=kinds, **more)
     options: dict[str, Any] = {} if trained.kind in ("classification", "tagging") else {"num_beams": num_beams}
     if long == "split":

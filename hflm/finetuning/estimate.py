@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from hflm.training.train import Training
 
 
+# What a run on a CPU holds beside its steps: the Trainer, checkpoints being written, metrics, pictures.
+AROUND = 80 << 20
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of a step and of the whole training, without the test; bytes held at most."""
+    """Seconds of a step and of the whole training, without the test.
+
+    `peak_memory_bytes` is the most that the process holds: on a CPU its resident set, libraries included.
+    """
 
     step_seconds: float
     seconds: float
@@ -77,4 +84,5 @@ def estimate(fitted: "Fitted", training: "Training", *, within: float) -> Estima
     )  # fmt: skip
     step = found.step_seconds * training.split.accumulation
     seconds = training.steps * step + training.evaluations * evaluation
-    return Estimate(step, seconds, peak_memory(device))
+    around = AROUND if device == "cpu" else 0
+    return Estimate(step, seconds, peak_memory(device) + around)

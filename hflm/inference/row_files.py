@@ -13,6 +13,8 @@ from hflm.errors import DataError, UsageError
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
 
+# What other tools would read in another way.
+TABLES = (".csv", ".tsv", ".parquet", ".gz")
 # Takes records and the number of those before them; returns what is added to each.
 Add = Callable[[Sequence[Record], int], Sequence[dict[str, Any]]]
 
@@ -49,6 +51,8 @@ def add_to_rows(
 
 def check_output(path: Path, *, resume: bool) -> None:
     """Raise UsageError where rows would be lost; an empty file is left by a run whose first row was wrong."""
+    if path.name.lower().endswith(TABLES):
+        raise UsageError(f"{path} would hold JSON Lines, and its name says otherwise.", fix="Name a .jsonl file.")
     if path.exists() and path.stat().st_size and not resume:
         raise UsageError(f"{path} exists.", fix="Go on with --resume, or name another.")
 

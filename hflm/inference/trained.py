@@ -6,14 +6,14 @@ from typing import Any
 from hflm.data.columns import language_name
 from hflm.engine.device import Device, choose_device
 from hflm.engine.trainer import quiet_libraries
-from hflm.errors import ModelError
+from hflm.errors import ModelError, UsageError
 from hflm.families.classification import Classification
 from hflm.families.completion import Completion
 from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
 from hflm.finetuning.fitting import T5_LIKE, completion_limits, tell
 from hflm.models.heads import give_padding, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
-from hflm.models.languages import find_opening, set_languages, start_token
+from hflm.models.languages import TOLD, find_opening, set_languages, start_token
 from hflm.recipe_files import load_task, recipe_paths
 from hflm.task import Task
 
@@ -81,6 +81,7 @@ def describe(
     chosen, told = _choose_task(config, kind, task)
     _check_kind(name, kind, chosen)
     languages = (source_lang or told.get("source_lang"), target_lang or told.get("target_lang"))
+    _check_languages(name, config, chosen, told, languages)
     return Described(name, chosen, kind, config, languages)
 
 
@@ -111,6 +112,7 @@ def ready(
     _check_kind(name, kind, chosen)
     give_padding(tokenizer, name, kind)
     languages = (languages[0] or told.get("source_lang"), languages[1] or told.get("target_lang"))
+    _check_languages(name, model.config, chosen, told, languages)
     family = _family(kind, chosen, told, tokenizer=tokenizer, model=model, languages=languages)
     cap = max_new_tokens or _usual_cap(model, kind, told)
     return TrainedModel(name, chosen, kind, model, family, device, cap, languages)
@@ -167,6 +169,39 @@ def _check_kind(name: str, kind: str, task: Task) -> None:
         )
 
 
+def _names(languages: tuple[str | None, str | None]) -> dict[str, str]:
+    return {"source": language_name(languages[0] or ""), "target": language_name(languages[1] or "")}
+
+
+def _told_again(told: dict[str, Any], key: str, task: Task, names: dict[str, str]) -> str:
+    """Return a saved prefix or instruction; one that names the languages of the training names those of today."""
+    saved, template = str(told.get(key, "")), str(getattr(task, key))
+    return template.format(**names) if _names_languages(told, key, task) else saved
+
+
+def _names_languages(told: dict[str, Any], key: str, task: Task) -> bool:
+    trained = _names((told.get("source_lang"), told.get("target_lang")))
+    template = str(getattr(task, key))
+    return "{target}" in template and told.get(key) == template.format(**trained)
+
+
+def _check_languages(
+    name: str, config: Any, task: Task, told: dict[str, Any], languages: tuple[str | None, str | None]
+) -> None:
+    """Raise UsageError where a model is asked for languages that it was not trained on and cannot be told."""
+    trained = (told.get("source_lang"), told.get("target_lang"))
+    if not all(trained) or _names(trained) == _names(languages) or config.model_type in TOLD:
+        return
+    if not any(_names_languages(told, key, task) for key in ("prefix", "instruction")):
+        raise UsageError(
+            f"{name} translates {trained[0]} to {trained[1]}, and cannot be told {languages[0]} to {languages[1]}.",
+            fix="Leave the languages away, or name another model.",
+        )
+    for code in languages:
+        if code and len(code) < 4 and language_name(code) == code:
+            raise UsageError(f"The language {code!r} is not known.", fix="Write its English name, as --to Quechua.")
+
+
 def _family(
     kind: str, task: Task, told: dict[str, Any], *, tokenizer: Any, model: Any, languages: tuple[str | None, str | None]
 ) -> Any:
@@ -176,14 +211,15 @@ def _family(
     if kind in ("classification", "tagging"):
         labels = saved_labels(model.config)
         return Classification(tokenizer, labels, most) if kind == "classification" else Tagging(tokenizer, labels, most)
-    names = {"source": language_name(languages[0] or ""), "target": language_name(languages[1] or "")}
+    names = _names(languages)
     target = told.get("max_target_length", 256)
     if kind == "completion":
-        instruction = told["instruction"] if "instruction" in told else tell(task.instruction, names)
+        known = "instruction" in told
+        instruction = _told_again(told, "instruction", task, names) if known else tell(task.instruction, names)
         return Completion(tokenizer, instruction, *completion_limits(model.config, source=length, target=target))
     set_languages(tokenizer, model, source=languages[0], target=languages[1])
     opening = find_opening(tokenizer, model.config, source=languages[0], target=languages[1])
     needed = "prefix" not in told and model.config.model_type in T5_LIKE
-    prefix = tell(task.prefix, names) if needed else told.get("prefix", "")
+    prefix = tell(task.prefix, names) if needed else _told_again(told, "prefix", task, names)
     start = start_token(model.config, opening) or 0
     return Seq2Seq(tokenizer, prefix, most, min(target, max_positions(model.config)), start)

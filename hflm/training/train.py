@@ -127,7 +127,7 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
         )
     best = _restore_best(training, trainer, say=say) if _keeps_best(training) else None
     spent = time.perf_counter() - began
-    last = (None if best else _last_evaluation(trainer)) or trainer.evaluate()
+    last = _evaluation_of(trainer, best or trainer.state.global_step) or trainer.evaluate()
     return Trained(trainer.state.global_step, spent, recorder.step_seconds(), last, best)
 
 
@@ -173,9 +173,9 @@ def smaller(training: Training, step: int, *, say: Say) -> Training:
     return planned(replace(training, split=split)) if training.steps else replace(training, split=split)
 
 
-def _last_evaluation(trainer: Any) -> dict[str, float] | None:
-    entry = trainer.state.log_history[-2:] if trainer.state.log_history else []
-    found = [line for line in entry if "eval_loss" in line and line["step"] == trainer.state.global_step]
+def _evaluation_of(trainer: Any, step: int) -> dict[str, float] | None:
+    """Return the evaluation that was made after a step: the weights are those again, to the last bit."""
+    found = [line for line in trainer.state.log_history if "eval_loss" in line and line["step"] == step]
     return found[-1] if found else None
 
 
