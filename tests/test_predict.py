@@ -225,15 +225,6 @@ def test_languages_are_those_of_the_training(runs: Callable[[str], str], tmp_pat
     assert [row["source"] for row in found["predictions"]] == [row["en"] for row in turned]
 
 
-def test_numbers_with_names_beside_them(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
-    rows = [{**row, "label": int(row["label"] == "good"), "label_name": row["label"]} for row in moods()]
-    data = write(tmp_path / "rows.jsonl", rows)
-    run = run_finetune("sentiment", model=tiny("distilbert"), data=[str(data)], max_steps=2)
-    trained = open_trained(str(run), precision="fp32")
-    assert trained.family.labels == ["bad", "good"]
-    assert {row["reference"] for row in score(trained, data)["predictions"]} == {"bad", "good"}
-
-
 @pytest.mark.parametrize(
     ("name", "row", "more", "said"),
     [
@@ -253,9 +244,7 @@ def test_rows_that_cannot_be_scored(
         score(opened(runs, name), data, **more)
 
 
-def test_the_commands(
-    runs: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands(runs: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def said(*words: str) -> str:
         capsys.readouterr()
         assert main(list(words)) == 0
@@ -308,18 +297,3 @@ def test_wrong_commands(
     assert main(given) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and said in line
-
-
-def test_other_languages_are_told_where_the_model_can_be(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
-    data = str(write(tmp_path / "rows.jsonl", pairs(source="en", target="es")))
-    for kind, key in (("t5", "prefix"), ("llama", "instruction")):
-        run = str(
-            run_finetune("translation", model=tiny(kind), data=[data], max_steps=1, eval_steps=1, test_fraction=0.0)
-        )
-        told = {
-            code: getattr(open_trained(run, target_lang=code).family, key) for code in (None, "es", "spa_Latn", "fr")
-        }
-        assert told[None] == told["es"] == told["spa_Latn"] and "Spanish" in told[None]
-        assert told["fr"] == told[None].replace("Spanish", "French")
-        with pytest.raises(UsageError, match="'xq' is not known.*--to Quechua"):
-            open_trained(run, target_lang="xq")

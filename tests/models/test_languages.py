@@ -11,6 +11,7 @@ import torch
 from hflm.cli.app import main
 from hflm.data.columns import LANGUAGE_NAMES
 from hflm.errors import UsageError
+from hflm.inference.trained import open_trained
 from hflm.models.languages import LONG, language_tokens, set_languages
 from tests.tiny import pairs, write
 
@@ -141,3 +142,20 @@ def test_from_columns_to_translations(models: dict[str, Pair], tmp_path: Path) -
     assert (
         main(["predict", str(run), "--input-file", str(alone), "-o", str(tmp_path / "o"), "--max-new-tokens", "3"]) == 0
     )
+
+
+def test_other_languages_are_told_where_the_model_can_be(
+    run_finetune: Callable[..., Path], tiny: Callable[[str], str], tmp_path: Path
+) -> None:
+    data = str(write(tmp_path / "rows.jsonl", pairs(source="en", target="es")))
+    for kind, key in (("t5", "prefix"), ("llama", "instruction")):
+        run = str(
+            run_finetune("translation", model=tiny(kind), data=[data], max_steps=1, eval_steps=1, test_fraction=0.0)
+        )
+        told = {
+            code: getattr(open_trained(run, target_lang=code).family, key) for code in (None, "es", "spa_Latn", "fr")
+        }
+        assert told[None] == told["es"] == told["spa_Latn"] and "Spanish" in told[None]
+        assert told["fr"] == told[None].replace("Spanish", "French")
+        with pytest.raises(UsageError, match="'xq' is not known.*--to Quechua"):
+            open_trained(run, target_lang="xq")
