@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from hflm.evaluate import evaluate
 from hflm.inference.trained import open_trained
 from tests.tiny import moods, write
 
