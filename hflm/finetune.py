@@ -174,13 +174,14 @@ def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None)
     from hflm.engine import ranks
     from hflm.engine.order import LikeLengths
     from hflm.engine.split import split_batch
+    from hflm.finetuning.fitting import layers_x_width
     from hflm.training.train import Training
 
     config = replace(fitted.config, optimizer="adamw" if fitted.config.optimizer == "auto" else fitted.config.optimizer)
     lengths = [row.length for row in fitted.train]
     split = split_batch(
         config.batch_size, micro_batch=config.micro_batch_size, processes=ranks.world(), max_length=max(lengths),
-        gpu=fitted.device.kind == "cuda", layers_x_width=_size(fitted.model.config),
+        gpu=fitted.device.kind == "cuda", layers_x_width=layers_x_width(fitted.model.config),
     )  # fmt: skip
 
     def order(steps: int) -> LikeLengths:
@@ -196,11 +197,6 @@ def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None)
         best=(best, best != "loss"), inputs={**fitted.inputs, "recipe": recipe_key(recipe or find(config.task))},
         name_row=lambda row: fitted.splits.train[row].where,
     )  # fmt: skip
-
-
-def _size(config: Any) -> int:
-    plain = getattr(config, "encoder", config)
-    return int(getattr(plain, "num_hidden_layers", 0) * getattr(plain, "hidden_size", 0))
 
 
 def announce(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, Any]:

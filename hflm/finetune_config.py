@@ -80,7 +80,7 @@ class FinetuneConfig(TrainingSettings):
         512, "Tokens of a text that are read.", group="Model", flags=("--max-length", "--max-seq-length")
     )
     max_target_length: int = setting(128, "Tokens of a target; longer ones are cut.", group="Model")
-    cut_all: bool = setting(False, "Train though not one row keeps its end.", group="Model")
+    cut_all: bool = setting(False, "Train though every row is far too long, and is cut.", group="Model")
     prefix: str | None = setting(None, "Text before every source of an encoder-decoder.", group="Model")
     instruction: str | None = setting(None, "What a decoder-only model is asked to do.", group="Model")
     lora_rank: int | None = setting(None, "Train small matrices of this rank beside the weights (LoRA).", group="Model")

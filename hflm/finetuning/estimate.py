@@ -1,7 +1,7 @@
 """What a training will take, from a few of its steps that leave no trace: seconds, and bytes at its peak."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 from hflm.engine.budget import evaluation_seconds, probe
 from hflm.engine.device import peak_memory
 from hflm.engine.order import Order, Place
+from hflm.engine.split import PER_WIDTH
 from hflm.training.train import autocast, optimizer_of
 
 if TYPE_CHECKING:
+    from hflm.families.encoded import Encoded
     from hflm.finetuning.fitting import Fitted
     from hflm.training.train import Training
 
 
 # What a run on a CPU holds beside its steps: the Trainer, checkpoints being written, metrics, pictures.
 AROUND = 80 << 20
+# Bytes of a logit: itself, its gradient and its float32 copy.
+LOGIT = 8
 
 
 @dataclass(frozen=True)
@@ -33,26 +37,40 @@ class Estimate:
 
 
 class LongestFirst(Order):
-    """An order that begins with the longest micro-batch, twice: after the first step the optimizer holds its state."""
+    """An order that begins with the largest micro-batch, twice: after the first step the optimizer holds its state."""
 
-    def __init__(self, order: Order, *, lengths: list[int], micro_batch: int, places: int) -> None:
+    def __init__(self, order: Order, *, cost: Callable[[Sequence[int]], float], micro_batch: int, places: int) -> None:
         super().__init__(order.rows, total=order.total, seed=order.seed)
-        self.order, self.lengths, self.micro_batch, self.places = order, lengths, micro_batch, places
+        self.order, self.cost, self.micro_batch, self.places = order, cost, micro_batch, places
 
     def __iter__(self) -> Iterator[Place]:
-        longest: list[Place] = []
+        largest: list[Place] = []
         batch: list[Place] = []
         for _, place in zip(range(self.places), self.order, strict=False):
             batch.append(place)
             if len(batch) == self.micro_batch:
-                longest = max(longest, batch, key=self._tokens)
+                largest = max(largest, batch, key=self._cost)
                 batch = []
-        yield from longest
-        yield from longest
+        yield from largest
+        yield from largest
         yield from self.order
 
-    def _tokens(self, batch: list[Place]) -> int:
-        return max((self.lengths[row] for _, row in batch), default=0)
+    def _cost(self, batch: list[Place]) -> float:
+        return self.cost([row for _, row in batch]) if batch else 0.0
+
+
+def bytes_of(rows: Sequence["Encoded"], *, kind: str, layers_x_width: int, vocabulary: int) -> float:
+    """Return about the bytes that a micro-batch holds: what its layers keep of each token, and logits of its targets.
+
+    For a large vocabulary the logits are the greater part: the longest texts need not make the largest batch.
+    """
+    tokens = len(rows) * max(row.length for row in rows)
+    written = 0
+    if kind == "seq2seq":
+        written = len(rows) * max(len(row.labels) for row in rows)
+    elif kind == "completion":
+        written = sum(row.targets for row in rows)
+    return float(tokens * layers_x_width * PER_WIDTH + written * vocabulary * LOGIT)
 
 
 def lines(found: Estimate) -> list[str]:
@@ -72,9 +90,16 @@ def estimate(fitted: "Fitted", training: "Training", *, within: float) -> Estima
     begin, context, device = time.perf_counter(), partial(autocast, fitted.device), fitted.device.kind
     evaluation = evaluation_seconds(fitted.model, fitted.eval, family=fitted.family, context=context, device=device)
     left = within - (time.perf_counter() - begin)
+    from hflm.finetuning.fitting import layers_x_width
+
+    config, rows = fitted.model.config, fitted.train
+    size = {
+        "layers_x_width": layers_x_width(fitted.model.config),
+        "vocabulary": int(getattr(config, "vocab_size", 0) or 0),
+    }
     order = LongestFirst(
-        training.order(10**6), lengths=[row.length for row in fitted.train], micro_batch=training.split.micro_batch,
-        places=training.steps * training.config.batch_size,
+        training.order(10**6), cost=lambda places: bytes_of([rows[at] for at in places], kind=fitted.kind, **size),
+        micro_batch=training.split.micro_batch, places=training.steps * training.config.batch_size,
     )  # fmt: skip
     # One micro-batch a step: a large batch on a slow machine would take minutes. The optimizer is a small part of it.
     one = replace(training.split, accumulation=1)

@@ -9,8 +9,10 @@ import torch
 
 from hflm.data.checks import check_examples, label_list, named_labels, tag_list, usable
 from hflm.data.columns import language_code, language_name
-from hflm.data.examples import Shape
+from hflm.data.examples import Example, Shape
 from hflm.data.hub import looks_like_hub_id
+from hflm.data.overlap import text_of
+from hflm.data.row_problems import LEARNED, READ
 from hflm.data.samples import sample_files
 from hflm.data.sources import find_sources, fingerprint
 from hflm.data.splits import Splits, content_key, read_splits
@@ -32,6 +34,8 @@ from hflm.task import Task
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+# Of rows that are all cut, how many are looked at, to which length, and what share of them must be left.
+SOME, LONG, LEAST_KEPT = 64, 100_000, 0.1
 # Encoder-decoders that learned with a prefix, and overflow in float16.
 T5_LIKE = {"t5", "mt5", "umt5", "longt5", "switch_transformers"}
 
@@ -122,7 +126,8 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
     _check_room(family)
     train, held = family.encode(splits.train), family.encode(splits.eval)
     _check_targets(train)
-    _check_cut(train, cut_all=config.cut_all)
+    if not config.cut_all:
+        _check_cut(train, splits.train, tokenizer, kind=kind)
     # All that can be wrong with rows, lengths and languages is told by now.
     model = load_with_head(name, kind, labels=labels, seed=config.seed, pad_token_id=tokenizer.pad_token_id)
     if kind == "seq2seq":
@@ -229,10 +234,22 @@ def _check_targets(rows: Sequence[Encoded]) -> None:
         )
 
 
-def _check_cut(rows: Sequence[Encoded], *, cut_all: bool) -> None:
-    """Raise UsageError where no row keeps its end: the limits, or the column, are hardly what is meant."""
-    if not cut_all and all(row.cut for row in rows):
+def _check_cut(rows: Sequence[Encoded], examples: Sequence[Example], tokenizer: Any, *, kind: str) -> None:
+    """Raise UsageError where no row keeps its end and little is kept: the limits, or the columns, are hardly meant."""
+    if not all(row.cut for row in rows) or len(rows) != len(examples):
+        return
+    some = [text_of(example.values, (*READ, *LEARNED)) for example in examples[:SOME]]
+    whole = sum(len(tokenizer(text[:LONG], add_special_tokens=False, verbose=False)["input_ids"]) for text in some)
+    # A decoder's row holds its target; an encoder-decoder's stands beside it.
+    kept = sum(len(row.ids) + (len(row.labels) if kind == "seq2seq" else 0) for row in rows[:SOME])
+    if kept < LEAST_KEPT * whole:
         raise UsageError(
-            f"All {len(rows):,} training rows are longer than what is read or written, and lose their end.",
+            f"All {len(rows):,} training rows are too long: {kept / whole:.0%} of their tokens are read and learned.",
             fix="Raise --max-source-length or --max-target-length; if they are to be cut: --cut-all.",
         )
+
+
+def layers_x_width(config: Any) -> int:
+    """Return how large a model is, for what its layers keep of each token; 0 where its configuration does not say."""
+    plain = getattr(config, "encoder", config)
+    return int(getattr(plain, "num_hidden_layers", 0) * getattr(plain, "hidden_size", 0))

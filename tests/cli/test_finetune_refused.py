@@ -76,7 +76,9 @@ BAD: dict[str, tuple[str, str, Make, tuple[str, ...]]] = {
     "an encoder that should write": ("summarization", "bert", rows(pairs()), ("is an encoder", "writes no text")),
     "an encoder-decoder for text": ("generation", "bart", rows(asked()), ("is an encoder-decoder",)),
     "rows that are all too long": (
-        "summarization", "t5", rows(pairs(), "--max-source-length", "6"), ("All ", "longer", "--max-source-length"),
+        "summarization", "t5",
+        rows([{**row, "document": row["document"] * 20} for row in pairs()], "--max-source-length", "8"),
+        ("All ", "too long", "--max-source-length"),
     ),
     "no class but numbers": (
         "sentiment", "bert", rows([{"text": str(n), "label": n / 7} for n in range(40)]), ("different numbers",),
