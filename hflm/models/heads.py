@@ -17,6 +17,8 @@ FACTORIES = {
     "tagging": "AutoModelForTokenClassification",
     "seq2seq": "AutoModelForSeq2SeqLM",
     "completion": "AutoModelForCausalLM",
+    # No head at all: what an encoder is before it is trained for anything.
+    "body": "AutoModel",
 }
 FIX = "Name a model folder, a run, or a hub id that is in the cache."
 
@@ -124,6 +126,8 @@ def load_with_head(
 
 def _in_head(model: Any, key: str) -> bool:
     """Tell whether a weight belongs to the head or the pooler before it, which a task trains anew."""
+    if model.base_model is model:
+        return "pooler" in key.split(".")
     body = f"{model.base_model_prefix}."
     return not key.startswith(body) or ".pooler." in key or "pooler" in key.split(".")[1:2]
 

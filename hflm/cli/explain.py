@@ -1,0 +1,72 @@
+"""`hflm explain`: parse, call, show."""
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hflm.cli.progress import Progress
+from hflm.errors import UsageError
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")],
+    text: Annotated[str | None, typer.Argument(help="The text; default: stdin.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the page goes, as page.html.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
+    target: Annotated[str | None, typer.Option(help="Label or token to explain; default: the likeliest.")] = None,
+    top: Annotated[int, typer.Option(help="Candidates and neighbours to show.", min=1)] = 5,
+    steps: Annotated[int | None, typer.Option(help="Points of the integral; default: as many as it takes.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Tokens that are read of a long text.", min=8)] = 512,
+    json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Show what a model does with a text: hflm explain RUN "not a bad film at all" -o page.html"""
+    if text is None and sys.stdin.isatty():
+        raise UsageError("There is no text.", fix='Give one, such as "not a bad film at all", or pipe it in.')
+    given = sys.stdin.read().rstrip("\n") if text is None else text
+    from hflm.explain import explain
+    from hflm.explaining.explanation import as_dict
+    from hflm.explaining.page import check_page, write_page
+    from hflm.explaining.pictures import write_pictures
+
+    if output:
+        check_page(output)
+    with Progress(quiet=True) as progress:
+        found = explain(
+            model, given, target=target, steps=steps, top=top, max_tokens=max_tokens, watch=progress.watch
+        )
+    written = [write_page(found, output)] if output else []
+    written += write_pictures(found, png) if png else []
+    if json:
+        print(json_format.dumps(as_dict(found), ensure_ascii=False))
+    else:
+        _show(found, drawn=bool(written))
+    for path in written:
+        print(f"wrote {path}", file=sys.stderr if json else sys.stdout)
+
+
+def _show(found: Any, *, drawn: bool) -> None:
+    question, attribution, deletion = found.question, found.attribution, found.deletion
+    if question:
+        print(f"{question.asked}: " + ", ".join(f"{one.answer} {one.probability:.1%}" for one in question.candidates))
+    if attribution:
+        print(f"\nwhat speaks for {question.answer!r} ({question.unit}):")
+        for place in found.ranked[:8]:
+            print(f"  {attribution.values[place]:+7.3f}  {found.read.pieces[place].text}")
+        difference = attribution.output - attribution.baseline_output
+        print(
+            f"  sum {sum(attribution.values):+.3f} of {difference:+.3f} "
+            f"(text {attribution.output:+.3f}, all {attribution.baseline} {attribution.baseline_output:+.3f})"
+        )
+    if deletion:
+        print(f"without the tokens named first it falls by {deletion.top_mean:.3f}, "
+              f"without as many at random by {deletion.random_mean:.3f}")  # fmt: skip
+    if not question:
+        for guess in found.guesses:
+            print(f"{guess.token:16} " + ", ".join(f"{c.answer} {c.probability:.1%}" for c in guess.expected))
+    for note in found.notes:
+        print(f"note: {note}")
+    if not drawn:
+        print("\n-o page.html draws it; --png FOLDER makes pictures; --json gives all numbers")

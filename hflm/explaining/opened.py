@@ -1,0 +1,84 @@
+"""A model opened to be looked into: float32, attention computed in the open, its weights fixed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hflm.engine.device import choose_device
+from hflm.engine.trainer import quiet_libraries
+from hflm.errors import ModelError
+from hflm.inference.trained import TrainedModel, open_trained
+from hflm.models.heads import load_config, load_tokenizer_for, load_with_head, max_positions
+from hflm.models.load import load_language_model
+
+# What a head's name tells of the question that it answers; the first that fits counts.
+KINDS = {
+    "MaskedLM": "masked",
+    "ForPreTraining": "masked",
+    "SequenceClassification": "classification",
+    "TokenClassification": "tagging",
+    "ConditionalGeneration": "seq2seq",
+    "EncoderDecoderModel": "seq2seq",
+    "MarianMTModel": "seq2seq",
+    "CausalLM": "next",
+    "LMHeadModel": "next",
+}
+TITLES = {
+    "masked": "masked language model", "classification": "classifier", "tagging": "tagger",
+    "seq2seq": "encoder-decoder", "next": "next-token language model", "body": "encoder without a head",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model and its tokenizer; `kind` is a key of TITLES, `limit` the tokens that it reads at most."""
+
+    name: str
+    kind: str
+    model: Any
+    tokenizer: Any
+    limit: int
+    prefix: str = ""
+    max_new_tokens: int = 0
+
+    @property
+    def device(self) -> Any:
+        """Where the weights are."""
+        return self.model.device
+
+
+def open_model(name: str) -> Opened:
+    """Open a run, a folder or a hub id to be explained.
+
+    Raises ModelError where there is no model, or its attention cannot be seen.
+    """
+    quiet_libraries()
+    config = load_config(name)
+    made = " ".join(config.architectures or ())
+    kind = next((kind for mark, kind in KINDS.items() if mark in made), "body")
+    if kind == "seq2seq":
+        trained = open_trained(name, precision="fp32", kinds=("seq2seq",))
+        return _ready(name, kind, trained.model, trained.family.tokenizer, trained=trained)
+    family = {"next": "completion", "body": "classification", "masked": "classification"}.get(kind, kind)
+    tokenizer = load_tokenizer_for(name, family, config)
+    if kind == "masked":
+        model: Any = load_language_model(name, objective="mlm")
+    else:
+        head = {"next": "completion"}.get(kind, kind)
+        model = load_with_head(name, head, trained=kind != "body", pad_token_id=tokenizer.pad_token_id)
+    if kind == "masked" and tokenizer.mask_token_id is None:
+        raise ModelError(f"{name} has no mask token.", fix="Name another model.")
+    return _ready(name, kind, model, tokenizer)
+
+
+def _ready(name: str, kind: str, model: Any, tokenizer: Any, *, trained: TrainedModel | None = None) -> Opened:
+    """Show attention: kernels that never hold its weights are swapped for the plain product."""
+    try:
+        model.set_attn_implementation("eager")
+    except (ValueError, NotImplementedError) as error:
+        raise ModelError(f"The attention of {name} cannot be seen: {error}.", fix="Name another model.") from error
+    model = model.float().eval().requires_grad_(False).to(choose_device("fp32").kind)
+    if trained is None:
+        most = max_positions(model.config)
+        return Opened(name, kind, model, tokenizer, most if most > 0 else 10**6)  # XLNet says -1: no limit
+    read: Any = trained.family
+    return Opened(name, kind, model, tokenizer, read.max_source_length, read.prefix, trained.max_new_tokens)
