@@ -41,11 +41,11 @@ def explain(
     tell("note", {"text": f"{opened.name}: reading {len(read.pieces):,} tokens"})
     reading = read_through(opened, read.pieces)
     question = ask(opened, read.pieces, reading, target=target, top=top)
-    attribution = None
+    attribution = deletion = None
     if question:
         tell("note", {"text": "attributing the answer to the tokens"})
         attribution = attribute(opened, read.pieces, reading, question, steps=steps)
-    deletion = attribution and question and delete(opened, read.pieces, reading, question, attribution.values)
+        deletion = delete(opened, read.pieces, reading, question, attribution.values)
     views, place = reading.views, _place(opened, read, question)
     pooled = [pool(view, cells=CELLS) for view in views]
     return Explanation(
@@ -83,7 +83,14 @@ def _describe(opened: Opened, reading: Reading) -> Model:
     table = model.get_input_embeddings().weight
     head = model.get_output_embeddings()
     config = getattr(model.config, "encoder", None) or model.config
-    named = ("hidden_act", "activation", "activation_function", "hidden_activation", "dense_act_fn", "feed_forward_proj")
+    named = (
+        "hidden_act",
+        "activation",
+        "activation_function",
+        "hidden_activation",
+        "dense_act_fn",
+        "feed_forward_proj",
+    )
     return Model(
         name=opened.name, kind=opened.kind, architecture=type(model).__name__, layers=weights.shape[0],
         heads=weights.shape[1], width=int(table.shape[1]), vocabulary=int(table.shape[0]),
@@ -105,7 +112,9 @@ def _notes(
     if pooled:
         found.append("The text is long: a cell of a map stands for several tokens next to each other.")
     if opened.kind == "masked" and question is None:
-        found.append("There is no [MASK] in the text, so no single answer is attributed: put one where a word is asked for.")
+        found.append(
+            "There is no [MASK] in the text, so no single answer is attributed: put one where a word is asked for."
+        )
     if opened.kind == "masked" and sum(not piece.special for piece in read.pieces) > MOST:
         found.append(f"Only the first {MOST} tokens were hidden in turn.")
     if opened.kind == "body":

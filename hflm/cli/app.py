@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("hflm.cli.translate", "Translate texts."),
     "generate": ("hflm.cli.generate", "Write text after a prompt, or the answer to it."),
     "chat": ("hflm.cli.chat", "Talk with an instruct model."),
+    "explain": ("hflm.cli.explain", "Show what a model does with a text: attention, and what led to its answer."),
     "fill-mask": ("hflm.cli.fill_mask", "Ask a masked language model for the missing words."),
     "runs": ("hflm.cli.runs", "List the runs in a folder, or show one."),
     "models": ("hflm.cli.models", "List the models at hand, fetch one, or convert one."),

@@ -34,9 +34,7 @@ def command(
     if output:
         check_page(output)
     with Progress(quiet=True) as progress:
-        found = explain(
-            model, given, target=target, steps=steps, top=top, max_tokens=max_tokens, watch=progress.watch
-        )
+        found = explain(model, given, target=target, steps=steps, top=top, max_tokens=max_tokens, watch=progress.watch)
     written = [write_page(found, output)] if output else []
     written += write_pictures(found, png) if png else []
     if json:

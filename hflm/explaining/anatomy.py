@@ -90,7 +90,8 @@ def positions(opened: Opened, *, length: int) -> Positions:
         return _table(table.detach(), length)
     bias = next((p for name, p in model.named_parameters() if "relative_attention_bias" in name), None)
     if bias is not None:
-        told = f"a number for each of {bias.shape[0]} ranges of distance and each of {bias.shape[1]} heads is added to the score"
+        ranges, heads = bias.shape
+        told = f"a number for each of {ranges} ranges of distance and each of {heads} heads is added to the score"
         return Positions("relative", told, [])
     if any("rotary" in name for name, _ in model.named_modules()):
         return _rotary(model.config)

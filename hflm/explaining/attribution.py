@@ -20,8 +20,9 @@ from hflm.explaining.reading import Reading
 
 # Tokens that go through the model at once.
 AT_ONCE = 1024
-# Points are doubled until the sum misses by less than this share of what there is to explain, or they are too many.
-MISS, MOST = 0.02, 512
+# The way from baseline to text is cut where the sum misses most, until it misses less than this share of what there is
+# to explain, or there were too many points: in number, or in points x tokens x parameters (a CPU does some 1e10/s).
+PIECES, POINTS, MISS, MOST, DEAREST = 4, 8, 0.02, 1024, 1e12
 
 
 @dataclass(frozen=True)
@@ -56,20 +57,55 @@ def attribute(
     forward = scorer(opened, reading, question)
     with torch.no_grad():
         output, nothing = (float(forward(one)) for one in (embedded, baseline))
-    method, used = IntegratedGradients(forward), steps or 32
-    while True:
-        values = _integrate(method, embedded, baseline, used)
-        gap = float(values.sum()) - (output - nothing)
-        if steps or used >= MOST or abs(gap) <= MISS * max(abs(output - nothing), 0.1):
-            return Attribution(values.tolist(), output, nothing, gap, used, name)
-        used *= 2
+    walk = Walk(IntegratedGradients(forward), forward, baseline, embedded - baseline)
+    wanted = MISS * max(abs(output - nothing), 0.1)
+    if steps:
+        walk.add(0.0, 1.0, points=steps)
+    else:
+        dear = DEAREST / (len(pieces) * sum(one.numel() for one in opened.model.parameters()))
+        walk.refine(miss=wanted, most=int(min(MOST, dear)))
+    values = walk.values().tolist()
+    return Attribution(values, output, nothing, sum(values) - (output - nothing), walk.steps, name)
 
 
-def _integrate(method: Any, embedded: Tensor, baseline: Tensor, steps: int) -> Tensor:
-    at_once = max(1, AT_ONCE // embedded.size(1))
-    found = method.attribute(embedded, baselines=baseline, n_steps=steps, internal_batch_size=at_once)
-    summed: Tensor = found[0].sum(-1).double().cpu()  # [T]
-    return summed
+class Walk:
+    """The straight way from baseline to text in stretches, each integrated by captum, the worst cut in two.
+
+    Integrated gradients along a way are the sum of those along its stretches; and what a stretch misses is known,
+    since its own sum should be the change of F along it. Where F turns sharply, as with the attention of decoders, a
+    hundred times as many even steps would not do.
+    """
+
+    def __init__(self, method: Any, forward: Callable[[Tensor], Tensor], baseline: Tensor, way: Tensor) -> None:
+        self.method, self.forward, self.baseline, self.way = method, forward, baseline, way
+        self.stretches: list[tuple[float, float, float, Tensor]] = []  # (what is missed, from, to, attributions [T])
+        self.steps = 0
+
+    def add(self, begin: float, end: float, *, points: int = POINTS) -> None:
+        """Integrate a stretch."""
+        first, last = (self.baseline + place * self.way for place in (begin, end))
+        at_once = max(1, AT_ONCE // first.size(1))
+        found = self.method.attribute(last, baselines=first, n_steps=points, internal_batch_size=at_once)
+        values: Tensor = found[0].sum(-1).double().cpu()  # [T]
+        with torch.no_grad():
+            change = float(self.forward(last)) - float(self.forward(first))
+        self.steps += points
+        self.stretches.append((abs(float(values.sum()) - change), begin, end, values))
+
+    def refine(self, *, miss: float, most: int) -> None:
+        """Cut the stretches that miss most."""
+        for number in range(PIECES):
+            self.add(number / PIECES, (number + 1) / PIECES)
+        while sum(one[0] for one in self.stretches) > miss and self.steps + 2 * POINTS <= most:
+            worst = max(self.stretches, key=lambda one: one[0])
+            self.stretches.remove(worst)
+            middle = (worst[1] + worst[2]) / 2
+            self.add(worst[1], middle)
+            self.add(middle, worst[2])
+
+    def values(self) -> Tensor:
+        """Return the attributions [T] of the whole way."""
+        return torch.stack([one[3] for one in self.stretches]).sum(0)
 
 
 def scorer(opened: Opened, reading: Reading, question: Question) -> Callable[[Tensor], Tensor]:

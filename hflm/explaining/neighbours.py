@@ -40,4 +40,6 @@ def neighbours(opened: Opened, pieces: Sequence[Piece], *, top: int) -> list[Nei
 
 
 def _name(opened: Opened, token_id: int) -> str:
-    return sign(str(opened.tokenizer.decode([token_id])).strip() or str(opened.tokenizer.convert_ids_to_tokens(token_id)))
+    return sign(
+        str(opened.tokenizer.decode([token_id])).strip() or str(opened.tokenizer.convert_ids_to_tokens(token_id))
+    )

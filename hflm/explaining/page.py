@@ -129,6 +129,6 @@ def _view(view: View, small: Pooled) -> dict[str, Any]:
 
 
 def _bytes(weights: Floats) -> NDArray[np.uint8]:
-    """Return weights as a byte each: the square root, so that small ones keep their differences; off by 0.004 at most."""
+    """Return weights as a byte each: the square root, for the sake of small ones; off by 0.004 at most."""
     rooted: NDArray[np.uint8] = np.rint(np.sqrt(weights.clip(0, 1)) * 255).astype(np.uint8)
     return rooted

@@ -52,7 +52,9 @@ def ask(opened: Opened, pieces: Sequence[Piece], reading: Reading, *, target: st
     }  # fmt: skip
     made = makers[opened.kind](opened, pieces, reading, target, top) if opened.kind in makers else None
     if target and (made is None or opened.kind == "seq2seq"):
-        raise UsageError(f"--target {target!r}: this model is asked for no label and no token here.", fix="Leave it out.")
+        raise UsageError(
+            f"--target {target!r}: this model is asked for no label and no token here.", fix="Leave it out."
+        )
     return made
 
 

@@ -86,7 +86,9 @@ def read_through(opened: Opened, pieces: Sequence[Piece]) -> Reading:
         )  # fmt: skip
     wrote = more["decoder_input_ids"][0].tolist() if more else []
     views = _views(opened, found, list(pieces), written(opened.tokenizer, wrote))
-    states = torch.stack(tuple(found["encoder_hidden_states" if more else "hidden_states"]))[:, 0].float()  # [L+1, T, D]
+    states = torch.stack(tuple(found["encoder_hidden_states" if more else "hidden_states"]))[
+        :, 0
+    ].float()  # [L+1, T, D]
     logits = found.get("logits")
     if not torch.isfinite(states).all() or (logits is not None and not torch.isfinite(logits).all()):
         raise NumericsError(f"The numbers of {opened.name} are not finite: its weights are damaged.", fix="Train anew.")

@@ -24,7 +24,7 @@
   const percent = (share) => `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const parse = (hex) => [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));
-  const say = (text) => { byId("said").textContent = text; };
+  const say = (text, where = "said") => { byId(where).textContent = text; };
   // First strong isolates: each token keeps its own direction within the sentence.
   const quote = (text) => `\u2068${text}\u2069`;
 
@@ -103,9 +103,9 @@
       if (!found) return;
       const [row, column] = found;
       const weight = percent(view.at(layer, head, row, column));
-      say(id === "flow"
-        ? `Rollout: ${weight} of ${quote(view.rows[row])} comes from ${quote(view.columns[column])}`
-        : `${quote(view.rows[row])} looks at ${quote(view.columns[column])}: ${weight}`);
+      if (id === "flow")
+        say(`${weight} of ${quote(view.rows[row])} comes from ${quote(view.columns[column])}`, "flow-said");
+      else say(`${quote(view.rows[row])} looks at ${quote(view.columns[column])}: ${weight}`);
     };
     canvas.onmousemove = tell;
     canvas.onclick = (event) => {
