@@ -64,18 +64,7 @@ def _place(opened: Opened, read: Read, question: Question | None) -> int:
     """Return the token that the answer is read off: the hidden one, the last of a decoder, the first of an encoder."""
     if question and question.place is not None:
         return question.place
-    decoder = not opened.model.config.is_encoder_decoder and _is_causal(opened)
-    return len(read.pieces) - 1 if decoder else 0
-
-
-def _is_causal(opened: Opened) -> bool:
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    )
-
-    kind = opened.model.config.model_type
-    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return len(read.pieces) - 1 if opened.causal else 0
 
 
 def _describe(opened: Opened, reading: Reading) -> Model:
@@ -117,6 +106,11 @@ def _notes(
         )
     if opened.kind == "masked" and sum(not piece.special for piece in read.pieces) > MOST:
         found.append(f"Only the first {MOST} tokens were hidden in turn.")
+    if attribution and opened.causal and not read.pieces[0].special:
+        found.append(
+            "The first token gets nothing: a decoder's attention that has nowhere to go rests on it (an attention "
+            "sink, Xiao et al. 2024), so it stays in the baseline."
+        )
     if opened.kind == "body":
         found.append("This model has no head: it answers nothing, so nothing is attributed. Fine-tune it first.")
     if attribution and abs(attribution.gap) > 0.05 * max(abs(attribution.output - attribution.baseline_output), 0.1):

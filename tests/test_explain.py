@@ -126,6 +126,12 @@ def test_the_other_class_is_explained_the_other_way_round(mood: Path, mood_found
     assert other.attribution.values == pytest.approx([-one for one in mood_found.attribution.values], abs=0.05)
 
 
+def test_the_first_token_of_a_decoder_stays(tiny: Make) -> None:
+    found = explain(tiny("gpt2"), MIXED)
+    assert found.attribution and found.attribution.values[0] == 0 and any(found.attribution.values[1:])
+    assert any("first token gets nothing" in note for note in found.notes)
+
+
 def test_log_odds() -> None:
     logits = torch.tensor([[1.0, 3.0, 0.5]])
     chance = float(logits.softmax(-1)[0, 1])

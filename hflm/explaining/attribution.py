@@ -42,7 +42,8 @@ def attribute(
 ) -> Attribution:
     """Attribute the answer to the tokens; without `steps` their number grows until the sum is right.
 
-    Tokens that open, close or hide stand for no text: they stay in the baseline, and get nothing.
+    Tokens that open, close or hide stand for no text: they stay in the baseline, and get nothing. So does the first
+    token of a decoder, on which the attention rests that has nowhere to go: without it all else changes at once.
     """
     from captum.attr import IntegratedGradients
 
@@ -51,7 +52,10 @@ def attribute(
     blank, name = blank_id(opened.tokenizer)
     table = opened.model.get_input_embeddings()
     ids = torch.tensor([[piece.id for piece in pieces]], device=opened.device)
-    empty = torch.tensor([[p.id if p.special else blank for p in pieces]], device=opened.device)
+    held = [piece.special or (place == 0 and opened.causal) for place, piece in enumerate(pieces)]
+    empty = torch.tensor(
+        [[p.id if stays else blank for p, stays in zip(pieces, held, strict=True)]], device=opened.device
+    )
     with torch.no_grad():
         embedded, baseline = table(ids), table(empty)  # [1, T, D]
     forward = scorer(opened, reading, question)

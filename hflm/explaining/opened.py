@@ -45,6 +45,18 @@ class Opened:
         """Where the weights are."""
         return self.model.device
 
+    @property
+    def causal(self) -> bool:
+        """Whether it is a decoder, whose tokens look at what came before them alone."""
+        from transformers.models.auto.modeling_auto import (
+            MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+            MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        )
+
+        kind = self.model.config.model_type
+        decodes = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        return self.kind != "seq2seq" and decodes
+
 
 def open_model(name: str) -> Opened:
     """Open a run, a folder or a hub id to be explained.
