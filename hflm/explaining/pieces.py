@@ -91,8 +91,10 @@ def _kept(ids: Sequence[int], special: set[int], cut: int, *, side: str) -> list
 
 def _piece(tokenizer: Any, text: str, token_id: int, span: tuple[int, int]) -> Piece:
     token = str(tokenizer.convert_ids_to_tokens(token_id))
-    special = token_id in tokenizer.all_special_ids
     start, end = span
+    # A word that is not in the vocabulary is a word still.
+    unknown = token_id == tokenizer.unk_token_id and end > start and text[start:end] != token
+    special = token_id in tokenizer.all_special_ids and not unknown
     # Some tokenizers count the space before a word as part of it.
     while end - start > 1 and text[start].isspace():
         start += 1
