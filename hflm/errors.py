@@ -8,6 +8,7 @@ HflmError            exit 1   never raised itself
 ├── NumericsError    exit 4   NaN or Inf
 ├── SpaceError       exit 5   the disk is full
 ├── RankError        exit 1   one of several processes died, hung or failed
+├── ThresholdMissed  exit 6   a number that a user set a limit on is beyond it
 └── Interrupted      exit 75  stopped by a signal, saved, resumable
 """
 
@@ -68,6 +69,12 @@ class SpaceError(HflmError):
 
 class RankError(HflmError):
     """One of several processes died, hung, left early or failed for a reason that is not the user's."""
+
+
+class ThresholdMissed(HflmError):
+    """A number that a user set a limit on is beyond it; the report was written."""
+
+    exit_code = 6
 
 
 class Interrupted(HflmError):

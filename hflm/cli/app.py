@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("hflm.cli.data", "Look at data: which rows cannot be used, and why."),
     "evaluate": ("hflm.cli.evaluate", "Score a model on rows of a task."),
     "compare": ("hflm.cli.compare", "Say whether two runs differ by more than chance."),
+    "stress": ("hflm.cli.stress", "Say how far a model can be trusted."),
     "predict": ("hflm.cli.predict", "Predict for every row of a file."),
     "classify": ("hflm.cli.classify", "Sort texts into classes."),
     "summarize": ("hflm.cli.summarize", "Summarize texts."),

@@ -1,12 +1,14 @@
 """`hflm data check`: parse, call, show."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
+from hflm.errors import UsageError
 
 command = typer.Typer(help="Look at data before anything is trained on it.")
 
@@ -48,6 +50,35 @@ def check_command(
         _show(found)
     if found["bad"]["rows"]:
         raise typer.Exit(2)
+
+
+@command.command("canaries")
+def canaries_command(
+    text: Annotated[str, typer.Argument(help="A text, or .jsonl rows with a text column.")],
+    output_file: Annotated[Path, typer.Option("--output-file", "-o", help="Where the text with canaries goes.")],
+    repeats: Annotated[str, typer.Option(help="How often each canary is planted, one number a canary.")] = "1,4,16,64",
+    controls: Annotated[int, typer.Option(help="Canaries that are made and not planted.", min=0)] = 4,
+    form: Annotated[
+        str, typer.Option(help="The sentence, with {name} and {secret}.")
+    ] = "The access code of {name} is {secret}.",
+    seed: Annotated[int, typer.Option(help="Seed of names, secrets and places.", min=0)] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Plant secrets in a training text, for `hflm stress --canaries`: hflm data canaries book.txt -o planted.txt"""
+    try:
+        numbers = [int(part) for part in repeats.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"--repeats is {repeats!r}.", fix="Give numbers, as 1,4,16,64.")
+    from hflm.plant_canaries import plant_canaries
+
+    found = plant_canaries(text, output_file, repeats=numbers, controls=controls, form=form, seed=seed)
+    if json:
+        print_json(found)
+        return
+    print(f"wrote {found['text']}: {found['lines']:,} lines, {found['planted']:,} sentences with a secret among them")
+    print(f"wrote {found['canaries']}: the secrets, for `hflm stress RUN --canaries {found['canaries']}`")
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -15,13 +15,17 @@ from hflm.families.family import Batch, Item, Sums
 
 @dataclass
 class Classification:
-    """Texts [B] to classes; `weights` [C] count rare classes for more, where they are given."""
+    """Texts [B] to classes; `weights` [C] count rare classes for more, where they are given.
+
+    Logits are divided by `temperature` before they become probabilities (Guo et al. 2017); it moves no class.
+    """
 
     tokenizer: Any
     labels: Sequence[str]
     max_length: int
     label_smoothing: float = 0.0
     weights: Tensor | None = None
+    temperature: float = 1.0
     kind: str = field(default="classification", init=False)
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
@@ -73,10 +77,15 @@ class Classification:
 
     def predict(self, model: Any, rows: Sequence[Encoded]) -> list[dict[str, Any]]:
         """Return the likeliest class of each row and its probability."""
-        batch = {name: value.to(model.device) for name, value in self.inputs(rows).items()}
-        chances = model(**batch).logits.float().softmax(dim=-1)  # [B, C]
+        chances = (self.logits(model, rows) / self.temperature).softmax(dim=-1)  # [B, C]
         best = chances.max(dim=-1)
         return [
             {"prediction": self.labels[number], "score": score}
             for number, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
+
+    def logits(self, model: Any, rows: Sequence[Encoded]) -> Tensor:
+        """Return the logits [B, C] of rows, as the weights give them."""
+        batch = {name: value.to(model.device) for name, value in self.inputs(rows).items()}
+        logits: Tensor = model(**batch).logits.float()
+        return logits

@@ -210,7 +210,9 @@ def _family(
     most = min(length, max_positions(model.config))
     if kind in ("classification", "tagging"):
         labels = saved_labels(model.config)
-        return Classification(tokenizer, labels, most) if kind == "classification" else Tagging(tokenizer, labels, most)
+        if kind == "tagging":
+            return Tagging(tokenizer, labels, most)
+        return Classification(tokenizer, labels, most, temperature=float(told.get("temperature", 1.0)))
     names = _names(languages)
     target = told.get("max_target_length", 256)
     if kind == "completion":

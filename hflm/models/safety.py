@@ -142,6 +142,8 @@ def _is_task(task: Mapping[str, Any]) -> bool:
         and all(isinstance(value, str) for value in columns.values())
         and all(isinstance(task.get(name, 1), int) and 0 < task.get(name, 1) < 10**9 for name in TASK_NUMBERS)
         and all(isinstance(task.get(name) or "", str) for name in TASK_WORDS)
+        and isinstance(task.get("temperature", 1.0), (int, float))
+        and 0 < task.get("temperature", 1.0) < 10**6
     )
 
 
