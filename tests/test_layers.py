@@ -15,7 +15,7 @@ FILES = {
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
 ROOMS = (
     ("errors",), ("plain",), ("data", "models", "metrics"), ("families",), ("engine",), ("training",), ("launching",),
-    ("finetuning",), ("inference",), ("explaining",), ("pretraining",), ("jobs",), ("cli",),
+    ("finetuning",), ("inference",), ("explaining",), ("pretraining",), ("stressing",), ("jobs",), ("cli",),
 )  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(ROOMS) for name in names}
 PLAIN = {

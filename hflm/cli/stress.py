@@ -8,49 +8,55 @@ import typer
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json, table
 
-Rows = Annotated[list[str], typer.Option(help="Rows with their references, which the model was not trained on.")]
 File = Path | None
+Texts = list[str] | None
+Text = str | None
+Rows = Annotated[list[str], typer.Option(help="Rows with their references, which the model was not trained on.")]
+Page = Annotated[File, typer.Option("--output-file", "-o", help="Write the report as a page, .html.")]
+Tests = Annotated[File, typer.Option(help="Tests of your own, one a row.")]
+Group = Annotated[Text, typer.Option(help="Column with the group of a row.")]
+Validation = Annotated[Text, typer.Option(help="Rows to fit a temperature to; default: the run's own.")]
+SaveTemperature = Annotated[bool, typer.Option(help="Write the fitted temperature into the model's config.json.")]
+Card = Annotated[bool, typer.Option("--card", help="Put a summary into the model's card.")]
+Canaries = Annotated[File, typer.Option(help="What `hflm data canaries` wrote beside the training text.")]
+Others = Annotated[int, typer.Option(help="Secrets that each canary is held against.", min=99)]
+Train = Annotated[Texts, typer.Option(help="Training files, to look for in what is written.")]
+Words = Annotated[File, typer.Option(help="Words that should not be written, one a line.")]
+Under = Annotated[Texts, typer.Option(help="NAME=VALUE: exit 6 where a number is less.")]
+Over = Annotated[Texts, typer.Option(help="NAME=VALUE: exit 6 where a number is more.")]
+Only = Annotated[Texts, typer.Option(help="Only these; default: all.")]
+Language = Annotated[Text, typer.Option(help="Language of the texts, as en; default: guessed.")]
+Most = Annotated[
+    int | None, typer.Option(help="Rows to ask, drawn by the seed; default: 1000, or 100 to write.", min=1)
+]
+Seed = Annotated[int, typer.Option(help="Seed of all that is drawn.", min=0)]
+Task = Annotated[Text, typer.Option(help="Task, where the model was trained elsewhere.")]
+Metric = Annotated[Text, typer.Option(help="Metric; default: the task's own.")]
+TextColumn = Annotated[Text, typer.Option(help="Column with the text.")]
+LabelColumn = Annotated[Text, typer.Option(help="Column with the label.")]
+SourceColumn = Annotated[Text, typer.Option(help="Column with the text to read.")]
+TargetColumn = Annotated[Text, typer.Option(help="Column with the text to write.")]
+SourceLang = Annotated[Text, typer.Option(help="Language that is read.")]
+TargetLang = Annotated[Text, typer.Option(help="Language that is written.")]
+Tokens = Annotated[int | None, typer.Option(help="Tokens to write at most.", min=1)]
+Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")]
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")],
-    data: Rows,
-    output_file: Annotated[File, typer.Option("--output-file", "-o", help="Write the report as a page, .html.")] = None,
-    tests: Annotated[File, typer.Option(help="Tests of your own, one a row.")] = None,
-    group_column: Annotated[str | None, typer.Option(help="Column with the group of a row.")] = None,
-    validation_file: Annotated[str | None, typer.Option(help="Rows to fit a temperature to.")] = None,
-    save_temperature: Annotated[
-        bool, typer.Option("--save-temperature", help="Write the fitted temperature into the model's config.json.")
-    ] = False,
-    canaries: Annotated[File, typer.Option(help="What `hflm data canaries` wrote beside the training text.")] = None,
-    canary_others: Annotated[int, typer.Option(help="Secrets that each canary is held against.", min=99)] = 511,
-    train_data: Annotated[
-        list[str] | None, typer.Option(help="Training files, to look for in what is written.")
-    ] = None,
-    word_list: Annotated[File, typer.Option(help="Words that should not be written, one a line.")] = None,
-    fail_under: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: exit 6 where a number is less.")] = None,
-    fail_over: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: exit 6 where a number is more.")] = None,
-    perturbation: Annotated[list[str] | None, typer.Option(help="Only these; default: all.")] = None,
-    language: Annotated[str | None, typer.Option(help="Language of the texts, as en; default: guessed.")] = None,
-    max_rows: Annotated[int | None, typer.Option(help="Rows to ask, drawn by the seed.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.", min=0)] = 0,
-    task: Annotated[str | None, typer.Option(help="Task, where the model was trained elsewhere.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Metric; default: the task's own.")] = None,
-    text_column: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
-    label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
-    source_column: Annotated[str | None, typer.Option(help="Column with the text to read.")] = None,
-    target_column: Annotated[str | None, typer.Option(help="Column with the text to write.")] = None,
-    source_lang: Annotated[str | None, typer.Option(help="Language that is read.")] = None,
-    target_lang: Annotated[str | None, typer.Option(help="Language that is written.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to write at most.", min=1)] = None,
-    card: Annotated[bool, typer.Option("--card", help="Put a summary into the model's card.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
-) -> None:
+    model: Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")], data: Rows,
+    output_file: Page = None, tests: Tests = None, group_column: Group = None, validation_file: Validation = None,
+    save_temperature: SaveTemperature = False, card: Card = False, canaries: Canaries = None,
+    canary_others: Others = 511, train_data: Train = None, word_list: Words = None, fail_under: Under = None,
+    fail_over: Over = None, perturbation: Only = None, language: Language = None, max_rows: Most = None,
+    seed: Seed = 0, task: Task = None, metric: Metric = None, text_column: TextColumn = None,
+    label_column: LabelColumn = None, source_column: SourceColumn = None, target_column: TargetColumn = None,
+    source_lang: SourceLang = None, target_lang: TargetLang = None, max_new_tokens: Tokens = None, json: Json = False,
+) -> None:  # fmt: skip
     """Say how far a model can be trusted: hflm stress RUN --data rows.jsonl -o report.html"""
     from hflm.stress import StressOptions, check_files, keep, stress
     from hflm.stressing.thresholds import check_limits, read_limits
 
-    limits = read_limits(fail_under or [], fail_over or [])
+    limits = read_limits(fail_under or [], fail_over or [], group_column=group_column)
     check_files(model, output_file, writes=card or save_temperature)
     named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
     options = StressOptions(
@@ -81,7 +87,7 @@ def _show(report: dict[str, Any]) -> None:
     if report["perturbations"]:
         print()
         table([_row(name, one) for name, one in report["perturbations"].items()],
-              ("changed by", "rows", "other answers", report["primary"], "95 %", "keeps the label"))  # fmt: skip
+              ("changed by", "rows", "other answers", "was", report["primary"], "95 %", "keeps the label"))  # fmt: skip
     for line in _more(report):
         print(line)
 
@@ -91,7 +97,7 @@ def _row(name: str, one: dict[str, Any]) -> dict[str, str | None]:
     return {
         "changed by": name, "rows": f"{one['rows']:,}" if score else "does not apply",
         "other answers": f"{changed['value']:.1%}" if changed else None, "keeps the label": one["keeps_label"],
-        next(iter([score["name"]] if score else ["-"])): f"{score['after']:.4g}" if score else None,
+        **({"was": f"{score['before']:.4g}", score["name"]: f"{score['after']:.4g}"} if score else {}),
         "95 %": f"{score['low']:+.3g} to {score['high']:+.3g}" if score else None,
     }  # fmt: skip
 

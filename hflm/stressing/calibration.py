@@ -69,7 +69,8 @@ def calibration(likely: Logits, wanted: Sequence[int], *, bins: int = BINS) -> C
 def fit_temperature(logits: Logits, wanted: Sequence[int]) -> float:
     """Return the temperature of the greatest likelihood, between 0.05 and 20.
 
-    The loss has one minimum over the logarithm of the temperature, which a golden section closes in on.
+    The loss has one minimum over the logarithm of the temperature, which a golden section closes in on; where it is
+    flat, as for rows that are all right, it goes down.
     """
     classes = np.asarray(wanted)
 
@@ -82,7 +83,7 @@ def fit_temperature(logits: Logits, wanted: Sequence[int]) -> float:
     low, high, ratio = math.log(LOWEST), math.log(HIGHEST), (math.sqrt(5) - 1) / 2
     while high - low > 1e-5:
         a, b = high - ratio * (high - low), low + ratio * (high - low)
-        low, high = (low, b) if loss(a) < loss(b) else (a, high)
+        low, high = (low, b) if loss(a) <= loss(b) else (a, high)
     return math.exp((low + high) / 2)
 
 

@@ -101,7 +101,7 @@ def expose(
     told: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the exposure of every canary in bits, and how many of those planted, and of the controls, are found."""
-    rows, done = [], 0
+    rows = []
     for number, canary in enumerate(canaries):
         draw = np.random.Generator(np.random.Philox(key=[seed, 53 + number]))
         drawn: dict[str, None] = {}
@@ -115,9 +115,8 @@ def expose(
         rows.append({"form": canary.form, "secret": canary.secret, "repeats": canary.repeats, "rank": rank,
                      "exposure": math.log2(others + 1) - math.log2(rank), "found": rank <= FOUND * (others + 1),
                      "loss": float(losses[0])})  # fmt: skip
-        done += 1
         if told:
-            told(done)
+            told(number + 1)
     planted, controls = ([row for row in rows if bool(row["repeats"]) is wanted] for wanted in (True, False))
     return {
         "canaries": rows, "others": others, "most_bits": math.log2(others + 1), "found_at": FOUND,

@@ -1,4 +1,4 @@
-"""A sentence turned round, by rule: English, Spanish and Chinese. What it means then is not known, only that it moves."""
+"""A sentence turned round by a rule for English, Spanish or Chinese: what it means then is not known."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -20,6 +20,7 @@ from hflm.stressing.words import UNSPACED
 EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)
 CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])")
 IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+WORD = re.compile(r"\w+")
 ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 SHOWN = 5
 
@@ -106,13 +107,13 @@ def read_words(path: Path) -> set[str]:
 
 def listed(outputs: Sequence[str], sources: Sequence[str], words: set[str]) -> dict[str, Any]:
     """Count the outputs with a word of a list, and those whose word does not stand in what was read."""
-    pattern = _pattern(words)
+    look = _finder(words)
     rows = fresh = 0
     counts: dict[str, int] = {}
     for text, source in zip(outputs, sources, strict=True):
-        found = set(pattern.findall(_plain(text)))
+        found = look(text)
         rows += bool(found)
-        fresh += bool(found - set(pattern.findall(_plain(source))))
+        fresh += bool(found - look(source))
         for word in found:
             counts[word] = counts.get(word, 0) + 1
     # Words are told by their first letter and length: a report is shown to others.
@@ -125,10 +126,18 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
-def _pattern(words: set[str]) -> re.Pattern[str]:
-    """Match whole words; of scripts without spaces, of which a word may be part of another, from two letters."""
-    plain = sorted({_plain(word) for word in words}, key=lambda word: (-len(word), word))
-    spaced = [re.escape(word) for word in plain if not UNSPACED.search(word)]
-    other = [re.escape(word) for word in plain if UNSPACED.search(word) and len(word) > 1]
-    parts = [rf"(?<!\w)(?:{'|'.join(spaced)})(?!\w)"] if spaced else []
-    return re.compile("|".join([*parts, *other]) or r"(?!)")
+def _finder(words: set[str]) -> Callable[[str], set[str]]:
+    """Return what finds whole words; of scripts without spaces, of which a word may be part of another, two letters."""
+    plain = {_plain(word) for word in words}
+    inside = {word for word in plain if UNSPACED.search(word) and len(word) > 1}
+    # Of "rock 'n' roll" the words are looked for, one after the other.
+    spaced = {" ".join(WORD.findall(word)) for word in plain if not UNSPACED.search(word)} - {""}
+    longest = max((word.count(" ") + 1 for word in spaced), default=0)
+
+    def look(text: str) -> set[str]:
+        text = _plain(text)
+        said = WORD.findall(text)
+        runs = (" ".join(said[at : at + size]) for size in range(1, longest + 1) for at in range(len(said) - size + 1))
+        return {run for run in runs if run in spaced} | {word for word in inside if word in text}
+
+    return look

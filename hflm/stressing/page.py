@@ -72,15 +72,17 @@ def _perturbed(report: Mapping[str, Any]) -> str:
         told = f"{score['before']:.4g} → {score['after']:.4g}"
         rows.append([what, f"{one['rows']:,}", changed, f"{told}<br>{shift(score)}"])
         if one.get("examples"):
-            details.append(
-                f"<details><summary>{escape(name)}: answers that changed</summary>{_examples(one)}</details>"
-            )
+            details.append(_details(f"{name}: answers that changed", _examples(one)))
     head = ["changed by", "rows", "other answers", f"{report['primary']} on these rows"]
     return (
         "<h2>Changed texts</h2><p>The model is asked again with each text changed. The bar shows the difference of the "
         "score with its 95 % interval (paired bootstrap); grey is no difference. <i>Keeps the label</i> is a claim "
         "about the change: look at the examples.</p>" + _table(head, rows) + "".join(details)
     )
+
+
+def _details(summary: str, content: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def _examples(one: Mapping[str, Any]) -> str:
@@ -100,7 +102,7 @@ def _tested(report: Mapping[str, Any]) -> str:
         rows.append([escape(name), one["test"], f"{one['failed']:,} of {one['rows']:,}", _interval(one["passed"])])
         if one["failures"]:
             shown = "".join(f'<p class="pair" dir="auto">{_failure(row)}</p>' for row in one["failures"])
-            details.append(f"<details><summary>{escape(name)}: failures</summary>{shown}</details>")
+            details.append(_details(f"{name}: failures", shown))
     return "<h2>Tests of your own</h2>" + _table(["test", "kind", "fail", "share that passes"], rows) + "".join(details)
 
 
@@ -122,15 +124,15 @@ def _calibrated(report: Mapping[str, Any]) -> str:
             rows.append([says, *(_interval(scores[name]) for name in ("ece", "nll", "brier"))])
             pictures.append(f"<figure>{reliability(found[kind]['bins'])}<figcaption>{says}</figcaption></figure>")
     fitted = (
-        f"Temperature {found['temperature']:.4f}, fitted to {found['fitted_on']:,} rows of validation, none of which is "
-        "scored here. It changes no prediction."
+        f"Temperature {found['temperature']:.4f}, fitted to {found['fitted_on']:,} rows of validation, none of which "
+        "is scored here. It changes no prediction."
         if "temperature" in found else f"No temperature is fitted: {escape(found['not_fitted'])}."
     )  # fmt: skip
     return (
         f"<h2>Calibration</h2><p>Expected calibration error in {found['bins']} bins of {escape(found['binning'])} (Guo "
-        f"et al. 2017). {fitted}</p>{_table(['', 'ECE', 'NLL', 'Brier'], rows)}<div class='figures'>{''.join(pictures)}"
-        "</div><p><small>A bar is the share that is right, the line what the model says; the wider the bar, the more rows."
-        " With few rows ECE is too large by chance alone.</small></p>"
+        f"et al. 2017). {fitted}</p>{_table(['', 'ECE', 'NLL', 'Brier'], rows)}"
+        f"<div class='figures'>{''.join(pictures)}</div><p><small>A bar is the share that is right, a dot what the "
+        "model says; the wider the bar, the more rows. With few rows ECE is too large by chance alone.</small></p>"
     )
 
 
@@ -183,13 +185,14 @@ def _written(report: Mapping[str, Any]) -> str:
     rows = [[escape(kind), f"{one['found']:,}", f"{one['not_in_source']:,}"] for kind, one in own["kinds"].items()]
     table = _table(["looks like", "found", "not in what was read"], rows) if rows else ""
     told = (
-        f"<p>{found['listed']['rows_with']:,} of {found['listed']['rows']:,} outputs have one of {found['listed']['words']:,}"
-        f" listed words, {found['listed']['not_in_source']:,} where the text that was read has not.</p>"
+        f"<p>{found['listed']['rows_with']:,} of {found['listed']['rows']:,} outputs have one of "
+        f"{found['listed']['words']:,} listed words, {found['listed']['not_in_source']:,} where the text that was read "
+        "has not.</p>"
         if "listed" in found else "<p>No list of words was at hand: see --word-list.</p>"
     )  # fmt: skip
     return (
-        f"<h2>What is written</h2><p>{own['rows_with']:,} of {own['rows']:,} outputs have what looks like personal data; "
-        f"looked for: {escape(', '.join(own['looked_for']))}.</p>{table}{told}"
+        f"<h2>What is written</h2><p>{own['rows_with']:,} of {own['rows']:,} outputs have what looks like personal "
+        f"data; looked for: {escape(', '.join(own['looked_for']))}.</p>{table}{told}"
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hflm.data.examples import Example
 from hflm.metrics.paired import compare
-from hflm.metrics.registry import find_metric
+from hflm.metrics.registry import find_metric, statistics
 from hflm.stressing.intervals import share
 from hflm.stressing.perturbations import PERTURBATIONS, SAME, perturb
 from hflm.stressing.subject import Answers, chances, read_text, with_text
@@ -72,11 +72,21 @@ def moved(
     if old.logits is not None and after.logits is not None:
         found["largest_shift"] = float(np.abs(chances(old.logits) - chances(after.logits)).max())
     wanted = [references[place] for place in asked.places]
-    paired = compare(metric, a=after.predictions, b=old.predictions, references=wanted, **options)
-    one = next(score for score in paired if score.score == primary)
-    found["score"] = {"name": primary, "before": one.b, "after": one.a, "difference": one.difference, "low": one.low,
-                      "high": one.high, "p_value": one.p_value}  # fmt: skip
+    found["score"] = _difference(metric, primary, old.predictions, after.predictions, wanted, options)
     return found
+
+
+def _difference(
+    metric: str, primary: str, old: list[Any], new: list[Any], wanted: list[Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    if old == new:
+        # Draws of rows that are all the same twice would only take time.
+        value = statistics(metric, predictions=old, references=wanted, **options).whole()[primary]
+        return {"name": primary, "before": value, "after": value, "difference": 0.0, "low": 0.0, "high": 0.0,
+                "p_value": 1.0}  # fmt: skip
+    one = next(o for o in compare(metric, a=new, b=old, references=wanted, **options) if o.score == primary)
+    return {"name": primary, "before": one.b, "after": one.a, "difference": one.difference, "low": one.low,
+            "high": one.high, "p_value": one.p_value}  # fmt: skip
 
 
 def worst_case(

@@ -7,6 +7,13 @@ from typing import Any
 
 from hflm.errors import ThresholdMissed, UsageError
 from hflm.stressing.intervals import did_you_mean
+from hflm.stressing.perturbations import PERTURBATIONS
+
+# How the names of a report's numbers begin.
+FIRST = (
+    "accuracy", "macro_f1", "matthews", "worst_case", "ece", "brier", "nll", "perplexity", "loss", "rouge1", "rouge2",
+    "rougel", "rougelsum", "bleu", "chrf", "chrf++", "tests", "length", "canaries", "overlap", "outputs",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,9 +29,10 @@ class Limit:
         return value > self.value if self.most else value < self.value
 
 
-def read_limits(under: Sequence[str], over: Sequence[str]) -> list[Limit]:
-    """Read NAME=VALUE; raises UsageError for what is none."""
+def read_limits(under: Sequence[str], over: Sequence[str], *, group_column: str | None) -> list[Limit]:
+    """Read NAME=VALUE; raises UsageError for what is none, and for a name that no report has."""
     found = []
+    known = [*FIRST, *PERTURBATIONS, *([group_column] if group_column else [])]
     for option, texts in (("--fail-under", under), ("--fail-over", over)):
         for text in texts:
             # Names of groups and of tests may have a = of their own.
@@ -35,6 +43,8 @@ def read_limits(under: Sequence[str], over: Sequence[str]) -> list[Limit]:
                 value = math.nan
             if not mark or not name or not math.isfinite(value):
                 raise UsageError(f"{option} is {text!r}.", fix=f"Write {option} accuracy=0.8.")
+            if not any(name == one or name.startswith(f"{one}.") for one in known):
+                raise UsageError(f"No number is called {name!r}.", fix=did_you_mean(name.partition(".")[0], known))
             found.append(Limit(name, value, option == "--fail-over"))
     return found
 

@@ -49,7 +49,8 @@ def _may_slip(part: str) -> bool:
     found = [one for one in letters(part) if one[0].isalpha()]
     if UNSPACED.search(part):
         return sum(one not in TURNING for one in found) >= 2
-    return len(found) >= SHORTEST
+    # Indian and Tibetan scripts write a vowel as a mark: three letters are a word of six signs.
+    return len(found) >= SHORTEST - any("\u0900" <= one[0] <= "\u0fff" for one in found)
 
 
 def _slip(word: str, draw: np.random.Generator) -> str:

@@ -262,6 +262,8 @@ FOLDERS: dict[str, tuple[Make, str]] = {
     "labels in a list": (config(id2label=["a"]), "id2label is no object"),
     "a task of wrong types": (
         config(task_specific_params={"generation": {"family": "completion", "max_length": "long"}}), "task_spec"),
+    "a temperature of nothing": (
+        config(task_specific_params={"sentiment": {"family": "classification", "temperature": 0}}), "task_spec"),
     "weights that lie elsewhere": (
         config(transformers_weights="../bait.safetensors"), "transformers_weights is '../bait"),
     "an adapter of weights elsewhere": (

@@ -1,0 +1,88 @@
+"""What is found in written texts: by form, by check digits, by lists; and training text said again."""
+
+import random
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from hflm.errors import DataError
+from hflm.stressing.longest import LEAST, longest_overlaps
+from hflm.stressing.outputs import installed_words, is_iban, listed, luhn, personal, read_words
+
+SEEN = {
+    "e-mail address": ("write to ana.b+c@mail.example.org now", "ana at example.org"),
+    "phone number": ("call +44 20 7946 0958", "call 12 34"),
+    "card number": ("pay 4111 1111 1111 1111", "pay 4111 1111 1111 1112"),
+    "IBAN": ("to GB82 WEST 1234 5698 7654 32", "to GB82 WEST 1234 5698 7654 33"),
+    "IP address": ("from 8.8.8.8", "from 192.168.0.1, 999.8.8.8 and version 1.2.3.4.5"),
+}
+
+
+@pytest.mark.parametrize("kind", SEEN)
+def test_personal_data_is_seen_by_its_form_and_digits(kind: str) -> None:
+    there, not_there = SEEN[kind]
+    found = personal([there, not_there], ["", ""], ["a", "b"])
+    assert found["kinds"][kind]["found"] == 1 and kind in found["looked_for"]
+    assert found["kinds"][kind]["examples"][0]["where"] == "a"
+
+
+def test_what_was_read_is_told_from_what_was_not() -> None:
+    found = personal(["ana@example.org bo@example.org"], ["from ana@example.org"], ["a"])
+    assert found["kinds"]["e-mail address"] | {"examples": 0} == {"found": 2, "not_in_source": 1, "examples": 0}
+    assert personal(["nothing here, 12:30, 1984"], [""], ["a"])["rows_with"] == 0
+
+
+def test_check_digits() -> None:
+    assert luhn("79927398713") and not luhn("79927398710")
+    assert is_iban("DE89370400440532013000") and not is_iban("DE89370400440532013001")
+
+
+def test_listed_words_are_whole_words_of_any_script(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("Darn\nhell no\n笨蛋\nغبي\n\n", encoding="utf-8")
+    words = read_words(path)
+    outputs = ["DARN it", "darning socks", "say hell no", "你是笨蛋吗", "أنت غبي", "بغبي"]
+    found = listed(outputs, ["darn", "", "", "", "", ""], words)
+    assert (found["rows_with"], found["not_in_source"], found["words"]) == (4, 3, 4)
+    assert not any(word in str(found["found"]) for word in ("darn", "笨蛋"))
+
+
+def test_a_list_without_words_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "none.txt").write_text("\n\n")
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    for name, problem in (("none.txt", "has no words"), ("rows.jsonl", "no list of words")):
+        with pytest.raises(DataError, match=problem):
+            read_words(tmp_path / name)
+
+
+@pytest.mark.skipif(not find_spec("badwords"), reason="the package badwords-py is not installed")
+def test_installed_lists_are_read() -> None:
+    words, languages = installed_words()
+    assert len(words) > 5000 and {"en", "es", "fr"} <= set(languages)
+    assert listed(["A pleasant afternoon by the sea."], [""], words)["rows_with"] == 0
+
+
+def brute(ours: list[str], theirs: list[str]) -> int:
+    return max(
+        (n for i in range(len(ours)) for j in range(len(theirs)) for n in range(len(ours) - i + 1)
+         if ours[i : i + n] == theirs[j : j + n] and j + n <= len(theirs)), default=0,
+    )  # fmt: skip
+
+
+def test_the_longest_run_is_that_of_all_pairs_of_places() -> None:
+    draw = random.Random(5)
+    for _ in range(60):
+        ours, theirs = ([draw.choice("ab") for _ in range(18)] for _ in range(2))
+        found = longest_overlaps([" ".join(ours)], [""], [("t", " ".join(theirs))])
+        best = brute(ours, theirs)
+        assert found["longest"] == (best if best >= LEAST else 0)
+
+
+def test_what_stands_in_the_source_is_no_memory() -> None:
+    text = "the cat sat on the mat and slept until noon"
+    said = longest_overlaps([text, text], ["", text], [("t, line 1", text.upper()), ("t, line 2", "other")])
+    assert (said["longest"], said["rows_with"], said["training_texts"]) == (10, 1, 2)
+    assert said["examples"][0]["where"] == "t, line 1"
+    chinese = "我在那个城市住了十年又三个月"
+    assert longest_overlaps([chinese], [""], [("t", "前" + chinese)])["longest"] == len(chinese)

@@ -1,0 +1,158 @@
+"""Changed texts: seeded, of any script, and only where they apply."""
+
+import unicodedata
+
+import pytest
+
+from hflm.errors import UsageError
+from hflm.stressing.negation import negate
+from hflm.stressing.perturbations import PERTURBATIONS, SAME, choose, perturb
+from hflm.stressing.synonyms import synonyms
+from hflm.stressing.typos import TURNING
+from hflm.stressing.words import language_of, letters, words
+
+TEXTS = {
+    "en": "The film isn't often dull, but the tale moves slowly; I rarely smiled.",
+    "es": "La película no es aburrida, pero el guion avanza despacio y acabé cansado.",
+    "zh": "这部电影不无聊，但是故事进展得很慢，我看到最后有点累了。",
+    "ar": "الفيلم ليس مملاً، لكن القصة تتقدم ببطء وقد تعبت في النهاية.",
+    "hi": "यह फ़िल्म उबाऊ नहीं है, लेकिन कहानी धीरे-धीरे आगे बढ़ती है।",
+    "ru": "Фильм не скучный, но история движется медленно, и я устал.",
+}
+
+
+@pytest.mark.parametrize("language", TEXTS)
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_the_same_seed_gives_the_same_text_and_what_applies_changes_it(name: str, language: str) -> None:
+    text = TEXTS[language]
+    first = perturb(name, text, seed=3, language=language)
+    assert first == perturb(name, text, seed=3, language=language)
+    assert first is None or (first == text) == (name == SAME)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_script_gets_typos_that_hang_on_the_seed(language: str) -> None:
+    found = {perturb("typo", TEXTS[language], seed=seed, language=language) for seed in range(12)}
+    assert None not in found and len(found) > 6
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_one_typo_is_one_slip(language: str) -> None:
+    text = TEXTS[language]
+    for seed in range(20):
+        changed = perturb("typo", text, seed=seed, language=language) or ""
+        assert abs(len(letters(changed)) - len(letters(text))) <= 1
+        before, after = text.split(), changed.split()
+        assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
+
+
+def test_a_typo_leaves_alone_what_turns_a_chinese_sentence() -> None:
+    for seed in range(60):
+        changed = perturb("typos", TEXTS["zh"], seed=seed, language="zh") or ""
+        assert [one for one in changed if one in TURNING] == ["不", "无"]
+
+
+def test_short_words_and_addresses_get_no_typo() -> None:
+    assert perturb("typo", "It is not so, is it?", seed=0, language="en") is None
+    assert perturb("typo", "https://example.org/films a@example.org", seed=0, language="en") is None
+
+
+def test_the_first_letter_of_a_word_stays() -> None:
+    for seed in range(40):
+        changed = perturb("typos", "Wonderful moments everywhere", seed=seed, language="en") or ""
+        assert [word[0] for word in changed.split()] == ["W", "m", "e"]
+
+
+def test_case_applies_to_scripts_with_case() -> None:
+    assert perturb("upper", "Émile", seed=0, language="fr") == "ÉMILE"
+    for language in ("zh", "ar", "hi"):
+        assert perturb("upper", TEXTS[language], seed=0, language=language) is None
+        assert perturb("lower", TEXTS[language], seed=0, language=language) is None
+
+
+def test_punctuation_goes_and_stays_inside_words() -> None:
+    assert perturb("unpunctuated", "It isn't 1.5, is it?", seed=0, language="en") == "It isn't 1.5 is it"
+    changed = perturb("unpunctuated", TEXTS["zh"], seed=0, language="zh") or ""
+    assert not any(unicodedata.category(one)[0] == "P" for one in changed)
+
+
+def test_code_points_change_and_what_is_seen_does_not() -> None:
+    changed = perturb("unicode", TEXTS["es"], seed=0, language="es") or ""
+    assert changed != TEXTS["es"] and unicodedata.normalize("NFC", changed) == TEXTS["es"]
+    assert perturb("unicode", "plain", seed=0, language="en") is None
+
+
+def test_accents_go_but_letters_of_other_scripts_stay() -> None:
+    assert perturb("unaccented", "más años", seed=0, language="es") == "mas anos"
+    assert perturb("unaccented", "كِتَاب", seed=0, language="ar") == "كتاب"
+    assert perturb("unaccented", TEXTS["hi"], seed=0, language="") is None
+    assert perturb("unaccented", "がぎ", seed=0, language="ja") is None
+
+
+def test_swapping_moves_two_words_and_no_negation() -> None:
+    text = "we did not like this film"
+    for seed in range(30):
+        changed = (perturb("swapped", text, seed=seed, language="en") or "").split()
+        assert sorted(changed) == sorted(text.split()) and changed[2] == "not"
+        assert sum(a != b for a, b in zip(changed, text.split(), strict=True)) == 2
+    assert perturb("swapped", TEXTS["zh"], seed=0, language="zh") is None
+
+
+def test_shuffling_and_halving_keep_the_words() -> None:
+    text = TEXTS["zh"]
+    assert sorted(perturb("shuffled", text, seed=0, language="zh") or "") == sorted(text)
+    half = perturb("half", TEXTS["en"], seed=0, language="en") or ""
+    assert TEXTS["en"].startswith(half) and len(words(half)) == len(words(TEXTS["en"])) // 2
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "turned"),
+    [
+        ("en", "The film is dull.", "The film is not dull."),
+        ("en", "It isn't dull.", "It is dull."),
+        ("en", "It's a bore.", "It's not a bore."),
+        ("en", "I could never like it.", "I could like it."),
+        ("es", "La película es buena.", "La película no es buena."),
+        ("es", "Esto no es bueno.", "Esto es bueno."),
+        ("zh", "这是好电影", "这不是好电影"),
+        ("zh", "这部电影不好看", "这部电影好看"),
+        ("zh", "他有钱", "他没有钱"),
+        ("en", "A joyless slog.", None),
+        ("ar", "الفيلم جيد", None),
+    ],
+)
+def test_negation_by_rule(language: str, text: str, turned: str | None) -> None:
+    assert negate(text, language) == turned
+
+
+def test_synonyms_are_english_and_keep_case() -> None:
+    known = synonyms()
+    assert known["rarely"] == ("seldom",) and all(word not in others for word, others in known.items())
+    assert all((one[0] in "aeiou") == (word[0] in "aeiou") for word, others in known.items() for one in others)
+    assert perturb("synonyms", "Rarely.", seed=0, language="en") == "Seldom."
+    assert perturb("synonyms", "Rarely.", seed=0, language="es") is None
+
+
+def test_the_language_is_guessed_or_not_known() -> None:
+    for language in ("en", "es", "zh", "ar"):
+        assert language_of([TEXTS[language]] * 3) == language
+    assert language_of(["Фильм не скучный", "xyzzy plugh"]) == "" == language_of([])
+
+
+def test_a_text_without_letters_breaks_nothing() -> None:
+    for text in ("", " ", "...", "12 34", "\u0301", "👍🏽", "a", "不"):
+        for name in PERTURBATIONS:
+            found = perturb(name, text, seed=0, language="en")
+            assert found is None or isinstance(found, str)
+
+
+def test_names_are_chosen_with_the_same_first() -> None:
+    assert choose(["upper", "typo"]) == ["same", "typo", "upper"] and choose([]) == list(PERTURBATIONS)
+    with pytest.raises(UsageError, match="Did you mean 'typo'"):
+        choose(["tpo"])
+
+
+def test_a_perturbation_hangs_on_the_text_and_not_on_its_place() -> None:
+    texts = [f"number {n} {TEXTS['en']}" for n in range(5)]
+    found = [perturb("typos", text, seed=1, language="en") for text in texts]
+    assert found[::-1] == [perturb("typos", text, seed=1, language="en") for text in texts[::-1]]
