@@ -16,7 +16,9 @@ Page = Annotated[File, typer.Option("--output-file", "-o", help="Write the repor
 Tests = Annotated[File, typer.Option(help="Tests of your own, one a row.")]
 Group = Annotated[Text, typer.Option(help="Column with the group of a row.")]
 Validation = Annotated[Text, typer.Option(help="Rows to fit a temperature to; default: the run's own.")]
-SaveTemperature = Annotated[bool, typer.Option(help="Write the fitted temperature into the model's config.json.")]
+SaveTemperature = Annotated[
+    bool, typer.Option("--save-temperature", help="Write the fitted temperature into the model's config.json.")
+]
 Card = Annotated[bool, typer.Option("--card", help="Put a summary into the model's card.")]
 Canaries = Annotated[File, typer.Option(help="What `hflm data canaries` wrote beside the training text.")]
 Others = Annotated[int, typer.Option(help="Secrets that each canary is held against.", min=99)]

@@ -48,5 +48,5 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> str:
         '<rect x="30" y="10" width="200" height="200" fill="none" stroke="var(--line)"/>'
         f'<line x1="30" y1="210" x2="230" y2="10" stroke="var(--bad)" stroke-dasharray="4 3"/>{"".join(bars)}{ticks}'
         '<text x="130" y="236" font-size="10" text-anchor="middle">chance that the model says</text>'
-        '<text x="10" y="110" font-size="10" text-anchor="middle" transform="rotate(-90 10 110)">right</text></svg>'
+        '<text x="10" y="60" font-size="10" text-anchor="middle" transform="rotate(-90 10 60)">right</text></svg>'
     )

@@ -75,9 +75,9 @@ def _perturbed(report: Mapping[str, Any]) -> str:
             details.append(_details(f"{name}: answers that changed", _examples(one)))
     head = ["changed by", "rows", "other answers", f"{report['primary']} on these rows"]
     return (
-        "<h2>Changed texts</h2><p>The model is asked again with each text changed. The bar shows the difference of the "
-        "score with its 95 % interval (paired bootstrap); grey is no difference. <i>Keeps the label</i> is a claim "
-        "about the change: look at the examples.</p>" + _table(head, rows) + "".join(details)
+        "<h2>Changed texts</h2><p>The model is asked again with each text changed. The line shows the difference of "
+        "the score with its 95 % interval (paired bootstrap); a bar of colour is a difference beyond chance. <i>Keeps "
+        "the label</i> is a claim about the change: look at the examples.</p>" + _table(head, rows) + "".join(details)
     )
 
 
@@ -240,7 +240,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; p
 h1 { font-size: 1.5rem; line-height: 1.2; } h2 { font-size: 1.2rem; margin-top: 2rem; } h3 { font-size: 1rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; font-size: .85rem; } td { font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+th { font-weight: 600; font-size: .85rem; overflow-wrap: normal; }
+td { font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 small, .note, figcaption { font-size: .82rem; opacity: .8; } .note { margin: .2rem 0; }
 .pair { border-left: 3px solid var(--line); padding-left: .6rem; margin: .6rem 0; } .pair p { margin: .1rem 0; }
 details { margin: .4rem 0; } summary { cursor: pointer; } ul { padding-left: 1.2rem; }
