@@ -109,6 +109,8 @@ def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "pairs": pairs,
         "verses": verses,
         "chats": chats,
+        "held": [{"text": f"{word}, as on page {n}.", "label": label} for n in range(20) for word, label in MOODS],
+        "cases": [{"name": "praise", "test": "MFT", "text": "A merry evening.", "label": "positive"}],
     }
     for name, rows in files.items():
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
