@@ -24,6 +24,7 @@ from hflm.inference.trained import Described, describe, open_trained
 from hflm.recipe_files import load_task
 from hflm.resume import kind_of, settings_of
 from hflm.run import RunFolder, write_text
+from hflm.sealed import seal_again
 from hflm.stressing.calibration import save_temperature
 from hflm.stressing.canaries import read_canaries
 from hflm.stressing.checklists import read_tests
@@ -219,6 +220,7 @@ def keep(name: str, report: dict[str, Any], *, page: Path | None, card: bool, te
             raise UsageError(f"There is no temperature to save: {why}.", fix="Leave --save-temperature out.")
         folder = _own_folder(name)
         save_temperature(folder, task=report["task"], temperature=found["temperature"])
+        seal_again(RunFolder(folder.absolute().parent), folder.absolute() / "config.json")
         lines.append(f"wrote temperature {found['temperature']:.4f} into {folder / 'config.json'}")
     if card:
         path = _own_folder(name) / "README.md"

@@ -95,6 +95,7 @@ def test_a_temperature_is_saved_used_and_moves_no_class(own: Path, rows: Path, c
     words = (str(own), "--data", str(rows), "--perturbation", "typo")
     first = stressed(capsys, *words, "--save-temperature", "--card")
     kept = first["calibration"]["temperature"]
+    # The run's seal knows the new number, and of other changes it still tells.
     trained = open_trained(str(own))
     assert trained.family.temperature == pytest.approx(kept, abs=1e-6)
     after = predict_texts(trained, ["a merry film", "a bore"])
@@ -110,6 +111,9 @@ def test_a_temperature_is_saved_used_and_moves_no_class(own: Path, rows: Path, c
     assert main(["stress", *words, "--card"]) == 0
     card = (own / "model" / "README.md").read_text(encoding="utf-8")
     assert card.count("## Stress") == 1 and card.startswith("---") and "## How it was made" in card
+    config = own / "model" / "config.json"
+    config.write_text(config.read_text(encoding="utf-8").replace('"temperature"', '"temperatur"'), encoding="utf-8")
+    assert main(["stress", *words]) == 2 and "was changed" in capsys.readouterr().err
 
 
 def test_transformers_opens_the_folder_as_before(own: Path, rows: Path, capsys: Any) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hflm.data.overlap import WORD
+from hflm.stressing.words import WORD
 
 # Shorter runs are phrases of the language.
 LEAST = 6

@@ -9,7 +9,10 @@ import numpy as np
 
 from hflm.data.overlap import ALONE
 
-UNSPACED = re.compile(f"[{ALONE}]")
+LETTERS = "".join(f"{chr(first)}-{chr(last)}" for first, last in ALONE)
+UNSPACED = re.compile(f"[{LETTERS}]")
+# Of scripts without spaces a letter is a word.
+WORD = re.compile(rf"[{LETTERS}]|[^\W{LETTERS}]+")
 PIECE = re.compile(r"\s+|\S+")
 # Words that hardly a text of the language does without, and that the others here do not have.
 COMMON = {
