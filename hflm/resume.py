@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hflm.config import PretrainConfig
+from hflm.distill_config import DistillConfig
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
 from hflm.recipe_files import load_task
@@ -38,6 +39,10 @@ def resume(folder: Path, *, watch: "Watch", allow_change: bool = False) -> dict[
 def start(config: TrainingSettings, recorded: RunFolder, folder: Path, **how: Any) -> dict[str, Any]:
     """Start the job of `config` in `folder`; the task of a fine-tuning is the one that `recorded` keeps."""
     how = {"overwrite": False, **how}
+    if isinstance(config, DistillConfig):
+        from hflm.distill import distill
+
+        return distill(config, load_task(str(recorded.recipe)), folder, **how)
     if isinstance(config, FinetuneConfig):
         from hflm.finetune import finetune
 
@@ -51,7 +56,10 @@ def start(config: TrainingSettings, recorded: RunFolder, folder: Path, **how: An
 
 def kind_of(run: RunFolder) -> type[TrainingSettings]:
     """Tell the job of a run by its settings."""
-    return FinetuneConfig if "task" in read_yaml(run.config) else PretrainConfig
+    saved = read_yaml(run.config)
+    if "teacher" in saved:
+        return DistillConfig
+    return FinetuneConfig if "task" in saved else PretrainConfig
 
 
 def settings_of(

@@ -88,6 +88,14 @@ class RunFolder:
         return self.path / "files.sha256"
 
     @property
+    def teacher_predictions(self) -> Path:
+        return self.path / "teacher_predictions.jsonl"
+
+    @property
+    def tradeoff(self) -> Path:
+        return self.path / "distillation.png"
+
+    @property
     def confusion(self) -> Path:
         return self.path / "confusion.png"
 

@@ -167,3 +167,50 @@ def run_finetune(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         return folder
 
     return run
+
+
+@pytest.fixture(scope="session")
+def distill_rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Files of rows: texts with labels, and texts to write."""
+    from tests.tiny import moods, pairs, write
+
+    folder = tmp_path_factory.mktemp("rows")
+    made = {"moods": moods(60), "pairs": pairs(60)}
+    return {name: str(write(folder / f"{name}.jsonl", content)) for name, content in made.items()}
+
+
+@pytest.fixture(scope="session")
+def teachers(
+    run_finetune: Callable[..., Path], tiny: Callable[[str], str], distill_rows: dict[str, str], finished: Path
+) -> dict[str, str]:
+    """A run of each kind to learn from; the classifier knows its task."""
+    moods, pairs = [distill_rows["moods"]], [distill_rows["pairs"]]
+    return {
+        "sentiment": str(
+            run_finetune("sentiment", model=tiny("bert"), data=moods, max_steps=30, learning_rate=1e-2, eval_steps=10)
+        ),
+        "summarization": str(run_finetune("summarization", model=tiny("t5"), data=pairs, max_steps=4)),
+        "pretraining": str(finished),
+    }
+
+
+@pytest.fixture(scope="session")
+def run_distill(teachers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that runs a tiny `hflm distill` in this process, and returns its folder."""
+    from hflm.distill import distill
+    from hflm.distill_config import resolve_distill
+    from hflm.recipe_files import load_task
+
+    usual = {"max_steps": 6, "batch_size": 8, "logging_steps": 1, "eval_steps": 3, "save_steps": 3, "precision": "fp32",
+             "max_source_length": 32, "max_target_length": 12}  # fmt: skip
+
+    def run(task: str, *, folder: Path | None = None, watch: Any = lambda kind, content: None, **settings: Any) -> Path:
+        folder = folder or tmp_path_factory.mktemp("runs") / "run"
+        recipe = load_task(task)
+        student = {} if "model" in settings else {"student_layers": 1}
+        flags = {**usual, "teacher": teachers.get(task), **student, **settings}
+        config = resolve_distill(recipe, name=task, file={}, flags=flags, where="a test")
+        distill(config, recipe, folder, overwrite=False, resume=False, watch=watch)
+        return folder
+
+    return run

@@ -51,10 +51,10 @@ def make_commands(target: str) -> list[str]:
 
 
 def made_small(words: list[str]) -> list[str]:
-    """Give a run of `hflm pretrain` or `hflm finetune` four steps of a tiny model."""
-    if words[0] not in ("pretrain", "finetune") or {"--help", "--resume"} & set(words):
+    """Give a run that trains four steps of a tiny model."""
+    if words[0] not in ("pretrain", "finetune", "distill") or {"--help", "--resume"} & set(words):
         return words
-    if words[0] == "finetune":
+    if words[0] in ("finetune", "distill"):
         return [*words, "--batch-size", "4", "--precision", "fp32", "--threads", "1", "--max-steps", "4"]
     lengths = [place for place, word in enumerate(words) if word in LENGTHS]
     return [word for place, word in enumerate(words) if place not in lengths and place - 1 not in lengths] + SMALL

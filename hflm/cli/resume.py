@@ -26,6 +26,10 @@ def command(
         metrics = resume(run, watch=progress.watch, allow_change=allow_change)
     if json:
         print_json({"run": str(run), **metrics})
+    elif metrics["job"] == "distill":
+        from hflm.cli.distill import report
+
+        report(run, metrics)
     elif metrics["job"] == "finetune":
         from hflm.cli.finetune import report
 

@@ -62,18 +62,26 @@ class Classification:
             return batch["labels"].numel()
         return float(self.weights.to(batch["labels"].device)[batch["labels"]].sum())
 
+    def scores(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the logits [B, C] and the classes [B] that they are for."""
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        return logits.float(), batch["labels"]
+
     def sums(self, model: Any, batch: Batch) -> Sums:
+        """Forward, and sum."""
+        return self.sum_up(*self.scores(model, batch))
+
+    def sum_up(self, logits: Tensor, labels: Tensor) -> Sums:
         """Cross-entropy of the classes, smoothed and weighted where asked, in training alone."""
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()  # [B, C]
         training = torch.is_grad_enabled()
         weights = self.weights.to(logits.device) if training and self.weights is not None else None
         loss = functional.cross_entropy(
-            logits, batch["labels"], reduction="sum", weight=weights,
+            logits, labels, reduction="sum", weight=weights,
             label_smoothing=self.label_smoothing if training else 0.0,
         )  # fmt: skip
         if training:
-            return Sums(loss, None, self.count(batch))
-        return Sums(loss, (logits.argmax(dim=-1) == batch["labels"]).sum(), batch["labels"].numel())
+            return Sums(loss, None, self.count({"labels": labels}))
+        return Sums(loss, (logits.argmax(dim=-1) == labels).sum(), labels.numel())
 
     def predict(self, model: Any, rows: Sequence[Encoded]) -> list[dict[str, Any]]:
         """Return the likeliest class of each row and its probability."""

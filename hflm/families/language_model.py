@@ -21,12 +21,21 @@ from hflm.families.sparse_head import SparseHead, fits
 from hflm.models.attention import packed_inputs
 
 
+def sum_up(logits: Tensor, labels: Tensor) -> Sums:
+    """Sum the cross-entropy of logits [M, V]; without a gradient, count the right ones too."""
+    loss = cross_entropy(logits, labels)
+    if torch.is_grad_enabled():
+        return Sums(loss, None, labels.numel())
+    return Sums(loss, (logits.argmax(dim=-1) == labels).sum(), labels.numel())
+
+
 @dataclass
 class MaskedLM:
     """Predict the masked tokens."""
 
     masking: Masking
     head: SparseHead | None = field(default=None, init=False)
+    sum_up = staticmethod(sum_up)
 
     def prepare(self, model: Any) -> bool:
         """Put the sparse head on a model where it fits; tell whether it did."""
@@ -64,6 +73,10 @@ class MaskedLM:
 
     def sums(self, model: Any, batch: Batch) -> Sums:
         """Cross-entropy at the masked positions."""
+        return self.sum_up(*self.scores(model, batch))
+
+    def scores(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the logits [M, V] at the masked positions, and the tokens [M] that stood there."""
         extra = packed_inputs(batch["segments"], config=plain_config(model))
         if self.head is None:
             logits = model(input_ids=batch["input_ids"], **extra).logits.flatten(0, 1)[batch["positions"]]  # [M, V]
@@ -73,12 +86,14 @@ class MaskedLM:
                 logits = model(input_ids=batch["input_ids"], **extra).logits[0]  # [M, V]
             finally:
                 self.head.positions = None
-        return _sums(logits, batch["labels"])
+        return logits, batch["labels"]
 
 
 @dataclass
 class CausalLM:
     """Predict the next token, within each document."""
+
+    sum_up = staticmethod(sum_up)
 
     def collate(self, items: list[Item]) -> Batch:
         """Every token that has a successor in its document predicts it."""
@@ -96,19 +111,16 @@ class CausalLM:
 
     def sums(self, model: Any, batch: Batch) -> Sums:
         """Cross-entropy at the positions that have a successor."""
+        return self.sum_up(*self.scores(model, batch))
+
+    def scores(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the logits [M, V] at the positions that have a successor, and the successors [M]."""
         extra = packed_inputs(batch["segments"], config=plain_config(model))
         logits = model(input_ids=batch["input_ids"], use_cache=False, **extra).logits.flatten(0, 1)
         if batch["positions"].numel() < len(logits):
             logits = logits.index_select(0, batch["positions"])  # [M, V]
-        return _sums(logits, batch["labels"])
+        return logits, batch["labels"]
 
 
 def _segments(items: list[Item]) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(item.row.segments, dtype=np.int64) for item in items]))
-
-
-def _sums(logits: Tensor, labels: Tensor) -> Sums:
-    loss = cross_entropy(logits, labels)
-    if torch.is_grad_enabled():
-        return Sums(loss, None, labels.numel())
-    return Sums(loss, (logits.argmax(dim=-1) == labels).sum(), labels.numel())

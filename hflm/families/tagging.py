@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from hflm.data.examples import Example
@@ -58,11 +59,18 @@ class Tagging:
         """Count the words."""
         return int((batch["labels"] != IGNORED).sum())
 
-    def sums(self, model: Any, batch: Batch) -> Sums:
-        """Cross-entropy of the tags."""
+    def scores(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the logits [M, C] at the first pieces of words, and the tags [M] that they are for."""
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits  # [B, T, C]
         places = (batch["labels"] != IGNORED).flatten().nonzero()[:, 0]
-        logits, labels = logits.flatten(0, 1)[places].float(), batch["labels"].flatten()[places]
+        return logits.flatten(0, 1)[places].float(), batch["labels"].flatten()[places]
+
+    def sums(self, model: Any, batch: Batch) -> Sums:
+        """Forward, and sum."""
+        return self.sum_up(*self.scores(model, batch))
+
+    def sum_up(self, logits: Tensor, labels: Tensor) -> Sums:
+        """Cross-entropy of the tags."""
         training = torch.is_grad_enabled()
         smoothing = self.label_smoothing if training else 0.0
         loss = functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)

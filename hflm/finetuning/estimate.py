@@ -88,7 +88,7 @@ def _clock(seconds: float) -> str:
 def estimate(fitted: "Fitted", training: "Training", *, within: float) -> Estimate:
     """Time steps and an evaluation, `within` so many seconds where a machine does two micro-batches in them."""
     begin, context, device = time.perf_counter(), partial(autocast, fitted.device), fitted.device.kind
-    evaluation = evaluation_seconds(fitted.model, fitted.eval, family=fitted.family, context=context, device=device)
+    evaluation = evaluation_seconds(fitted.model, fitted.eval, family=training.family, context=context, device=device)
     left = within - (time.perf_counter() - begin)
     from hflm.finetuning.fitting import layers_x_width
 
@@ -104,7 +104,7 @@ def estimate(fitted: "Fitted", training: "Training", *, within: float) -> Estima
     # One micro-batch a step: a large batch on a slow machine would take minutes. The optimizer is a small part of it.
     one = replace(training.split, accumulation=1)
     found = probe(
-        fitted.model, family=fitted.family, rows=fitted.train, order=order, split=one,
+        fitted.model, family=training.family, rows=fitted.train, order=order, split=one,
         make_optimizer=optimizer_of(training), context=context, seconds=0.4 * left, most=left, device=device,
     )  # fmt: skip
     step = found.step_seconds * training.split.accumulation

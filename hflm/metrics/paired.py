@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hflm.metrics.registry import statistics
-from hflm.metrics.result import draws
+from hflm.metrics.result import Statistics, draws
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,12 @@ def compare(
     """Compare the predictions of two models; both are scored on the same draws of the rows."""
     ours = statistics(name, predictions=a, references=references, **options)
     theirs = statistics(name, predictions=b, references=references, **options)
-    samples = [(ours.scores(ours.total(w)), theirs.scores(theirs.total(w))) for w in draws(len(references))]
+    return compare_statistics(ours, theirs)
+
+
+def compare_statistics(ours: Statistics, theirs: Statistics) -> list[Paired]:
+    """Compare two models by what each row adds to their scores; both are scored on the same draws of the rows."""
+    samples = [(ours.scores(ours.total(w)), theirs.scores(theirs.total(w))) for w in draws(len(ours))]
     whole_a, whole_b = ours.whole(), theirs.whole()
     found = []
     for key in whole_a:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hflm.config import PretrainConfig
+from hflm.finetuning.card import kept_table
 
 TASKS = {"mlm": "fill-mask", "wwm": "fill-mask", "clm": "text-generation"}
 
@@ -12,7 +13,7 @@ def model_card(
     config: PretrainConfig, *, metrics: Mapping[str, Any], environment: Mapping[str, Any], license: str | None
 ) -> str:
     """Write the README.md of a model folder: front matter for the hub, then what a reader must know."""
-    task = TASKS[config.objective]
+    task, told = TASKS[config.objective], metrics.get("distillation")
     measured = "\n".join(f"| {name} | {metrics[key]:.4g} |" for name, key in ROWS if metrics.get(key) is not None)
     packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items() if number)
     return TEMPLATE.format(
@@ -21,6 +22,8 @@ def model_card(
         license=license or "not stated by whoever trained them",
         measured=measured,
         samples=_samples(metrics.get("samples", [])),
+        how=f"Distilled by `hflm distill` from {told['teacher']['model']}" if told else "Trained by `hflm pretrain`",
+        kept=kept_table(told) if told else "",
         example="She was [MASK] ." if task == "fill-mask" else "She was",
         max_length=config.max_length,
         seed=config.seed,
@@ -50,13 +53,13 @@ pipeline_tag: {task}
 
 # {arch}, {parameters:,} parameters
 
-Trained by `hflm pretrain` on {data}: {train_tokens:,} tokens of text, {tokens_seen:,} tokens seen in
+{how} on {data}: {train_tokens:,} tokens of text, {tokens_seen:,} tokens seen in
 {steps:,} steps and {seconds:.0f} seconds. Licence of the weights: {license}.
 
 | measure on held-out text | value |
 |---|---|
 {measured}
-{samples}
+{kept}{samples}
 ![loss](loss.png)
 
 ```python

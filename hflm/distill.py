@@ -1,0 +1,227 @@
+"""From a large model to a small one that does the same: read, open both, train, test both, save.
+
+hflm distill --teacher mood --student-layers 2 --data reviews.jsonl -o small
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hflm.distill_config import DistillConfig
+from hflm.environment import environment
+from hflm.finetune import announce, summary, training_of
+from hflm.finetune import save as save_task
+from hflm.lock import sole_writer
+from hflm.pretrain import check_name, check_trackers
+from hflm.pretrain import save as save_text
+from hflm.recipe_files import find, recipe_key
+from hflm.run import RunFolder, results, set_aside, write_json, write_text
+from hflm.settings import to_yaml
+from hflm.space import full_disk_named
+from hflm.task import Task
+
+if TYPE_CHECKING:
+    from hflm.distilling.lessons import Lesson, TextLesson
+    from hflm.engine.callbacks import Watch
+    from hflm.training.train import Training
+
+
+def distill(
+    config: DistillConfig, task: Task, folder: Path, *, overwrite: bool, resume: bool, watch: "Watch",
+    allow_change: bool = False, like: RunFolder | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Run the whole job and return its metrics; `watch` hears of every note, step and log.
+
+    A run that is resumed must find everything as it was, the teacher's weights too, unless `allow_change`; `like` is
+    a run to do again. Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
+    """
+    check_trackers(config.report_to)
+    check_name(folder)
+    run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
+    if resume and (done := results(run)) is not None:
+        watch("note", {"text": f"{run.path} is done; nothing is left to train."})
+        return done
+    if resume and run.metrics.exists():
+        watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
+        set_aside(run.metrics)
+    do = _distill_text if task.family == "masked_lm" else _distill_task
+    with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
+        return do(config, task, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create)
+
+
+def _distill_task(
+    config: DistillConfig, task: Task, run: RunFolder, *, resume: bool, watch: "Watch", allow_change: bool,
+    like: RunFolder | None, create: Callable[[], None],
+) -> dict[str, Any]:  # fmt: skip
+    began = time.perf_counter()
+
+    def say(text: str) -> None:
+        watch("note", {"text": text})
+
+    from hflm.distilling.lessons import prepare_lesson
+    from hflm.engine.callbacks import interruptible
+    from hflm.inference.testing import test_split
+    from hflm.training.train import train
+
+    config = get_ready(config, resume=resume, say=say)
+    recipe = run.recipe if resume else find(config.task)
+    lesson = prepare_lesson(config, task, recipe=str(recipe), say=say, watch=watch)
+    fitted = lesson.fitted
+    inputs = {**lesson.inputs, "recipe": recipe_key(recipe)}
+    training = replace(training_of(fitted, run, recipe=recipe), family=lesson.family, inputs=inputs)
+    training = _begin(
+        training, to_yaml(fitted.config), fitted.family.tokenizer, task=recipe, resume=resume, watch=watch, began=began,
+        like=like, allow_change=allow_change, create=create,
+    )  # fmt: skip
+    report = announce(fitted, training, say=say)
+    trained = train(training, resume=resume, watch=watch)
+    with interruptible(run.path):
+        tested = test_split(fitted, run, watch=watch)
+        found = {**summary(fitted, run, trained), **tested, "preflight": report}
+        metrics = {**found, "job": "distill", "distillation": _judge_task(lesson, run, tested, watch=watch)}
+        _draw(metrics, run)
+        save_task(fitted, run, metrics)
+    return metrics
+
+
+def _distill_text(
+    config: DistillConfig, task: Task, run: RunFolder, *, resume: bool, watch: "Watch", allow_change: bool,
+    like: RunFolder | None, create: Callable[[], None],
+) -> dict[str, Any]:  # fmt: skip
+    began = time.perf_counter()
+
+    def say(text: str) -> None:
+        watch("note", {"text": text})
+
+    from hflm.distilling.lessons import prepare_text_lesson
+    from hflm.engine.callbacks import interruptible
+    from hflm.pretraining.measure import measure
+    from hflm.training.train import train
+
+    config = get_ready(config, resume=resume, say=say)
+    recipe = run.recipe if resume else find(config.task)
+    lesson = prepare_text_lesson(config, run, say=say, resume=resume)
+    setup = lesson.setup
+    settled = replace(config, optimizer=setup.config.optimizer)
+    inputs = {**lesson.inputs, "recipe": recipe_key(recipe)}
+    training = replace(setup.training, config=settled, family=lesson.family, inputs=inputs)
+    training = _begin(
+        training, to_yaml(settled), setup.data.tokenizer, task=recipe, resume=resume, watch=watch, began=began,
+        like=like, allow_change=allow_change, create=create,
+    )  # fmt: skip
+    trained = train(training, resume=resume, watch=watch)
+    with interruptible(run.path):
+        found = {**measure(setup, trained), "job": "distill", "task": task.name, "model": config.model}
+        metrics = {**found, "distillation": _judge_text(lesson, watch=watch)}
+        _draw(metrics, run)
+        save_text(setup, metrics)
+    return metrics
+
+
+def get_ready(config: DistillConfig, *, resume: bool, say: Callable[[str], None]) -> DistillConfig:
+    """Quiet the libraries, set the threads, and name the revision of data from the hub, before anything is loaded."""
+    import torch
+
+    from hflm.data.hub import pinned
+    from hflm.engine.arguments import check_arguments
+    from hflm.engine.trainer import quiet_libraries
+
+    quiet_libraries()
+    check_arguments(config.training_arguments)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return config if resume else replace(config, data=pinned(config.data, say=say))
+
+
+def _begin(
+    training: "Training", settings: str, tokenizer: Any, *, task: Path, resume: bool, watch: "Watch",
+    began: float, like: RunFolder | None, allow_change: bool, create: Callable[[], None],
+) -> "Training":  # fmt: skip
+    """Fix the steps, and only then make the run folder and write what the run begins with."""
+    from hflm.training.steps import fix_steps
+
+    def say(text: str) -> None:
+        watch("note", {"text": text})
+
+    run = training.run
+    watch("settings", {"yaml": settings})
+    training = fix_steps(
+        training, resume=resume, spent=time.perf_counter() - began, say=say, like=like, allow_change=allow_change
+    )
+    if not resume:
+        # The recipe may lie in the folder that is emptied.
+        content = task.read_bytes()
+        create()
+        write_json(run.environment, environment())
+        run.recipe.write_bytes(content)
+        tokenizer.save_pretrained(run.tokenizer)
+    if not resume or allow_change:
+        write_text(run.config, settings)
+    return training
+
+
+def _judge_task(lesson: "Lesson", run: RunFolder, tested: Mapping[str, Any], *, watch: "Watch") -> dict[str, Any]:
+    """Test the teacher on the rows that the student was tested on; return what was kept of it, and what was saved."""
+    from hflm.distilling.quality import comparable, kept, primary, row_statistics, timed_rows
+    from hflm.inference.testing import predict_examples
+
+    fitted, teacher = lesson.fitted, lesson.teacher
+    metric, test = fitted.task.metric, fitted.splits.test
+    found: dict[str, Any] = {"score": primary(metric), "kept": {}}
+    if test:
+        watch("note", {"text": f"testing the teacher on the same {len(test):,} rows"})
+        rows, _ = predict_examples(
+            teacher.model, teacher.family, test, metric=metric, device=teacher.device,
+            max_new_tokens=teacher.max_new_tokens, watch=watch,
+        )  # fmt: skip
+        write_text(run.teacher_predictions, _lines(rows))
+        ours = [json.loads(line) for line in run.predictions.read_text(encoding="utf-8").split("\n") if line]
+        if comparable(metric, ours, rows):
+            found["kept"] = kept(*(row_statistics(metric, said, tested["metric_options"]) for said in (ours, rows)))
+    models = [(teacher.model, teacher.family), (fitted.model, fitted.family)]
+    rates = timed_rows(models, test or fitted.splits.eval, device=fitted.device, cap=teacher.max_new_tokens)
+    return {**found, **_sizes(str(teacher.name), lesson.origin, models, rates)}
+
+
+def _judge_text(lesson: "TextLesson", *, watch: "Watch") -> dict[str, Any]:
+    """Score teacher and student on the evaluation rows, masked alike; return what was kept, and what was saved."""
+    from hflm.distilling.quality import kept, timed_tokens, token_statistics
+
+    setup = lesson.setup
+    rows, device = setup.data.eval_rows, setup.device
+    watch("note", {"text": f"scoring teacher and student on {len(rows):,} rows of text"})
+    models = [(lesson.teacher, lesson.taught), (setup.model, setup.family)]
+    theirs, ours = (token_statistics(model, family, rows, device=device) for model, family in models)
+    rates = timed_tokens(models, rows, device=device)
+    found = {"score": "accuracy", "kept": kept(ours, theirs)}
+    return {**found, **_sizes(lesson.name, lesson.origin, models, rates)}
+
+
+def _sizes(name: str, origin: str, models: Sequence[tuple[Any, Any]], rates: Sequence[float]) -> dict[str, Any]:
+    from hflm.distilling.quality import described
+    from hflm.distilling.teacher import teacher_folder
+
+    (teacher, _), (student, _) = models
+    return {
+        "teacher": described(teacher, name=name, rate=rates[0], folder=teacher_folder(name)),
+        "student": described(student, name=origin, rate=rates[1], folder=None),
+        "speedup": rates[1] / rates[0],
+    }
+
+
+def _draw(metrics: Mapping[str, Any], run: RunFolder) -> None:
+    """Draw quality over speed of both, where the two were scored on the same rows."""
+    from hflm.plots import plot_tradeoff
+
+    found = metrics["distillation"]
+    leading = found["kept"].get(found["score"])
+    if leading:
+        points = {side: {"rate": found[side]["rows_per_second"], **leading[side]} for side in ("teacher", "student")}
+        plot_tradeoff(points, run.tradeoff, score=found["score"], title=f"{metrics['arch']} on {metrics['data']}")
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

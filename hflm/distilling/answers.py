@@ -1,0 +1,99 @@
+"""What a teacher writes to every training row, written once and kept: the texts that a student learns to write."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from hflm.cache import cache_folder, staged
+from hflm.data.examples import Example
+from hflm.data.splits import Splits
+from hflm.errors import UsageError
+from hflm.inference.predicting import write_rows
+from hflm.inference.trained import TrainedModel
+from hflm.models.fingerprints import tokenizer_key, weights_key
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
+
+# Rows that are written and kept together: what a kill loses at most.
+CHUNK = 256
+# The roles that a teacher can fill.
+ROLES = ("target", "completion", "output")
+
+
+def with_answers(splits: Splits, teacher: TrainedModel, *, cap: int, watch: "Watch") -> Splits:
+    """Put what the teacher writes in the place of the training rows' targets (Kim and Rush 2016).
+
+    Other splits keep their references. Raises UsageError where rows ask nothing, or the teacher says nothing.
+    """
+    for example in splits.train:
+        if "messages" not in example.values and not any(role in example.values for role in ROLES):
+            raise UsageError(
+                f"{example.where}: there is nothing to answer: plain text has no target that a teacher could write.",
+                fix="Give prompts, or distil a language model with --task pretraining.",
+            )
+    texts = write_answers(teacher, splits.train, cap=cap, watch=watch)
+    if not any(text.strip() for text in texts):
+        raise UsageError(
+            f"The teacher {teacher.name} wrote nothing to {len(texts):,} training rows.", fix="Fine-tune it first."
+        )
+    pairs = zip(splits.train, texts, strict=True)
+    return replace(splits, train=[_answered(example, text) for example, text in pairs])
+
+
+def _answered(example: Example, text: str) -> Example:
+    values = dict(example.values)
+    if "messages" in values:
+        said = [message for message in values["messages"]]
+        last = max(place for place, message in enumerate(said) if message["role"] == "assistant")
+        values["messages"] = [*said[:last], {**said[last], "content": text}]
+    else:
+        values[next(role for role in ROLES if role in values)] = text
+    return replace(example, values=values)
+
+
+def write_answers(teacher: TrainedModel, examples: Sequence[Example], *, cap: int, watch: "Watch") -> list[str]:
+    """Return the teacher's text to each example, in their order; what was written before is read from the cache."""
+    order = sorted(range(len(examples)), key=lambda row: (-_length(examples[row]), row))
+    folder = cache_folder() / f"answers-{_key(teacher, examples, cap=cap)}"
+    texts, start, written = [""] * len(examples), perf_counter(), 0
+    for number, place in enumerate(range(0, len(order), CHUNK)):
+        rows = order[place : place + CHUNK]
+        kept = folder / f"{number:06}"
+        if not kept.is_dir():
+            found, _ = write_rows(
+                teacher.model, teacher.family, [examples[row] for row in rows], device=teacher.device,
+                max_new_tokens=cap,
+            )  # fmt: skip
+            with staged(kept) as staging:
+                said = json.dumps([one["prediction"] for one in found], ensure_ascii=False)
+                (staging / "texts.json").write_text(said, encoding="utf-8")
+            written += len(rows)
+            rate = written / (perf_counter() - start)
+            watch("rows", {"done": place + len(rows), "rows": len(order), "rows_per_second": rate})
+        for row, text in zip(rows, json.loads((kept / "texts.json").read_text(encoding="utf-8")), strict=True):
+            texts[row] = text
+    if written < len(order):
+        watch("note", {"text": f"{len(order) - written:,} of the teacher's texts were in the cache"})
+    return texts
+
+
+def _length(example: Example) -> int:
+    return sum(len(str(value)) for value in example.values.values())
+
+
+def _key(teacher: TrainedModel, examples: Sequence[Example], *, cap: int) -> str:
+    """Hash all that decides what is written: the teacher, how it writes, and what it reads."""
+    told: Any = teacher.model.generation_config
+    told_apart = {item.name: getattr(teacher.family, item.name) for item in fields(teacher.family)}
+    family = {name: value for name, value in told_apart.items() if isinstance(value, (str, int, float))}
+    total = hashlib.sha256(json.dumps([
+        weights_key(teacher.model), tokenizer_key(teacher.family.tokenizer), told.to_diff_dict(), family, cap, CHUNK,
+        teacher.device.precision,
+    ], sort_keys=True, default=str).encode())  # fmt: skip
+    for example in examples:
+        total.update(json.dumps(example.values, sort_keys=True, default=str).encode("utf-8", "replace"))
+    return total.hexdigest()[:24]

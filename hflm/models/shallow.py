@@ -1,0 +1,69 @@
+"""A shallower copy of a model: some of its layers, taken evenly, and everything else as it is."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from hflm.errors import ModelError, UsageError
+
+# What configurations call the number of layers, of the only stack or of encoder and decoder.
+COUNTS = {
+    "": ("num_hidden_layers",), "encoder": ("encoder_layers", "num_layers"),
+    "decoder": ("decoder_layers", "num_decoder_layers"),
+}  # fmt: skip
+
+
+def evenly(layers: int, count: int) -> list[int]:
+    """Choose `count` of so many layers, evenly, the first and the last among them.
+
+    6 of 12 are 0, 2, 4, 7, 9 and 11, those of DistilBERT (Sanh et al. 2019); a single one is the first.
+    """
+    return [round(n * (layers - 1) / max(count - 1, 1)) for n in range(count)]
+
+
+def save_shallow(model: Any, layers: int, folder: Path, *, keep: str = "evenly") -> None:
+    """Write a copy of `model` with so many layers into `folder`; of an encoder-decoder, in each of its two stacks.
+
+    `keep` takes the layers evenly, or the first ones, which may do better where few are left (Sajjad et al. 2020).
+    Raises UsageError where the model does not have more layers, ModelError where it does not keep them in a list.
+    """
+    student = copy.deepcopy(model)
+    config = student.config
+    for name, stack in _stacks(student).items():
+        setting, list_of = _layers(stack, config, COUNTS[name])
+        if layers > len(list_of):
+            raise UsageError(f"--student-layers {layers}: the teacher has {len(list_of)}.", fix="Ask for fewer.")
+        kept = evenly(len(list_of), layers) if keep == "evenly" else list(range(layers))
+        setattr(config, setting, layers)
+        kinds = getattr(config, "layer_types", None)
+        if kinds and len(kinds) == len(list_of):
+            config.layer_types = [kinds[layer] for layer in kept]
+        _keep(student, list_of, kept)
+    student.save_pretrained(folder)
+
+
+def _stacks(model: Any) -> dict[str, Any]:
+    if model.config.is_encoder_decoder:
+        return {"encoder": model.get_encoder(), "decoder": model.get_decoder()}
+    return {"": model.base_model}
+
+
+def _layers(stack: Any, config: Any, settings: tuple[str, ...]) -> tuple[str, Any]:
+    """Return the setting that counts the layers of a stack, and the outermost list of as many modules."""
+    from torch import nn
+
+    for part in stack.modules():
+        for setting in settings:
+            if isinstance(part, nn.ModuleList) and getattr(config, setting, None) == len(part):
+                return setting, part
+    raise ModelError(f"{config.model_type} does not keep its layers in a list.", fix="Name a --student of its own.")
+
+
+def _keep(model: Any, list_of: Any, kept: list[int]) -> None:
+    """Put a list of the layers that are kept in the place of all."""
+    from torch import nn
+
+    for module in model.modules():
+        for name, child in list(module.named_children()):
+            if child is list_of:
+                setattr(module, name, nn.ModuleList([list_of[layer] for layer in kept]))

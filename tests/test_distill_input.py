@@ -1,0 +1,102 @@
+"""What `hflm distill` refuses, in one line, before anything is trained."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hflm.cli.app import main
+from hflm.errors import ModelError, UsageError
+from tests.tiny import moods, pairs, write
+
+Run = Callable[..., Path]
+Tiny = Callable[[str], str]
+
+
+def fails(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    code = main(["distill", *words])
+    said = capsys.readouterr().err
+    assert code == 2 and len(said.strip().splitlines()) == 1, said
+    return said
+
+
+def test_bad_input_is_one_line(
+    teachers: dict[str, str],
+    distill_rows: dict[str, str],
+    tiny: Tiny,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, teacher = ["-o", str(tmp_path / "out"), "--max-steps", "2"], teachers["sentiment"]
+    data = ["--data", distill_rows["moods"]]
+    other = write(tmp_path / "other.jsonl", [{**row, "label": {"good": "fine", "bad": "bad"}[row["label"]]}
+                                             for row in moods()])  # fmt: skip
+    cases: dict[str, list[str]] = {
+        "No task is named|No teacher is named": [*data, "--student-layers", "1"],
+        "No student is named.*--student-layers": ["--teacher", teacher, *data],
+        "Give one of them": ["--teacher", teacher, *data, "--student", teacher, "--student-layers", "1"],
+        r"--student-layers 3: the teacher has 2": ["--teacher", teacher, *data, "--student-layers", "3"],
+        "--student-layers is 0": ["--teacher", teacher, *data, "--student-layers", "0"],
+        "--temperature is 0.0": ["--teacher", teacher, *data, "--student-layers", "1", "--temperature", "0"],
+        "--soft-share is 1.5": ["--teacher", teacher, *data, "--student-layers", "1", "--soft-share", "1.5"],
+        r"knows the labels \['bad', 'good'\], and the rows have 'fine'":
+            ["--teacher", teacher, "--data", str(other), "--student-layers", "1"],
+        "vocabulary of 450 tokens.*they differ first in token":
+            ["--teacher", teacher, *data, "--student", tiny("gpt2")],
+        "No model|is no model folder": ["--teacher", "./none", *data, "--student-layers", "1"],
+        "does not say what it was trained for.*--task": ["--teacher", tiny("gpt2"), *data, "--student-layers", "1"],
+        "has no head for a task|is made for":
+            ["--teacher", tiny("bert"), "--task", "sentiment", *data, "--student-layers", "1"],
+        "--lora-rank means nothing for distilling a language model":
+            ["--teacher", teachers["pretraining"], "--student-layers", "1", "--lora-rank", "2"],
+        "--temperature means nothing for a student that learns the teacher's texts":
+            ["--teacher", teachers["summarization"], "--data", distill_rows["pairs"], "--student-layers", "1",
+             "--temperature", "3"],
+        "--documents means nothing": ["--teacher", teacher, *data, "--student-layers", "1", "--documents", "line"],
+    }  # fmt: skip
+    for pattern, words in cases.items():
+        said = fails([*words, *out], capsys)
+        assert re.search(pattern, said), (pattern, said)
+        assert not (tmp_path / "out").exists(), "nothing is left behind"
+
+
+def test_plain_text_has_nothing_to_answer(
+    run_distill: Run, tiny: Tiny, tmp_path: Path, distill_rows: dict[str, str]
+) -> None:
+    plain = write(tmp_path / "plain.jsonl", [{"text": row["document"]} for row in pairs()])
+    with pytest.raises(UsageError, match=r"plain\.jsonl.*nothing to answer.*--task pretraining"):
+        run_distill("generation", teacher=tiny("llama"), data=[str(plain)])
+
+
+def test_hidden_states_of_other_widths_are_refused(
+    run_distill: Run, teachers: dict[str, str], distill_rows: dict[str, str], tiny: Tiny, tmp_path: Path
+) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig.from_pretrained(tiny("bert"), hidden_size=16)
+    narrow = tmp_path / "narrow"
+    shutil.copytree(tiny("bert"), narrow)
+    BertForMaskedLM(config).save_pretrained(narrow)
+    with pytest.raises(UsageError, match="student's have 16 numbers, those of the teacher 32"):
+        run_distill("sentiment", model=str(narrow), data=[distill_rows["moods"]], hidden_weight=1.0)
+    run = run_distill("sentiment", model=str(narrow), data=[distill_rows["moods"]], max_steps=2, eval_steps=2)
+    assert (
+        json.loads((run / "metrics.json").read_text())["distillation"]["student"]["parameters"]
+        < json.loads((run / "metrics.json").read_text())["distillation"]["teacher"]["parameters"]
+    )
+
+
+def test_a_student_that_reads_other_tokens_is_refused(
+    run_distill: Run, distill_rows: dict[str, str], tiny: Tiny, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lower"
+    shutil.copytree(tiny("bert"), folder)
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["normalizer"] = {"type": "Lowercase"}
+    file.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="and its teacher .* read .* as other tokens"):
+        run_distill("sentiment", model=str(folder), data=[distill_rows["moods"]])
