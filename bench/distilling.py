@@ -7,6 +7,7 @@ not done again; names choose some of the students. Results go to bench/results/d
 into the docs.
 """
 
+import datetime
 import json
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def write(found: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    results = {"machine": machine(), "runs": measure(Path(sys.argv[1]), sys.argv[2:])}
+    today = datetime.date.today().isoformat()
+    results = {"machine": machine(), "date": today, "runs": measure(Path(sys.argv[1]), sys.argv[2:])}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     write(results)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench import attention
+from bench import attention, distilling
 from bench.table import BEGIN, END, FAULTS, ROWS, faults, table
 from bench.targets import TARGETS
 from tests.promises import PROMISES
@@ -25,13 +25,19 @@ def test_every_row_has_a_measurement_behind_it() -> None:
     assert set(ROWS) <= set(TARGETS)
     for path in RESULTS.glob("*.json"):
         entry = json.loads(path.read_text(encoding="utf-8"))
-        assert path.stem in (*TARGETS, FAULTS) and entry["machine"]["processor"] and entry["date"]
+        assert path.stem in (*TARGETS, FAULTS, distilling.RESULTS.stem) and entry["machine"]["processor"] and entry["date"]
 
 
 def test_the_table_of_promises_is_what_was_measured() -> None:
     found = json.loads((RESULTS / f"{FAULTS}.json").read_text(encoding="utf-8"))
     assert faults(found) in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     assert set(found["promises"]) == set(PROMISES)
+
+
+def test_the_table_of_students_is_that_of_the_results() -> None:
+    page = (ROOT / "docs" / "distilling.md").read_text(encoding="utf-8")
+    found = json.loads(distilling.RESULTS.read_text(encoding="utf-8"))
+    assert page.split(distilling.BEGIN)[1].split(distilling.END)[0] == distilling.table(found)
 
 
 def test_a_target_that_is_missed_is_said_to_be() -> None:
