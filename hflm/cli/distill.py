@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from hflm.cli.finetune import RENAMED as TASK_NAMES
 from hflm.cli.finetune import report as report_task
 from hflm.cli.pretrain import report as report_text
 from hflm.cli.progress import Progress
@@ -22,8 +21,6 @@ from hflm.run import RunFolder
 from hflm.settings import overlay, read_yaml
 from hflm.task import Task
 from hflm.training.recorded import check_records
-
-RENAMED = {**TASK_NAMES, "--model": "--student"}
 
 
 def _distill(
@@ -60,7 +57,7 @@ def _distill(
         task, resolved = resolved_task(settings, config)
         folder = output_dir or Path("runs") / datetime.now().strftime("distill-%Y%m%d-%H%M%S")
     progress = Progress(quiet=json)
-    for notice in notices(sys.argv, RENAMED):
+    for notice in notices(sys.argv, DistillConfig):
         progress.note(notice)
     from hflm.distill import distill
 

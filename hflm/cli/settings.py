@@ -78,8 +78,8 @@ def _plain(declared: Any) -> Any:
     return declared if declared in (str, int, float, bool) else None
 
 
-# Short for hflm's own name, and no name of another tool.
-SHORTHANDS = {"lr"}
+# Other words for a name of hflm, and no names of other tools.
+SHORTHANDS = {"lr", "student"}
 
 
 def notices(words: list[str], kind: type[Config]) -> list[str]:
