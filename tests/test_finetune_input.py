@@ -35,7 +35,9 @@ def resolved(task: str, **flags: Any) -> FinetuneConfig:
 
 
 def test_numbers_come_from_the_recipe_and_from_the_user() -> None:
-    assert resolved("sentiment").learning_rate == 5e-5 and resolved("sentiment").epochs == 3
+    assert resolved("generation").learning_rate == 5e-5 and resolved("generation").epochs == 3
+    # Of classes the model decides, by its width.
+    assert resolved("sentiment").learning_rate is None
     assert resolved("sentiment", lora_rank=4).learning_rate == LORA_RATE
     assert resolved("sentiment", lora_rank=4, learning_rate=1.0).learning_rate == 1.0
     given = resolved("sentiment", max_steps=5)

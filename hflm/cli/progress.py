@@ -47,7 +47,13 @@ class Progress:
         lines = re.sub(r":\n- ", ": ", yaml).replace("\n- ", " ").splitlines()
         given = [line for line in lines if not line.endswith((": null", ": []", ": {}"))]
         self.note(
-            textwrap.fill("settings: " + ", ".join(given), width=110, subsequent_indent="  ", break_long_words=False)
+            textwrap.fill(
+                "settings: " + ", ".join(given),
+                width=110,
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
         )
 
     def watch(self, kind: str, content: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hflm.cli.app import main
-from tests.cli.test_finetune import SMALL
+from tests.cli.test_finetune import RECIPE, SMALL
 from tests.tiny import asked, moods, pairs, tagged, write
 
 Tiny = Callable[[str], str]
@@ -90,7 +90,7 @@ BAD: dict[str, tuple[str, str, Make, tuple[str, ...]]] = {
     "shares": (
         "sentiment", "bert", rows(moods(), "--test-fraction", "0.6", "--eval-fraction", "0.4"), ("no rows to train",),
     ),
-    "no data": ("sentiment", "bert", lambda folder: [], ("--data",)),
+    "no data": ("./mine.py", "bert", lambda folder: _recipe(folder), ("brings no data", "--data")),
     "no such file": ("sentiment", "bert", lambda folder: ["--data", str(folder / "no.jsonl")], ("no.jsonl",)),
     "no such model": ("sentiment", "NOWHERE", rows(moods()), ("no model folder",)),
     "no such task": ("sentimental", "bert", rows(moods()), ("Did you mean 'sentiment'",)),
@@ -100,6 +100,11 @@ BAD: dict[str, tuple[str, str, Make, tuple[str, ...]]] = {
     ),
     "an option misspelt": ("sentiment", "bert", rows(moods(), "--label-smothing", "0.1"), ("--label-smoothing",)),
 }  # fmt: skip
+
+
+def _recipe(folder: Path) -> list[str]:
+    (folder / "mine.py").write_text(RECIPE)
+    return []
 
 
 def _broken(folder: Path) -> str:
