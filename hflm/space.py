@@ -46,7 +46,7 @@ def is_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def full_disk_named(path: Path) -> Iterator[None]:
+def full_disk_named(path: Path, *, fix: str = FIX) -> Iterator[None]:
     """Turn the errors of a full disk into a SpaceError; `path` is named where the error names no file."""
     try:
         yield
@@ -57,4 +57,4 @@ def full_disk_named(path: Path) -> Iterator[None]:
             raise
         where = Path(str(getattr(error, "filename", None) or path))
         free = megabytes(free_bytes(where))
-        raise SpaceError(f"The disk is full: {where} could not be written, {free} are free.", fix=FIX) from error
+        raise SpaceError(f"The disk is full: {where} could not be written, {free} are free.", fix=fix) from error

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from hflm.data.records import Record, read_records
 from hflm.data.sources import find_sources
 from hflm.errors import DataError, UsageError
+from hflm.space import full_disk_named
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
 
+ROOM = "Free some space, and go on with --resume: the rows that were written whole are kept."
 # What other tools would read in another way.
 TABLES = (".csv", ".tsv", ".parquet", ".gz")
 # Takes records and the number of those before them; returns what is added to each.
@@ -36,7 +38,7 @@ def add_to_rows(
     if not total:
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
     try:
-        with output_file.open("a" if done else "w", encoding="utf-8") as stream:
+        with full_disk_named(output_file, fix=ROOM), output_file.open("a" if done else "w", encoding="utf-8") as stream:
             for records in chunks(read_records(source), skip=done, size=chunk):
                 for record, one in zip(records, add(records, done + counted), strict=True):
                     stream.write(json.dumps({**record.values, **one}, ensure_ascii=False) + "\n")
