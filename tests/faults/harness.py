@@ -103,13 +103,21 @@ def ranks_of(words: list[str]) -> int:
 
     def number(name: str) -> int:
         if words[0] in ("resume", "reproduce"):
-            found = re.search(rf"^{name}: '?(\d+)", (Path(words[1]) / "config.yaml").read_text(), re.MULTILINE)
+            found = re.search(rf"^{name}: '?(\d+)", _settings(Path(words[1])), re.MULTILINE)
             return int(found[1]) if found else 0
         flag = f"--{name.replace('_', '-')}"
         return int(words[words.index(flag) + 1]) if flag in words and words[words.index(flag) + 1].isdecimal() else 0
 
     processes = number("processes")
     return 0 if processes < 2 else processes * (1 + number("max_restarts"))
+
+
+def _settings(run: Path) -> str:
+    """Return the settings of a run, nothing where they were damaged: then it starts nothing."""
+    try:
+        return (run / "config.yaml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def followed(victim: Victim) -> set[int]:
