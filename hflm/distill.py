@@ -26,7 +26,7 @@ from hflm.task import Task
 if TYPE_CHECKING:
     from hflm.distilling.lessons import Lesson, TextLesson
     from hflm.engine.callbacks import Watch
-    from hflm.training.train import Training
+    from hflm.training.training import Training
 
 
 def distill(

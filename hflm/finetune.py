@@ -29,7 +29,7 @@ WORTH_ESTIMATING, PROBING = 100, 3.0
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
     from hflm.finetuning.fitting import Fitted
-    from hflm.training.train import Training
+    from hflm.training.training import Training
 
 
 def finetune(
@@ -175,7 +175,7 @@ def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None)
     from hflm.engine.order import LikeLengths
     from hflm.engine.split import split_batch
     from hflm.finetuning.fitting import layers_x_width
-    from hflm.training.train import Training
+    from hflm.training.training import Training
 
     config = replace(fitted.config, optimizer="adamw" if fitted.config.optimizer == "auto" else fitted.config.optimizer)
     lengths = [row.length for row in fitted.train]

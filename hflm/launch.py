@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hflm.errors import RankError, UsageError
 from hflm.launching.job import Job
+from hflm.launching.strategy import check_strategy, note_of
 from hflm.run import RunFolder, read_json
 from hflm.settings import to_dict
 from hflm.training_settings import TrainingSettings
@@ -31,7 +32,7 @@ def with_processes(config: Config) -> Config:
     """Put a number where the settings say auto: one process for each GPU, or one.
 
     Raises UsageError where there are not so many GPUs, where the batch cannot be shared, or where another launcher has
-    started this process.
+    started this process, or where a strategy lacks what it needs.
     """
     if config.processes != "1":
         import torch
@@ -44,6 +45,7 @@ def with_processes(config: Config) -> Config:
                 f"--processes is {config.processes}, and this machine has {gpus} GPUs.", fix="Pass --processes auto."
             )
     check_alone(config)
+    check_strategy(config)
     if int(config.processes) > 1:
         from hflm.engine.split import check_share
 
@@ -91,7 +93,8 @@ def launch(
         overwrite=overwrite, resume=resume, allow_change=allow_change, like=None if like is None else str(like.path),
         command=tuple(sys.argv[1:]),
     )  # fmt: skip
-    watch("note", {"text": f"processes: {processes}, {threads} thread{'s' if threads > 1 else ''} each"})
+    each = f"{threads} thread{'s' if threads > 1 else ''} each"
+    watch("note", {"text": f"processes: {processes}, {each}{note_of(config)}"})
     agent = ready_agent(
         Launch(
             job=job, processes=processes, threads=threads, max_restarts=config.max_restarts,

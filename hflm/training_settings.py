@@ -63,6 +63,12 @@ class TrainingSettings(Settings):
     threads: int | None = setting(None, "CPU threads, over all processes; default: all cores.", group="Training")
 
     processes: str = setting("1", "Processes to train with; auto: one for each GPU.", group="Processes")
+    strategy: str = setting(
+        "ddp",
+        "ddp (each process has the whole model), fsdp2 (each keeps a share of weights, gradients and optimizer), zero2 "
+        "or zero3 (the same by DeepSpeed).",
+        group="Processes",
+    )
     max_restarts: int = setting(
         0, "Start again this often, from the newest checkpoint, when a process died or hung.", group="Processes"
     )
@@ -96,6 +102,7 @@ class TrainingSettings(Settings):
         if self.processes != "auto" and not (self.processes.isdecimal() and int(self.processes) > 0):
             raise UsageError(f"--processes is {self.processes!r}.", fix="It is a number, as 2, or auto.")
         seconds(self.rank_timeout, name="rank_timeout")
+        _check_strategy(self)
         if not 0 <= self.decay < 1:
             raise UsageError(f"--decay is {self.decay}.", fix="It is a share, such as 0.1.")
 
@@ -106,6 +113,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "on_nan": ("stop", "skip"),
     "on_bad_row": ("error", "skip"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
+    "strategy": ("ddp", "fsdp2", "zero2", "zero3"),
 }
 POSITIVE = (
     "batch_size", "micro_batch_size", "max_steps", "epochs", "eval_steps", "save_steps", "save_total_limit",
@@ -119,6 +127,25 @@ PUTS_OUT = {
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed", "max_restarts")
 # What a run may be gone on with otherwise than it began: its results do not hang on it.
 FREE = ("max_restarts", "rank_timeout")
+
+
+def _check_strategy(config: TrainingSettings) -> None:
+    """Raise UsageError where a model is to be shared out among processes that are not there, or cannot be."""
+    if config.strategy == "ddp":
+        return
+    if config.processes == "1":
+        raise UsageError(
+            f"--strategy {config.strategy} shares a model out among processes, and there is one.",
+            fix="Pass --processes with their number, or leave --strategy away.",
+        )
+    if config.optimizer == "muon":
+        raise UsageError(
+            f"--optimizer muon needs whole matrices, and --strategy {config.strategy} shares them out.",
+            fix="Pass --optimizer adamw.",
+        )
+    if config.torch_compile or config.precision == "fp16":
+        what = "torch-compile" if config.torch_compile else "precision fp16"
+        raise UsageError(f"--{what} does not go with --strategy {config.strategy}.", fix="Leave it away.")
 
 
 def _check_length(config: TrainingSettings) -> None:

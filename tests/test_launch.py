@@ -51,6 +51,32 @@ def test_another_launcher_is_refused(monkeypatch: pytest.MonkeyPatch, text_file:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"strategy": "fsdp2"}, "there is one. Pass --processes"),
+        ({"strategy": "fsdp2", "processes": 2, "optimizer": "muon"}, "Pass --optimizer adamw"),
+        ({"strategy": "fsdp2", "processes": 2, "torch_compile": True}, "--torch-compile does not go with"),
+        ({"strategy": "fsdp2", "processes": 2, "precision": "fp16"}, "--precision fp16 does not go with"),
+        ({"strategy": "fsdp"}, "fsdp2"),
+    ],
+)
+def test_a_strategy_that_cannot_be_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        config(**values)
+    assert said in str(caught.value)
+
+
+def test_a_strategy_needs_processes_and_deepspeed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="there is one"):
+        with_processes(config(processes="auto", strategy="fsdp2"))
+    monkeypatch.setattr("hflm.launching.strategy.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="--strategy zero3 needs DeepSpeed, which is not installed"):
+        with_processes(config(processes=2, strategy="zero3"))
+    assert with_processes(config(processes=2, strategy="fsdp2")).processes == "2"
+
+
 @pytest.mark.promise("P1")
 @pytest.mark.parametrize(("batch", "processes", "fix"), [(16, 3, "15 or 18"), (2, 4, "4 or 8"), (10, 4, "8 or 12")])
 def test_the_nearest_batches_are_named(batch: int, processes: int, fix: str) -> None:

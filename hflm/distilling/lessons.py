@@ -24,7 +24,7 @@ from hflm.models.tokenizer import load_tokenizer
 from hflm.pretraining.assemble import Setup, set_up
 from hflm.run import RunFolder
 from hflm.task import Task
-from hflm.training.train import Say
+from hflm.training.training import Say
 from hflm.training_settings import TrainingSettings
 
 if TYPE_CHECKING:

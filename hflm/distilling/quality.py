@@ -19,7 +19,7 @@ from hflm.metrics.paired import compare_statistics
 from hflm.metrics.registry import METRICS, statistics
 from hflm.metrics.result import Statistics, Vector, with_intervals
 from hflm.models.architecture import count_parameters
-from hflm.training.train import autocast
+from hflm.training.training import autocast
 
 Row = Mapping[str, Any]
 # Rows that are timed at most, rounds, and seconds after which no further round begins.

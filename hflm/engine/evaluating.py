@@ -18,9 +18,12 @@ class Stopped(Exception):
 @torch.no_grad()
 def eval_sums(
     model: Any, rows: Readable, *, family: Family, batch_size: int, context: Callable[[], Any], device: Any = "cpu",
-    stopped: Callable[[], bool] = lambda: False,
+    stopped: Callable[[], bool] = lambda: False, in_step: bool = False,
 ) -> tuple[float, int, float]:  # fmt: skip
-    """Sum loss, right predictions and targets over this rank's share of the rows; raises Stopped where told to."""
+    """Sum loss, right predictions and targets over this rank's share of the rows; raises Stopped where told to.
+
+    `in_step` has a rank whose rows are done go forward with those that still have some.
+    """
     model.eval()
     loss, correct, count = 0.0, 0, 0.0
     share = range(ranks.rank(), len(rows), ranks.world())
@@ -31,11 +34,13 @@ def eval_sums(
             model.train()
             raise Stopped
         items = [data[0, index] for index in share[start : start + batch_size]]
-        if not items:
+        if not items and not in_step:
             continue
-        batch = {name: value.to(device) for name, value in family.collate_eval(items).items()}
+        batch = {name: value.to(device) for name, value in family.collate_eval(items or [data[0, 0]]).items()}
         with context():
             sums = family.sums(model, batch)
+        if not items:
+            continue
         loss += sums.loss.item()
         correct += int(sums.correct) if sums.correct is not None else 0
         count += sums.count

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from hflm.engine import ranks
 from hflm.engine.order import Order, Place, Placed, Readable
+from hflm.errors import NumericsError
 from hflm.families.family import Family
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,21 @@ def name_places(places: list[Place], *, name: Callable[[int], str]) -> str:
     more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
     epochs = sorted(Counter(epoch for epoch, _ in places))
     return f"{rows}{more} (epoch {' and '.join(str(epoch) for epoch in epochs)})"
+
+
+def check_weights(model: Any, *, step: int) -> None:
+    """Raise NumericsError where a weight is no number: such a checkpoint would push out one that is good.
+
+    A rank that has only a share of the weights looks at that, and all hear of what any has found.
+    """
+    weights = model.named_parameters()
+    bad = next((name for name, weight in weights if not torch.isfinite(ranks.local(weight)).all()), None)
+    if ranks.anywhere(bad is not None):
+        name = next(found for found in ranks.gathered(bad) if found)
+        raise NumericsError(
+            f"After step {step} there are weights that are no numbers, as in {name}.",
+            fix="The last checkpoint is kept; try a lower --learning-rate.",
+        )
 
 
 def skipped_steps(log_history: Iterable[Mapping[str, Any]]) -> list[int]:

@@ -115,6 +115,12 @@ def first_ahead() -> Iterator[None]:
         agreed(None)
 
 
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what this rank holds of a tensor, which may be a share of its rows."""
+    share: torch.Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return share
+
+
 def average_gradients(model: Any) -> None:
     """Do to the gradients of a model what DDP does, at once and at the end: for measuring what a step takes."""
     if world() == 1:

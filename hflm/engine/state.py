@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hflm.engine.ranks import local
+
 
 def random_states() -> dict[str, Any]:
     """Return the global random states that a checkpoint holds."""
@@ -25,7 +27,7 @@ def set_random_states(states: dict[str, Any]) -> None:
 
 def checkpoint_bytes(model: Any, optimizer: Any) -> int:
     """Count the bytes of the weights and of what the optimizer holds beside them."""
-    weights = {weight.data_ptr(): weight.nbytes for weight in model.state_dict().values()}
+    weights = {local(weight).data_ptr(): weight.nbytes for weight in model.state_dict().values()}
     held = [optimizer.state_dict()] if optimizer is not None else []
     return int(sum(weights.values())) + _tensor_bytes(held)
 

@@ -18,7 +18,7 @@ from transformers import Trainer, TrainingArguments
 from hflm.engine import checkpoints, ranks
 from hflm.engine.evaluating import Stopped, eval_sums
 from hflm.engine.memory import out_of_memory
-from hflm.engine.numbers import MOST_SKIPPED, culprits, name_places, places_of_step, skipped_steps
+from hflm.engine.numbers import MOST_SKIPPED, check_weights, culprits, name_places, places_of_step, skipped_steps
 from hflm.engine.order import Order, Placed, Readable
 from hflm.engine.state import checkpoint_bytes, random_states, set_random_states
 from hflm.errors import NumericsError
@@ -73,8 +73,13 @@ class EngineTrainer(Trainer):
         # What each rank drops is its own affair: the same draws on all of them would be no noise of their own.
         if not ranks.first():
             torch.manual_seed(args.seed + SPREAD * ranks.rank())
+        # Whether all ranks must go forward equally often, as where each has only a share of the weights.
+        self.in_step = False
         # compute_loss divides by the targets of the whole global batch: nothing is left to scale.
         self.loss_is_scaled_for_ga = True
+
+    def make_whole(self) -> None:
+        """Give every rank the whole model; here it has it."""
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Load micro-batches in the run's order; the generator keeps torch's own draws off the global state."""
@@ -201,6 +206,7 @@ class EngineTrainer(Trainer):
             return eval_sums(
                 self.model, self.eval_rows, family=self.family, batch_size=self._eval_batch,
                 context=self.compute_loss_context_manager, device=self.args.device, stopped=self._stopped,
+                in_step=self.in_step,
             )  # fmt: skip
         except Exception as error:
             if self._eval_batch == 1 or not out_of_memory(error) or ranks.world() > 1:
@@ -255,7 +261,7 @@ class EngineTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(str(self.args.output_dir))
         name = f"{checkpoints.PREFIX}{self.state.global_step}"
-        self._check_weights()
+        check_weights(self.model, step=self.state.global_step)
         self._staging = folder / ".staging"
         try:
             if self.args.should_save:
@@ -276,16 +282,6 @@ class EngineTrainer(Trainer):
         finally:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging = None
-
-    def _check_weights(self) -> None:
-        """Raise NumericsError where a weight is no number: such a checkpoint would push out one that is good."""
-        assert self.model is not None
-        bad = [name for name, weight in self.model.named_parameters() if not torch.isfinite(weight).all()]
-        if bad:
-            raise NumericsError(
-                f"After step {self.state.global_step} there are weights that are no numbers, as in {bad[0]}.",
-                fix="The last checkpoint is kept; try a lower --learning-rate.",
-            )
 
 
 def quiet_libraries() -> None:

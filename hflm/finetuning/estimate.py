@@ -10,12 +10,12 @@ from hflm.engine.budget import evaluation_seconds, probe
 from hflm.engine.device import peak_memory
 from hflm.engine.order import Order, Place
 from hflm.engine.split import PER_WIDTH
-from hflm.training.train import autocast, optimizer_of
+from hflm.training.training import autocast, optimizer_of
 
 if TYPE_CHECKING:
     from hflm.families.encoded import Encoded
     from hflm.finetuning.fitting import Fitted
-    from hflm.training.train import Training
+    from hflm.training.training import Training
 
 
 # What a run on a CPU holds beside its steps: the Trainer, checkpoints being written, metrics, pictures.

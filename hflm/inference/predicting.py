@@ -12,7 +12,7 @@ from hflm.engine.device import Device
 from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED, Encoded
 from hflm.inference.generating import BUDGET, batches_by_length, generate_texts
-from hflm.training.train import autocast
+from hflm.training.training import autocast
 
 # Tokens read at once on a CPU: more do not fit into its caches. On MiniLM 8,192 cost a quarter of the speed.
 FEW = 2048

@@ -23,7 +23,7 @@ from hflm.models.load import load_language_model
 from hflm.models.tokenizer import continuation_flags, special_flags
 from hflm.pretraining.prepare import Prepared, prepare
 from hflm.run import RunFolder
-from hflm.training.train import Say, Training
+from hflm.training.training import Say, Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -129,6 +129,9 @@ def _optimizer(config: PretrainConfig, model: "PreTrainedModel", *, tokens: int)
     """Choose Muon where its own products, which no smaller batch makes fewer, cost less than the model's."""
     if config.optimizer != "auto":
         return config.optimizer
+    if config.strategy != "ddp":
+        # Muon needs whole matrices.
+        return "adamw"
     share = 1.0 if config.objective == "clm" else config.mlm_probability
     shape = flops_shape(model)
     forward = forward_flops(shape, tokens=tokens, sequence_length=config.max_length, predicted=int(share * tokens))

@@ -14,7 +14,7 @@ from hflm.models.architecture import count_parameters
 from hflm.models.flops import flops_shape, forward_flops
 from hflm.pretraining.assemble import Setup
 from hflm.run import read_json
-from hflm.training.train import Trained
+from hflm.training.training import Trained
 
 
 def measure(setup: Setup, trained: Trained) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from hflm.run import RunFolder
 from hflm.settings import LENGTHS, seconds, to_dict
 from hflm.training.recorded import accepted, changes, mend, note_machine, read_plan, record_changes, refuse
 from hflm.training.room import check_run_fits
-from hflm.training.train import EVALUATIONS, Say, Training, autocast, optimizer_of, planned, save_every, smaller
+from hflm.training.train import smaller
+from hflm.training.training import EVALUATIONS, Say, Training, autocast, optimizer_of, planned, save_every
 from hflm.training_settings import TrainingSettings
 
 DEFAULT_EPOCHS = 3.0

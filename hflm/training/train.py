@@ -1,105 +1,24 @@
 """Training, whatever is trained: the number of steps, the Trainer, signals; used by every job that trains."""
 
-import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hflm.engine import checkpoints, ranks
 from hflm.engine.callbacks import Recorder, SaveBest, StopOnSignal, Watch
-from hflm.engine.device import Device
 from hflm.engine.evaluating import CatchUp, Patience
 from hflm.engine.memory import give_back, halved, out_of_memory
 from hflm.engine.numbers import Spikes
-from hflm.engine.optimizer import build_optimizer
-from hflm.engine.order import Order, Readable
 from hflm.engine.schedule import factor, warmup_steps
-from hflm.engine.split import Split
 from hflm.engine.trainer import EngineTrainer
 from hflm.errors import Interrupted, UsageError
-from hflm.families.family import Family
-from hflm.run import RunFolder
 from hflm.sealed import write_plan
-from hflm.settings import to_dict
+from hflm.training.arguments import training_arguments
 from hflm.training.recorded import steps_logged
-from hflm.training_settings import TrainingSettings
-
-EVALUATIONS = 5
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What a training needs: `rows`, or a function from a number of rows to a stream of them; `count` rows a pass.
-
-    `order` gives the order of a number of steps; `key` stands for the content of the data, and `inputs` for that of
-    each thing that the run began with; `name_row` names a row for people; `plan` is what the run folder is to
-    record beside the steps.
-    """
-
-    config: TrainingSettings
-    run: RunFolder
-    model: Any
-    family: Family
-    device: Device
-    split: Split
-    rows: Readable | Callable[[int], Readable]
-    count: int | None
-    eval_rows: Readable
-    order: Callable[[int], Order]
-    key: str
-    tokens_per_step: float
-    keep_best: bool = False
-    best: tuple[str, bool] = ("loss", False)
-    steps: int = 0
-    evaluations: int = EVALUATIONS
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    name_row: Callable[[int], str] = "row {}".format
-    plan: Mapping[str, Any] = field(default_factory=dict)
-
-    def rows_for(self, length: int) -> Readable:
-        """Return the rows; of a stream, its first `length`."""
-        return self.rows(length) if callable(self.rows) else self.rows
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training came to: steps done, seconds spent and of one step, and the evaluation of the model it left."""
-
-    steps: int
-    seconds: float
-    step_seconds: float
-    evaluation: Mapping[str, float]
-    best_step: int | None
-
-
-def planned(training: Training, **more: Any) -> Training:
-    """Put into the plan what a run that goes on, or is done again, must find unchanged."""
-    plan = {
-        "steps": training.steps, "evaluations": training.evaluations, "data": training.key,
-        "inputs": dict(training.inputs), "split": str(training.split), "micro_batch": training.split.micro_batch,
-        "threads": torch.get_num_threads(), "settings": to_dict(training.config),
-    }  # fmt: skip
-    return replace(training, plan={**training.plan, **plan, **more})
-
-
-def autocast(device: Device) -> Any:
-    """Return the context in which a device computes in its precision."""
-    return torch.autocast(device.kind, dtype=device.dtype, enabled=device.precision != "fp32")
-
-
-def optimizer_of(training: Training) -> Any:
-    config = training.config
-    assert config.learning_rate is not None, "worked out by now"
-    return partial(
-        build_optimizer, name=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay,
-        dtype=torch.bfloat16 if training.device.precision == "bf16" else torch.float32,
-    )  # fmt: skip
+from hflm.training.training import Say, Trained, Training, optimizer_of, planned, save_every
 
 
 def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
@@ -125,6 +44,7 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
             f"Stopped by a signal after step {trainer.state.global_step} of {training.steps}; everything is saved.",
             fix=f"Go on with `hflm resume {training.run.path}`.",
         )
+    trainer.make_whole()
     best = _restore_best(training, trainer, say=say) if _keeps_best(training) else None
     spent = time.perf_counter() - began
     last = _evaluation_of(trainer, best or trainer.state.global_step) or trainer.evaluate()
@@ -200,6 +120,14 @@ def _restore_best(training: Training, trainer: EngineTrainer, *, say: Say) -> in
     return int(step)
 
 
+def _trainer_kind(training: Training) -> type[EngineTrainer]:
+    if training.config.strategy != "fsdp2" or ranks.world() == 1:
+        return EngineTrainer
+    from hflm.engine.sharded import ShardedTrainer
+
+    return ShardedTrainer
+
+
 def make_trainer(
     training: Training, *, callbacks: list[Any], say: Say = lambda text: None,
     stopped: Callable[[], bool] = lambda: False,
@@ -209,8 +137,8 @@ def make_trainer(
 
     config, steps = training.config, training.steps
     warmup = warmup_steps(config.warmup, steps=steps)
-    trainer = EngineTrainer(
-        model=training.model, args=_training_arguments(training), family=training.family,
+    trainer = _trainer_kind(training)(
+        model=training.model, args=training_arguments(training), family=training.family,
         rows=training.rows_for(steps * config.batch_size), eval_rows=training.eval_rows, order=training.order(steps),
         make_optimizer=optimizer_of(training), keep=config.save_total_limit, callbacks=callbacks,
         skip_bad=config.on_nan == "skip", name_row=training.name_row, say=say,
@@ -227,69 +155,3 @@ def make_trainer(
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
-
-
-def _evaluate_every(training: Training) -> int:
-    return training.config.eval_steps or math.ceil(training.steps / training.evaluations)
-
-
-def save_every(training: Training) -> int:
-    return training.config.save_steps or _evaluate_every(training)
-
-
-def _training_arguments(training: Training) -> Any:
-    from transformers import TrainingArguments
-
-    config = training.config
-    metric, larger = training.best
-    values: dict[str, Any] = {
-        "output_dir": str(training.run.checkpoints),
-        "per_device_train_batch_size": training.split.micro_batch,
-        "gradient_accumulation_steps": training.split.accumulation,
-        "per_device_eval_batch_size": 32,
-        "max_steps": training.steps,
-        "learning_rate": config.learning_rate,
-        "max_grad_norm": config.max_grad_norm,
-        "bf16": training.device.precision == "bf16",
-        "fp16": training.device.precision == "fp16",
-        "use_cpu": training.device.kind == "cpu",
-        "torch_compile": config.torch_compile,
-        "eval_strategy": "steps",
-        "eval_steps": _evaluate_every(training),
-        "save_strategy": "steps",
-        "save_steps": save_every(training),
-        "logging_steps": config.logging_steps,
-        "logging_nan_inf_filter": False,
-        "metric_for_best_model": metric,
-        "greater_is_better": larger,
-        "seed": config.seed,
-        "report_to": [name for name in config.report_to if name != "none"] or "none",
-        "remove_unused_columns": False,
-        "disable_tqdm": True,
-        "run_name": training.run.path.name,
-    }
-    if ranks.world() > 1:
-        values["ddp_find_unused_parameters"] = has_idle_weights(training)
-    arguments = TrainingArguments(**{**values, **config.training_arguments})
-    # With more, the Trainer would put a process that is alone into nn.DataParallel.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
-
-
-def has_idle_weights(training: Training) -> bool:
-    """Tell whether there are weights to train that a step gives no gradient, for which DDP would wait.
-
-    Looking for them at every step takes time, so it is looked for once. A row of the evaluation is tried: a stream of
-    training rows does not go back.
-    """
-    from hflm.engine.order import Placed
-
-    model, family = training.model, training.family
-    batch = family.collate([Placed(training.eval_rows)[0, 0]])
-    with torch.random.fork_rng(devices=[]):
-        model.train()
-        with autocast(training.device):
-            family.sums(model, {name: value.to(training.device.kind) for name, value in batch.items()}).loss.backward()
-    idle = any(weight.requires_grad and weight.grad is None for weight in model.parameters())
-    model.zero_grad()
-    return bool(ranks.agreed(idle))
