@@ -81,6 +81,15 @@ def _decoding(entry: Any, name: str) -> str:
     return f"{entry['median'][name]:.1f} tokens/s against {plain:.1f}: {entry['over_plain'][name]:.1f} x"
 
 
+def _processes(entry: Any, name: str, other: str) -> str:
+    rate, base = entry["median"][name], entry["median"][other]
+    return f"{rate:,.0f} tokens/s against {base:,.0f}: {rate / base:.2f} x"
+
+
+def _noted(entry: Any) -> str:
+    return f" ({entry['note']})" if entry.get("note") else ""
+
+
 Row = tuple[str, str, Callable[[Any], str], Callable[[Any], bool]]
 ROWS: dict[str, list[Row]] = {
     "f1": [
@@ -159,6 +168,23 @@ ROWS: dict[str, list[Row]] = {
         (
             "`hflm --help`", "<= 0.25 s", lambda e: f"{e['median']['hflm --help']:.2f} s",
             lambda e: e["median"]["hflm --help"] <= 0.25,
+        ),
+    ],
+    "f11": [
+        (
+            "BERT mini, batch 32 x 128, AdamW: 2 processes x 1 thread against 1 x 2", ">= 0.85 x",
+            lambda e: _processes(e, "2 processes x 1 thread", "1 process x 2 threads") + _noted(e),
+            lambda e: e["two_over_one"] >= 0.85,
+        ),
+        (
+            "scaling: the same against 1 process x 1 thread", "none",
+            lambda e: _processes(e, "2 processes x 1 thread", "1 process x 1 thread") + _noted(e), lambda e: True,
+        ),
+        (
+            "the all-reduce of a step's gradients, two processes", "none",
+            lambda e: f"{e['exchange']['gradient_bytes'] / 1e6:.1f} MB in "
+            f"{1000 * e['exchange']['all_reduce_seconds']:.0f} ms: {e['exchange']['all_reduce_share']:.0%} of a step "
+            f"by itself, {e['exchange']['exposed_share']:.0%} longer than without it" + _noted(e), lambda e: True,
         ),
     ],
 }  # fmt: skip

@@ -1,7 +1,8 @@
 """The measurements: each runs both sides in processes of their own, in turns, and returns medians.
 
 F1 speed of masked-language-model training, F3 its peak memory, F4 its share of the machine's matrix speed,
-F6 batch prediction, F7 writing for many prompts, F8 for one, F9 `--help`.
+F6 batch prediction, F7 writing for many prompts, F8 for one, F9 `--help`,
+F11 two processes against one.
 """
 
 import json
@@ -109,6 +110,13 @@ def f8(rounds: int) -> dict[str, Any]:
     return found
 
 
+def f11(rounds: int) -> dict[str, Any]:
+    """Tokens a second of two processes with a thread each, against one with two; and what they spend on talking."""
+    from bench.processes import measure
+
+    return measure(rounds)
+
+
 TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "f1": f1, "f3": f3, "f4": f4, "f6": f6, "f7": f7, "f8": f8, "f9": f9, "attention": attention,
+    "f1": f1, "f3": f3, "f4": f4, "f6": f6, "f7": f7, "f8": f8, "f9": f9, "f11": f11, "attention": attention,
 }  # fmt: skip

@@ -5,7 +5,8 @@ A checkpoint is the one that a run of one process would have written, so any num
 
 import math
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,9 +43,10 @@ class ShardedTrainer(EngineTrainer):
             sharding.make_whole(self.model, self._before)  # type: ignore[arg-type]
         self._before, self.in_step = [], False
 
-    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
         # To wait for the last micro-batch would mean to keep whole gradients until then.
-        return nullcontext()
+        yield
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         if grad_norm is None:
