@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test real slow faults check format bench wheel clean
+.PHONY: help demo test real slow gpu faults check format bench wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 - \2/p' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ real: .venv/.packages ## run the tests on real models and real text, some minute
 
 slow: .venv/.packages ## run the slow tests, offline
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+
+gpu: $(INSTALLED) ## run what needs two GPUs, where they are
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m gpu
 
 faults: $(INSTALLED) ## inject every fault of docs/reliability.md, and print which promises hold
 	HF_HUB_OFFLINE=1 HFLM_FAULTS=whole $(BIN)/python -m pytest -m promise --promises bench/results/faults.json

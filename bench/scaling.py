@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 GPUS = (8, 64, 512)
+TOKENS = 16_384
 # Bytes that DDP sends in one all-reduce: torch's own default.
 BUCKET = 25 << 20
 # Weights, gradients and two moments in float32; weights are gathered in bfloat16.
@@ -82,7 +83,7 @@ def fsdp(model: Model, cluster: Cluster, *, gpus: int, tokens: int) -> tuple[flo
     return busy + shown, talk, STATE * model.weights / gpus + 2 * GATHERED * layer
 
 
-def table(cluster: Cluster, *, tokens: int) -> Iterator[str]:
+def table(cluster: Cluster, *, tokens: int = TOKENS) -> Iterator[str]:
     """Yield the rows of the table in Markdown."""
     yield "| model | GPUs | products | DDP: messages, speed-up | FSDP2: messages, speed-up | state of each, GB |"
     yield "|---|---|---|---|---|---|"
@@ -108,17 +109,20 @@ def _range(alone: float, least: float, most: float) -> str:
     return f"{low} x" if low == high else f"{low} to {high} x"
 
 
+def cluster_of(network: str, *, utilisation: float = 0.4) -> Cluster:
+    """Return a cluster of H100s with one of the networks."""
+    return Cluster(flops=989e12, utilisation=utilisation, inside=450e9 * 0.8, between=NETWORKS[network])
+
+
 def main() -> None:
     """Print the table for the assumptions given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--network", choices=list(NETWORKS), action="append", help="default: each")
     parser.add_argument("--utilisation", type=float, default=0.4, help="share of the peak that products reach")
-    parser.add_argument("--tokens", type=int, default=16_384, help="tokens of a step on each GPU")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens of a step on each GPU")
     options = parser.parse_args()
     for name in options.network or NETWORKS:
-        cluster = Cluster(
-            flops=989e12, utilisation=options.utilisation, inside=450e9 * 0.8, between=NETWORKS[name]
-        )  # fmt: skip
+        cluster = cluster_of(name, utilisation=options.utilisation)
         print(f"{name} network: {cluster.between / 1e9:.0f} GB/s between nodes\n")
         print("\n".join(table(cluster, tokens=options.tokens)), end="\n\n")
 

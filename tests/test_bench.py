@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench import attention, distilling
+from bench import attention, distilling, scaling
 from bench.table import BEGIN, END, FAULTS, ROWS, STUDENTS, faults, table
 from bench.targets import TARGETS
 from tests.promises import PROMISES
@@ -39,6 +39,23 @@ def test_the_table_of_students_is_that_of_the_results() -> None:
     page = (ROOT / "docs" / "distilling.md").read_text(encoding="utf-8")
     found = json.loads((RESULTS / f"{STUDENTS}.json").read_text(encoding="utf-8"))
     assert page.split(distilling.BEGIN)[1].split(distilling.END)[0] == distilling.table(found)
+
+
+def test_what_clusters_would_do_is_what_the_script_works_out() -> None:
+    page = (ROOT / "docs" / "launching.md").read_text(encoding="utf-8")
+    for network in scaling.NETWORKS:
+        assert "\n".join(scaling.table(scaling.cluster_of(network))) in page
+
+
+def test_a_slow_network_hides_less_and_a_single_gpu_sends_nothing() -> None:
+    fast, slow = scaling.cluster_of("fast"), scaling.cluster_of("slow")
+    for way in (scaling.ddp, scaling.fsdp):
+        for model in scaling.MODELS:
+            times = [way(model, cluster, gpus=64, tokens=scaling.TOKENS)[0] for cluster in (fast, slow)]
+            assert scaling.compute(model, fast, scaling.TOKENS) < times[0] < times[1]
+            assert way(model, slow, gpus=1, tokens=scaling.TOKENS)[1] == 0
+    held = [scaling.fsdp(scaling.MODELS[1], fast, gpus=gpus, tokens=1)[2] for gpus in scaling.GPUS]
+    assert held == sorted(held, reverse=True)
 
 
 def test_a_target_that_is_missed_is_said_to_be() -> None:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from hflm.engine import sharding
 from hflm.engine.trainer import EngineTrainer
+from hflm.errors import UsageError
 
 # As transformers calls them.
 OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"
@@ -23,6 +24,10 @@ class ShardedTrainer(EngineTrainer):
     """An EngineTrainer whose weights, gradients and optimizer are shared out by FSDP2 while it trains."""
 
     def __init__(self, **options: Any) -> None:
+        if options["args"].fp16:
+            raise UsageError(
+                "--strategy fsdp2 computes in bf16 or fp32, and this device has float16.", fix="Pass --precision fp32."
+            )
         super().__init__(**options)
         self._before: list[sharding.Before] = []
         # As with a model that transformers has sharded on loading: nobody is to wrap it in DDP.

@@ -1,6 +1,7 @@
 """FSDP2: two ranks that keep a share of the weights each come to what two with the whole model come to."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,24 @@ def test_stopped_and_resumed(zygote: Zygote, text_file: Path, tmp_path: Path, mo
     run = stopped_after(straight, tmp_path / "run", 4)
     ran(zygote, "resume", run)
     assert same_run(run, straight)
+
+
+@pytest.mark.promise("R3")
+@pytest.mark.slow
+def test_adapters_stopped_and_resumed(zygote: Zygote, tiny: Tiny, tmp_path: Path) -> None:
+    data, straight, run = write(tmp_path / "rows.jsonl", pairs(60)), tmp_path / "straight", tmp_path / "run"
+    ran(
+        zygote, "finetune", "--task", "summarization", "--model", tiny("llama"), "--lora-rank", 2, "--data", data,
+        "--max-steps", 6, "--batch-size", 4, "--save-steps", 2, "--eval-steps", 3, "--save-total-limit", 99,
+        "--max-source-length", 32, "--max-target-length", 8, "--processes", 2, "--strategy", "fsdp2", "-o", straight,
+    )  # fmt: skip
+    shutil.copytree(straight, run)
+    for step in (3, 4, 6):
+        shutil.rmtree(run / "checkpoints" / f"checkpoint-{step}", ignore_errors=True)
+    (run / "metrics.json").unlink()
+    ran(zygote, "resume", run)
+    one, two = (load_file(folder / "model" / "model.safetensors") for folder in (straight, run))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
 @pytest.mark.promise("R3")
