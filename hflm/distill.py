@@ -14,6 +14,7 @@ from hflm.distill_config import DistillConfig
 from hflm.environment import environment
 from hflm.finetune import announce, summary, training_of
 from hflm.finetune import save as save_task
+from hflm.launch import launch, wants_ranks, with_processes
 from hflm.lock import sole_writer
 from hflm.pretrain import check_name, check_trackers
 from hflm.pretrain import save as save_text
@@ -35,6 +36,7 @@ def distill(
 ) -> dict[str, Any]:  # fmt: skip
     """Run the whole job and return its metrics; `watch` hears of every note, step and log.
 
+    Several processes are started and waited for; in each of them this is called again, and only rank 0 returns metrics.
     A run that is resumed must find everything as it was, the teacher's weights too, unless `allow_change`; `like` is
     a run to do again. Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
     """
@@ -47,6 +49,12 @@ def distill(
     if resume and run.metrics.exists():
         watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
         set_aside(run.metrics)
+    config = with_processes(config)
+    if wants_ranks(config):
+        return launch(
+            config, run, recipe=run.recipe if resume else find(config.task), watch=watch, like=like,
+            overwrite=overwrite, resume=resume, allow_change=allow_change,
+        )  # fmt: skip
     do = _distill_text if task.family == "masked_lm" else _distill_task
     with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
         return do(config, task, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create)
@@ -62,6 +70,7 @@ def _distill_task(
         watch("note", {"text": text})
 
     from hflm.distilling.lessons import prepare_lesson
+    from hflm.engine import ranks
     from hflm.engine.callbacks import interruptible
     from hflm.inference.testing import test_split
     from hflm.training.train import train
@@ -80,8 +89,11 @@ def _distill_task(
     trained = train(training, resume=resume, watch=watch)
     with interruptible(run.path):
         tested = test_split(fitted, run, watch=watch)
+        theirs = _test_teacher(lesson, watch=watch)
+        if not ranks.first():
+            return {}
         found = {**summary(fitted, run, trained), **tested, "preflight": report}
-        metrics = {**found, "job": "distill", "distillation": _judge_task(lesson, run, tested, watch=watch)}
+        metrics = {**found, "job": "distill", "distillation": _judge_task(lesson, run, tested, theirs)}
         _draw(metrics, run)
         save_task(fitted, run, metrics)
     return metrics
@@ -97,13 +109,15 @@ def _distill_text(
         watch("note", {"text": text})
 
     from hflm.distilling.lessons import prepare_text_lesson
+    from hflm.engine import ranks
     from hflm.engine.callbacks import interruptible
     from hflm.pretraining.measure import measure
     from hflm.training.train import train
 
     config = get_ready(config, resume=resume, say=say)
     recipe = run.recipe if resume else find(config.task)
-    lesson = prepare_text_lesson(config, run, say=say, resume=resume)
+    with ranks.first_ahead():
+        lesson = prepare_text_lesson(config, run, say=say, resume=resume)
     setup = lesson.setup
     settled = replace(config, optimizer=setup.config.optimizer)
     inputs = {**lesson.inputs, "recipe": recipe_key(recipe)}
@@ -113,7 +127,9 @@ def _distill_text(
         like=like, allow_change=allow_change, create=create,
     )  # fmt: skip
     trained = train(training, resume=resume, watch=watch)
-    with interruptible(run.path):
+    if not ranks.first():
+        return {}
+    with interruptible(run.path), ranks.alone():
         found = {**measure(setup, trained), "job": "distill", "task": task.name, "model": config.model}
         metrics = {**found, "distillation": _judge_text(lesson, watch=watch)}
         _draw(metrics, run)
@@ -123,17 +139,18 @@ def _distill_text(
 
 def get_ready(config: DistillConfig, *, resume: bool, say: Callable[[str], None]) -> DistillConfig:
     """Quiet the libraries, set the threads, and name the revision of data from the hub, before anything is loaded."""
-    import torch
-
     from hflm.data.hub import pinned
+    from hflm.engine import ranks
     from hflm.engine.arguments import check_arguments
     from hflm.engine.trainer import quiet_libraries
 
     quiet_libraries()
     check_arguments(config.training_arguments)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    return config if resume else replace(config, data=pinned(config.data, say=say))
+    ranks.use_threads(config.threads)
+    if not resume and ranks.first():
+        config = replace(config, data=pinned(config.data, say=say))
+    agreed: DistillConfig = ranks.agreed(config)
+    return agreed
 
 
 def _begin(
@@ -141,6 +158,7 @@ def _begin(
     began: float, like: RunFolder | None, allow_change: bool, create: Callable[[], None],
 ) -> "Training":  # fmt: skip
     """Fix the steps, and only then make the run folder and write what the run begins with."""
+    from hflm.engine import ranks
     from hflm.training.steps import fix_steps
 
     def say(text: str) -> None:
@@ -151,6 +169,9 @@ def _begin(
     training = fix_steps(
         training, resume=resume, spent=time.perf_counter() - began, say=say, like=like, allow_change=allow_change
     )
+    ranks.meet()
+    if not ranks.first():
+        return training
     if not resume:
         # The recipe may lie in the folder that is emptied.
         content = task.read_bytes()
@@ -163,26 +184,39 @@ def _begin(
     return training
 
 
-def _judge_task(lesson: "Lesson", run: RunFolder, tested: Mapping[str, Any], *, watch: "Watch") -> dict[str, Any]:
-    """Test the teacher on the rows that the student was tested on; return what was kept of it, and what was saved."""
-    from hflm.distilling.quality import comparable, kept, primary, row_statistics, timed_rows
+def _test_teacher(lesson: "Lesson", *, watch: "Watch") -> list[dict[str, Any]]:
+    """Return what the teacher says of the rows that the student was tested on."""
     from hflm.inference.testing import predict_examples
+
+    fitted, teacher, test = lesson.fitted, lesson.teacher, lesson.fitted.splits.test
+    if not test:
+        return []
+    watch("note", {"text": f"testing the teacher on the same {len(test):,} rows"})
+    rows, _ = predict_examples(
+        teacher.model, teacher.family, test, metric=fitted.task.metric, device=teacher.device,
+        max_new_tokens=teacher.max_new_tokens, watch=watch,
+    )  # fmt: skip
+    return rows
+
+
+def _judge_task(
+    lesson: "Lesson", run: RunFolder, tested: Mapping[str, Any], theirs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:  # fmt: skip
+    """Compare student and teacher on the rows that both were tested on; return what was kept, and what was saved."""
+    from hflm.distilling.quality import comparable, kept, primary, row_statistics, timed_rows
+    from hflm.engine import ranks
 
     fitted, teacher = lesson.fitted, lesson.teacher
     metric, test = fitted.task.metric, fitted.splits.test
     found: dict[str, Any] = {"score": primary(metric), "kept": {}}
-    if test:
-        watch("note", {"text": f"testing the teacher on the same {len(test):,} rows"})
-        rows, _ = predict_examples(
-            teacher.model, teacher.family, test, metric=metric, device=teacher.device,
-            max_new_tokens=teacher.max_new_tokens, watch=watch,
-        )  # fmt: skip
-        write_text(run.teacher_predictions, _lines(rows))
+    if theirs:
+        write_text(run.teacher_predictions, _lines(theirs))
         ours = [json.loads(line) for line in run.predictions.read_text(encoding="utf-8").split("\n") if line]
-        if comparable(metric, ours, rows):
-            found["kept"] = kept(*(row_statistics(metric, said, tested["metric_options"]) for said in (ours, rows)))
+        if comparable(metric, ours, theirs):
+            found["kept"] = kept(*(row_statistics(metric, said, tested["metric_options"]) for said in (ours, theirs)))
     models = [(teacher.model, teacher.family), (fitted.model, fitted.family)]
-    rates = timed_rows(models, test or fitted.splits.eval, device=fitted.device, cap=teacher.max_new_tokens)
+    with ranks.alone():
+        rates = timed_rows(models, test or fitted.splits.eval, device=fitted.device, cap=teacher.max_new_tokens)
     return {**found, **_sizes(str(teacher.name), lesson.origin, models, rates)}
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.records import read_records
 from hflm.data.sources import find_sources
+from hflm.engine import ranks
 from hflm.errors import DataError
 from hflm.inference.testing import check_metric, metric_options, predict_examples, score_rows
-from hflm.inference.trained import Described, TrainedModel
+from hflm.inference.trained import Described, TrainedModel, describe, open_trained
+from hflm.launch import check_alone, count_processes, in_rank, launch_rows
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -48,7 +50,8 @@ def evaluate(
     trained: TrainedModel, data: Sequence[str], *, metric: str | None, columns: Mapping[str, str],
     source_lang: str | None, target_lang: str | None, watch: "Watch", examples: Sequence[Example] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the scores with their intervals, and the lines of a file of predictions under `predictions`.
+    """Return the scores with their intervals, and the lines of a file of predictions under `predictions`;
+    of several ranks the first.
 
     `examples` are what `read_references` returned, where it was asked before the model was loaded.
     """
@@ -61,12 +64,38 @@ def evaluate(
         trained.model, trained.family, examples, metric=name, device=trained.device,
         max_new_tokens=trained.max_new_tokens, watch=watch,
     )  # fmt: skip
+    if not ranks.first():
+        return {}
     options = metric_options(name, labels=trained.labels, language=target_lang or trained.languages[1])
     found = score_rows(name, rows, options).to_json()
     return {
         "model": trained.name, "task": trained.task.name, "metric": name, "metric_options": options,
         "test_rows": len(rows), "capped": capped, "test": found, "predictions": rows,
     }  # fmt: skip
+
+
+def evaluate_named(
+    model: str, data: Sequence[str], *, metric: str | None, columns: Mapping[str, str], told: Mapping[str, Any],
+    task: str | None, max_new_tokens: int | None, watch: "Watch", processes: str = "1", rank_timeout: str = "10m",
+) -> dict[str, Any]:  # fmt: skip
+    """Read rows with their references, then open a model by its name and do what `evaluate` does.
+
+    Several processes share the rows: they are started and waited for, and in each of them this is called again.
+    """
+    count = 1
+    if not in_rank():
+        check_alone()
+        count = count_processes(processes)
+    known = describe(model, task=task, **told)
+    examples = read_references(known, data, metric=metric, columns=columns, **told)
+    if count > 1:
+        settings = {
+            "model": model, "data": list(data), "metric": metric, "columns": dict(columns), "told": dict(told),
+            "task": task, "max_new_tokens": max_new_tokens,
+        }  # fmt: skip
+        return launch_rows("evaluate", settings, processes=count, timeout=rank_timeout, watch=watch)
+    trained = open_trained(model, task=task, max_new_tokens=max_new_tokens, **told)
+    return evaluate(trained, data, metric=metric, columns=columns, watch=watch, examples=examples, **told)
 
 
 def _check_reference(example: Example) -> None:

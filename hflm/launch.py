@@ -18,11 +18,11 @@ from hflm.launching.job import Job
 from hflm.launching.strategy import check_strategy, note_of
 from hflm.run import RunFolder, read_json
 from hflm.settings import to_dict
-from hflm.training_settings import TrainingSettings
+from hflm.training_settings import TrainingSettings, check_count
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
-    from hflm.launching.agent import Agent
+    from hflm.launching.agent import Agent, Launch
 
 Config = TypeVar("Config", bound=TrainingSettings)
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
@@ -34,17 +34,8 @@ def with_processes(config: Config) -> Config:
     Raises UsageError where there are not so many GPUs, where the batch cannot be shared, or where another launcher has
     started this process, or where a strategy lacks what it needs.
     """
-    if config.processes != "1":
-        import torch
-
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if config.processes == "auto":
-            config = replace(config, processes=str(max(gpus, 1)))
-        if gpus and int(config.processes) > gpus:
-            raise UsageError(
-                f"--processes is {config.processes}, and this machine has {gpus} GPUs.", fix="Pass --processes auto."
-            )
-    check_alone(config)
+    config = replace(config, processes=str(count_processes(config.processes)))
+    check_alone()
     check_strategy(config)
     if int(config.processes) > 1:
         from hflm.engine.split import check_share
@@ -53,7 +44,25 @@ def with_processes(config: Config) -> Config:
     return config
 
 
-def check_alone(config: TrainingSettings) -> None:
+def count_processes(asked: str) -> int:
+    """Return how many processes are meant: for auto one for each GPU, or one.
+
+    Raises UsageError for what is no number, and where there are not so many GPUs.
+    """
+    check_count(asked)
+    if asked == "1":
+        return 1
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked == "auto":
+        return max(gpus, 1)
+    if gpus and int(asked) > gpus:
+        raise UsageError(f"--processes is {asked}, and this machine has {gpus} GPUs.", fix="Pass --processes auto.")
+    return int(asked)
+
+
+def check_alone() -> None:
     """Raise UsageError in a process that torchrun or `accelerate launch` has started as one of several."""
     started = os.environ.get("WORLD_SIZE", "1")
     if started.isdecimal() and int(started) > 1 and not in_rank():
@@ -83,7 +92,7 @@ def launch(
     Raises what the first rank to fail failed of: its own HflmError, or RankError. All the others are ended then.
     """
     from hflm.engine.ranks import cores
-    from hflm.launching.agent import Launch, ready_agent
+    from hflm.launching.agent import Launch
     from hflm.launching.processes import start_python
 
     processes = int(config.processes)
@@ -95,16 +104,45 @@ def launch(
     )  # fmt: skip
     each = f"{threads} thread{'s' if threads > 1 else ''} each"
     watch("note", {"text": f"processes: {processes}, {each}{note_of(config)}"})
-    agent = ready_agent(
+    start_all(
         Launch(
             job=job, processes=processes, threads=threads, max_restarts=config.max_restarts,
             timeout=config.rank_timeout, hear=listener(watch), start=start_python,
         )
     )  # fmt: skip
+    return read_json(run.metrics)
+
+
+def launch_rows(
+    name: str, settings: Mapping[str, Any], *, processes: int, timeout: str, watch: "Watch"
+) -> dict[str, Any]:  # fmt: skip
+    """Start the ranks of a job on rows, which has no folder, and return what rank 0 found."""
+    from hflm.engine.ranks import cores
+    from hflm.launching.agent import Launch
+    from hflm.launching.processes import start_python
+
+    threads = max(1, cores() // processes)
+    watch("note", {"text": f"processes: {processes}, {threads} thread{'s' if threads > 1 else ''} each"})
+    job = Job(name=name, settings={**settings, "rank_timeout": timeout}, command=tuple(sys.argv[1:]))
+    return start_all(
+        Launch(
+            job=job, processes=processes, threads=threads, max_restarts=0, timeout=timeout, hear=listener(watch),
+            start=start_python,
+        )
+    )  # fmt: skip
+
+
+def start_all(wanted: "Launch") -> dict[str, Any]:
+    """Start ranks and wait for them; return what rank 0 has left to be read, which may be nothing."""
+    from hflm.launching.agent import ready_agent
+    from hflm.launching.job import read_result
+
+    agent = ready_agent(wanted)
     failed = True
     try:
         with forwarding(agent):
             agent.run()
+        found = read_result(agent.place)
         failed = False
     except RankError:
         if agent.signals:
@@ -112,7 +150,7 @@ def launch(
         raise
     finally:
         agent.put_away(failed=failed)
-    return read_json(run.metrics)
+    return found
 
 
 def listener(watch: "Watch") -> Callable[[Mapping[str, Any]], None]:

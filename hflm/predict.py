@@ -14,7 +14,8 @@ from hflm.data.sources import find_sources
 from hflm.errors import DataError
 from hflm.inference.predicting import classify_rows, write_rows
 from hflm.inference.row_files import add_to_rows, check_output, chunks
-from hflm.inference.trained import Described, TrainedModel
+from hflm.inference.trained import Described, TrainedModel, describe, open_trained
+from hflm.launch import check_alone, count_processes, launch_rows
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -58,6 +59,35 @@ def predict_file(
         return predict(trained, to_examples(trained, records, columns), **more)
 
     return add_to_rows(input_file, output_file, add, resume=resume, chunk=CHUNK, rows=rows, watch=watch)
+
+
+def predict_named(
+    model: str, input_file: str, output_file: str, *, columns: Mapping[str, str], told: Mapping[str, Any],
+    max_new_tokens: int | None, num_beams: int | None, resume: bool, watch: "Watch", rows: int | None = None,
+    processes: str = "1", rank_timeout: str = "10m",
+) -> dict[str, Any]:  # fmt: skip
+    """Look at the rows of a file, then open a model by its name and predict for them; return the number of rows.
+
+    Several processes share each chunk of rows: they are started and waited for, and in each of them this is called
+    again, with the number of `rows` that were seen.
+    """
+    count, given, written = 1, Path(input_file), Path(output_file)
+    if rows is None:
+        check_alone()
+        count = count_processes(processes)
+        rows = check_file(describe(model, **told), given, written, columns=columns, resume=resume)
+    if count > 1:
+        settings = {
+            "model": model, "input_file": input_file, "output_file": output_file, "columns": dict(columns),
+            "told": dict(told), "max_new_tokens": max_new_tokens, "num_beams": num_beams, "resume": resume,
+            "rows": rows,
+        }  # fmt: skip
+        return launch_rows("predict", settings, processes=count, timeout=rank_timeout, watch=watch)
+    trained = open_trained(model, max_new_tokens=max_new_tokens, **told)
+    found = predict_file(
+        trained, given, written, columns=columns, resume=resume, watch=watch, rows=rows, num_beams=num_beams
+    )
+    return {"rows": found}
 
 
 def check_file(

@@ -12,13 +12,17 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hflm.errors import HflmError
-from hflm.launching.job import Job, Outcome
+from hflm.launching.job import Job, Outcome, write_result
 from hflm.run import RunFolder
 from hflm.settings import build, seconds
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
 
 # linux/prctl.h: the signal that a process gets when its parent ends.
 PR_SET_PDEATHSIG = 1
@@ -32,7 +36,7 @@ def main(words: list[str]) -> int:
         faulthandler.register(signal.SIGUSR2, all_threads=True)
     number = int(os.environ["RANK"])
     try:
-        do(Job.read(place), events)
+        do(Job.read(place), place, events)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
@@ -64,29 +68,65 @@ def _watch_launcher(launcher: int) -> None:
     os._exit(1)
 
 
-def do(job: Job, events: int) -> None:
+def do(job: Job, place: Path, events: int) -> None:
     """Join the others and do the job; rank 0 tells of it."""
     sys.argv[1:] = job.command
-    from hflm.config import PretrainConfig
     from hflm.engine import ranks
-    from hflm.finetune_config import FinetuneConfig
 
-    ranks.join(timeout=seconds(job.settings["rank_timeout"], name="rank_timeout"))
-    watch = Teller(events) if ranks.first() else silent
+    timeout = seconds(job.settings["rank_timeout"], name="rank_timeout")
+    if job.name in ("predict", "evaluate"):
+        # Nothing is prepared by one for all: who does not come within the time does not come.
+        ranks.join(timeout=timeout, patience=timedelta(seconds=timeout))
+        do_rows(job, place, Teller(events) if ranks.first() else silent)
+        return
+    ranks.join(timeout=timeout)
+    train(job, Teller(events) if ranks.first() else silent)
+
+
+def do_rows(job: Job, place: Path, watch: "Watch") -> None:
+    """Predict or score rows together with the others."""
+    from hflm.engine import ranks
+
+    ranks.use_threads(None)
+    asked = {name: value for name, value in job.settings.items() if name != "rank_timeout"}
+    if job.name == "predict":
+        from hflm.predict import predict_named
+
+        found = predict_named(**asked, watch=watch)
+    else:
+        from hflm.evaluate import evaluate_named
+
+        found = evaluate_named(**asked, watch=watch)
+    if ranks.first():
+        write_result(place, found)
+
+
+def train(job: Job, watch: "Watch") -> None:
+    """Do a job that trains."""
     how: dict[str, Any] = {
         "overwrite": job.overwrite, "resume": job.resume, "allow_change": job.allow_change, "watch": watch,
         "like": RunFolder(Path(job.like)) if job.like else None,
     }  # fmt: skip
-    if job.recipe:
-        from hflm.finetune import finetune
-        from hflm.recipe_files import load_task
-
-        config = build(FinetuneConfig, job.settings, where="the job")
-        finetune(config, load_task(job.recipe), Path(job.folder), **how)
-    else:
+    folder = Path(str(job.folder))
+    if job.name == "pretrain":
+        from hflm.config import PretrainConfig
         from hflm.pretrain import pretrain
 
-        pretrain(build(PretrainConfig, job.settings, where="the job"), Path(job.folder), **how)
+        pretrain(build(PretrainConfig, job.settings, where="the job"), folder, **how)
+        return
+    from hflm.recipe_files import load_task
+
+    task = load_task(str(job.recipe))
+    if job.name == "distill":
+        from hflm.distill import distill
+        from hflm.distill_config import DistillConfig
+
+        distill(build(DistillConfig, job.settings, where="the job"), task, folder, **how)
+    else:
+        from hflm.finetune import finetune
+        from hflm.finetune_config import FinetuneConfig
+
+        finetune(build(FinetuneConfig, job.settings, where="the job"), task, folder, **how)
 
 
 def silent(kind: str, content: Mapping[str, Any]) -> None:

@@ -99,8 +99,7 @@ class TrainingSettings(Settings):
         check_choices(self, CHOICES)
         check_numbers(self, positive=POSITIVE, not_negative=NOT_NEGATIVE)
         _check_length(self)
-        if self.processes != "auto" and not (self.processes.isdecimal() and int(self.processes) > 0):
-            raise UsageError(f"--processes is {self.processes!r}.", fix="It is a number, as 2, or auto.")
+        check_count(self.processes)
         seconds(self.rank_timeout, name="rank_timeout")
         _check_strategy(self)
         if not 0 <= self.decay < 1:
@@ -146,6 +145,12 @@ def _check_strategy(config: TrainingSettings) -> None:
     if config.torch_compile or config.precision == "fp16":
         what = "torch-compile" if config.torch_compile else "precision fp16"
         raise UsageError(f"--{what} does not go with --strategy {config.strategy}.", fix="Leave it away.")
+
+
+def check_count(processes: str) -> None:
+    """Raise UsageError for a number of processes that is none."""
+    if processes != "auto" and not (processes.isdecimal() and int(processes) > 0):
+        raise UsageError(f"--processes is {processes!r}.", fix="It is a number, as 2, or auto.")
 
 
 def _check_length(config: TrainingSettings) -> None:

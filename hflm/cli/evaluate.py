@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.finetune import print_scores
+from hflm.cli.predict import Processes, RankTimeout
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
 from hflm.errors import UsageError
+from hflm.settings import seconds
 
 
 def command(
@@ -25,22 +27,24 @@ def command(
     target_lang: Annotated[str | None, typer.Option(help="Language that is written.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to write at most.", min=1)] = None,
     output_file: Annotated[Path | None, typer.Option("--output-file", "-o", help="Also write predictions.")] = None,
+    processes: Processes = "1",
+    rank_timeout: RankTimeout = "10m",
     json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON, and nothing else.")] = False,
 ) -> None:
     """Score a model on rows that it was not trained on: hflm evaluate RUN --data rows.jsonl"""
     if output_file and output_file.exists():
         raise UsageError(f"{output_file} exists.", fix="Name another file.")
-    from hflm.evaluate import evaluate, read_references
-    from hflm.inference.trained import describe, open_trained
+    from hflm.evaluate import evaluate_named
 
     named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
     columns = {role: name for role, name in named.items() if name}
     told: dict[str, Any] = {"source_lang": source_lang, "target_lang": target_lang}
+    seconds(rank_timeout, name="rank_timeout")
     with Progress(quiet=json) as progress:
-        known = describe(model, task=task, **told)
-        examples = read_references(known, data, metric=metric, columns=columns, **told)
-        trained = open_trained(model, task=task, max_new_tokens=max_new_tokens, **told)
-        found = evaluate(trained, data, metric=metric, columns=columns, watch=progress.watch, examples=examples, **told)
+        found = evaluate_named(
+            model, data, metric=metric, columns=columns, told=told, task=task, max_new_tokens=max_new_tokens,
+            watch=progress.watch, processes=processes, rank_timeout=rank_timeout,
+        )  # fmt: skip
     rows = found.pop("predictions")
     if output_file:
         output_file.write_text("".join(json_format.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")

@@ -9,6 +9,7 @@ import typer
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
 from hflm.errors import UsageError
+from hflm.settings import seconds
 
 Model = Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")]
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; default: the lines of stdin.")]
@@ -17,6 +18,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tokens = Annotated[int | None, typer.Option(help="Tokens to write at most; default: as trained.", min=1)]
 Beams = Annotated[
     int | None, typer.Option(help="Beams; 1: one token after the other; default: as the model was tested.", min=1)
+]
+Processes = Annotated[
+    str, typer.Option(help="Processes that share the rows; auto: one for each GPU.", rich_help_panel="Processes")
+]
+RankTimeout = Annotated[
+    str, typer.Option(help="How long they wait for one that does not answer.", rich_help_panel="Processes")
 ]
 Language = Annotated[str | None, typer.Option(help="Language, where the model must be told.")]
 
@@ -34,22 +41,22 @@ def command(
     max_new_tokens: Tokens = None,
     num_beams: Beams = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the rows that are there.")] = False,
+    processes: Processes = "1",
+    rank_timeout: RankTimeout = "10m",
 ) -> None:
     """Predict for every row of a file, in order: hflm predict RUN --input-file in.jsonl --output-file out.jsonl"""
-    from hflm.inference.trained import describe, open_trained
-    from hflm.predict import check_file, predict_file
+    from hflm.predict import predict_named
 
     named = {"text": text_column, "source": source_column, "tokens": tokens_column}
     columns = {role: name for role, name in named.items() if name}
     told: dict[str, Any] = {"task": task, "source_lang": source_lang, "target_lang": target_lang}
-    rows = check_file(describe(model, **told), input_file, output_file, columns=columns, resume=resume)
-    trained = open_trained(model, max_new_tokens=max_new_tokens, **told)
+    seconds(rank_timeout, name="rank_timeout")
     with Progress() as progress:
-        count = predict_file(
-            trained, input_file, output_file, columns=columns, resume=resume, watch=progress.watch, rows=rows,
-            num_beams=num_beams,
+        found = predict_named(
+            model, str(input_file), str(output_file), columns=columns, told=told, max_new_tokens=max_new_tokens,
+            num_beams=num_beams, resume=resume, watch=progress.watch, processes=processes, rank_timeout=rank_timeout,
         )  # fmt: skip
-    print(f"wrote {count:,} rows to {output_file}")
+    print(f"wrote {found['rows']:,} rows to {output_file}")
 
 
 def classify(model: Model, text: Texts = None, input_file: File = None, json: Json = False) -> None:

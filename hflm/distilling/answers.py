@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hflm.cache import cache_folder, staged
 from hflm.data.examples import Example
 from hflm.data.splits import Splits
+from hflm.engine import ranks
 from hflm.errors import UsageError
 from hflm.inference.predicting import write_rows
 from hflm.inference.trained import TrainedModel
@@ -63,18 +64,20 @@ def write_answers(teacher: TrainedModel, examples: Sequence[Example], *, cap: in
     for number, place in enumerate(range(0, len(order), CHUNK)):
         rows = order[place : place + CHUNK]
         kept = folder / f"{number:06}"
-        if not kept.is_dir():
+        if not ranks.agreed(kept.is_dir()):
             found, _ = write_rows(
                 teacher.model, teacher.family, [examples[row] for row in rows], device=teacher.device,
                 max_new_tokens=cap,
             )  # fmt: skip
-            with staged(kept) as staging:
-                said = json.dumps([one["prediction"] for one in found], ensure_ascii=False)
-                (staging / "texts.json").write_text(said, encoding="utf-8")
+            if ranks.first():
+                with staged(kept) as staging:
+                    content = json.dumps([one["prediction"] for one in found], ensure_ascii=False)
+                    (staging / "texts.json").write_text(content, encoding="utf-8")
             written += len(rows)
             rate = written / (perf_counter() - start)
             watch("rows", {"done": place + len(rows), "rows": len(order), "rows_per_second": rate})
-        for row, text in zip(rows, json.loads((kept / "texts.json").read_text(encoding="utf-8")), strict=True):
+        said = ranks.agreed((kept / "texts.json").read_text(encoding="utf-8") if ranks.first() else None)
+        for row, text in zip(rows, json.loads(said), strict=True):
             texts[row] = text
     if written < len(order):
         watch("note", {"text": f"{len(order) - written:,} of the teacher's texts were in the cache"})

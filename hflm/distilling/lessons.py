@@ -9,6 +9,7 @@ from hflm.distill_config import DistillConfig
 from hflm.distilling.answers import with_answers
 from hflm.distilling.teacher import check_tokenizers, check_widths, class_order, freeze, open_teacher, with_teacher
 from hflm.distilling.teacher import student_folder as folder_of
+from hflm.engine import ranks
 from hflm.engine.device import choose_device, fast_attention
 from hflm.errors import UsageError
 from hflm.families.distilled import Distilled
@@ -64,11 +65,12 @@ class TextLesson:
 
 def prepare_lesson(config: DistillConfig, task: Task, *, recipe: str, say: Say, watch: "Watch") -> Lesson:
     """Read the rows, open the teacher, let it write where that is what is learned, and fit the student."""
-    splits = read_data(config, task)
-    teacher = open_teacher(config, recipe=recipe, kinds=KINDS[task.family])
+    with ranks.first_ahead():
+        splits = read_data(config, task)
+        teacher = open_teacher(config, recipe=recipe, kinds=KINDS[task.family])
+        student = folder_of(config, teacher.model, teacher.family.tokenizer)
     arch, size = teacher.model.config.model_type, count_parameters(teacher.model)
     say(f"teacher: {teacher.name}, {arch} as {teacher.kind}, {size:,} parameters")
-    student = folder_of(config, teacher.model, teacher.family.tokenizer)
     check_metric(task.metric, family_of(task.family, load_config(student), name=student))
     if task.family in ("text_to_text", "causal_lm"):
         cap = min(config.max_target_length, teacher.max_new_tokens)
@@ -77,7 +79,8 @@ def prepare_lesson(config: DistillConfig, task: Task, *, recipe: str, say: Say, 
     else:
         most = min(config.max_source_length, max_positions(teacher.model.config))
         config = replace(config, max_source_length=most)
-    fitted = fit(name_languages(config, task, splits), task, splits, start=student)
+    with ranks.first_ahead():
+        fitted = fit(name_languages(config, task, splits), task, splits, start=student)
     say(introduce(origin(config), fitted.model))
     inputs = with_teacher(fitted.inputs, config, model=teacher.model, tokenizer=teacher.family.tokenizer)
     family = _family(fitted, teacher, student)

@@ -18,24 +18,28 @@ from torch._C import _distributed_c10d as c10d
 # meanwhile closes its connections, which the others notice at once.
 PATIENT = timedelta(days=30)
 _patient: Any = None
+_alone = False
 T = TypeVar("T")
 
 
-def join(*, timeout: float) -> None:
-    """Meet the other ranks, as the environment names them; a collective fails where one is missing for `timeout` s."""
+def join(*, timeout: float, patience: timedelta = PATIENT) -> None:
+    """Meet the other ranks, as the environment names them; a collective fails where one is missing for `timeout` s.
+
+    For what they agree on they wait for each other as long as `patience`.
+    """
     global _patient
     # Small things that ranks agree on stay on the CPU; gradients on GPUs go through NCCL.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    place, patience = os.environ, timedelta(seconds=timeout)
-    kept = c10d.TCPStore(place["MASTER_ADDR"], int(place["MASTER_PORT"]), is_master=False, timeout=patience)
+    place, limit = os.environ, timedelta(seconds=timeout)
+    kept = c10d.TCPStore(place["MASTER_ADDR"], int(place["MASTER_PORT"]), is_master=False, timeout=limit)
     # The store is the launcher's, and lives on where ranks are started again: what those before left is not for these.
     store = c10d.PrefixStore(f"try-{place['TORCHELASTIC_RESTART_COUNT']}", kept)
     distributed.init_process_group(
-        backend, store=store, rank=int(place["RANK"]), world_size=int(place["WORLD_SIZE"]), timeout=patience
+        backend, store=store, rank=int(place["RANK"]), world_size=int(place["WORLD_SIZE"]), timeout=limit
     )
-    _patient = distributed.new_group(backend="gloo", timeout=PATIENT)
+    _patient = distributed.new_group(backend="gloo", timeout=patience)
 
 
 def joined() -> bool:
@@ -45,12 +49,12 @@ def joined() -> bool:
 
 def world() -> int:
     """Return how many ranks there are."""
-    return distributed.get_world_size() if joined() else 1
+    return distributed.get_world_size() if joined() and not _alone else 1
 
 
 def rank() -> int:
     """Return the number of this rank, from 0."""
-    return distributed.get_rank() if joined() else 0
+    return distributed.get_rank() if joined() and not _alone else 0
 
 
 def first() -> bool:
@@ -103,6 +107,17 @@ def anywhere(flag: bool) -> bool:
     if world() == 1:
         return flag
     return bool(summed(torch.tensor(int(flag))).item())
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let this rank work as if there were no others, while they do something else: what it measures is its own."""
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
 
 
 @contextmanager

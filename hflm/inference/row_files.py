@@ -1,6 +1,7 @@
 """A file of rows in, a file of rows out: in order, chunk by chunk, so that one that was stopped can go on."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hflm.data.records import Record, read_records
 from hflm.data.sources import find_sources
+from hflm.engine import ranks
 from hflm.errors import DataError, UsageError
 from hflm.space import full_disk_named
 
@@ -30,15 +32,19 @@ def add_to_rows(
     With `resume`, rows that stand in the output already are not worked on again. `rows` is their number where they
     were counted already.
     """
-    done = _whole_lines(output_file) if resume and output_file.exists() else 0
-    check_output(output_file, resume=resume)
+    found = _whole_lines(output_file) if ranks.first() and resume and output_file.exists() else 0
+    if ranks.first():
+        check_output(output_file, resume=resume)
+    done: int = ranks.agreed(found)
     start, counted = perf_counter(), 0
     (source,) = find_sources([str(input_file)])
     total = rows or sum(1 for _ in read_records(source))
     if not total:
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
     try:
-        with full_disk_named(output_file, fix=ROOM), output_file.open("a" if done else "w", encoding="utf-8") as stream:
+        # All ranks work on each chunk, and the first writes it.
+        target = output_file if ranks.first() else Path(os.devnull)
+        with full_disk_named(output_file, fix=ROOM), target.open("a" if done else "w", encoding="utf-8") as stream:
             for records in chunks(read_records(source), skip=done, size=chunk):
                 for record, one in zip(records, add(records, done + counted), strict=True):
                     stream.write(json.dumps({**record.values, **one}, ensure_ascii=False) + "\n")

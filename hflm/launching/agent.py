@@ -75,8 +75,8 @@ class Agent(SimpleElasticAgent):
     @property
     def logs(self) -> Path:
         """Where the logs of the ranks go when one fails: into the run, where there is one by then."""
-        run = RunFolder(Path(self.launch.job.folder))
-        return run.ranks if run.config.exists() else self.place
+        run = RunFolder(Path(self.launch.job.folder)) if self.launch.job.folder else None
+        return run.ranks if run and run.config.exists() else self.place
 
     def forward(self, number: int) -> None:
         """Pass a signal on to every rank; a second one ends them at once."""
@@ -197,6 +197,8 @@ def may_pass(cause: HflmError) -> bool:
 
 def again(job: Job) -> Job:
     """Return the job that goes on where another try of it was broken off."""
+    if not job.folder:
+        return job
     run = RunFolder(Path(job.folder))
     if run.plan.exists():
         return replace(job, resume=True, overwrite=False, like=None)

@@ -13,7 +13,7 @@ from hflm.run import read_json, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job for every rank: which, with which settings, in which folder.
+    """A job for every rank: which, with which settings, in which folder, if it has one.
 
     `recipe` is the task of a fine-tuning, `like` a run that is done again, `command` what the user typed, which is
     kept in the run folder.
@@ -21,7 +21,7 @@ class Job:
 
     name: str
     settings: Mapping[str, Any]
-    folder: str
+    folder: str | None = None
     recipe: str | None = None
     overwrite: bool = False
     resume: bool = False
@@ -37,6 +37,17 @@ class Job:
     def read(cls, place: Path) -> "Job":
         """Read it."""
         return cls(**read_json(place / "job.json"))
+
+
+def write_result(place: Path, found: Mapping[str, Any]) -> None:
+    """Leave what a job came to for the launcher to read."""
+    write_json(place / "result.json", found)
+
+
+def read_result(place: Path) -> dict[str, Any]:
+    """Read it; empty where a job leaves nothing, or writes it into its own folder."""
+    path = place / "result.json"
+    return read_json(path) if path.exists() else {}
 
 
 @dataclass(frozen=True, kw_only=True)

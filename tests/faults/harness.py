@@ -145,7 +145,9 @@ class Zygote:
             env=environment, cwd=ROOT, bufsize=1,
         )  # fmt: skip
 
-    def start(self, *words: object, fault: Mapping[str, object] | None = None) -> Victim:
+    def start(
+        self, *words: object, fault: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None
+    ) -> Victim:  # fmt: skip
         """Start `hflm` with these words; `fault` is what one of its ranks is to do, and where."""
         self.count += 1
         memory, output = self.folder / f"{self.count}.memory", self.folder / f"{self.count}.out"
@@ -153,13 +155,16 @@ class Zygote:
         request = {
             "words": [str(word) for word in words], "shared": str(memory), "output": str(output),
             "fault": dict(fault or {}), "ranks": ranks_of([str(word) for word in words]),
+            "environment": dict(environment or {}),
         }  # fmt: skip
         self._stream(self.process.stdin).write(json.dumps(request) + "\n")
         return Victim(self, int(self.read()), mapped, output)
 
-    def run(self, *words: object, fault: Mapping[str, object] | None = None) -> Victim:
+    def run(
+        self, *words: object, fault: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None
+    ) -> Victim:  # fmt: skip
         """Start `hflm` and wait for its end."""
-        victim = self.start(*words, fault=fault)
+        victim = self.start(*words, fault=fault, environment=environment)
         victim.end()
         return victim
 

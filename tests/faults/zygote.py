@@ -129,6 +129,7 @@ def watched(memory: mmap.mmap) -> None:
 def victim(request: dict[str, Any]) -> int:
     """Run a command line in this process, which is a fork."""
     import hflm.launching.processes
+    import hflm.predict
     import hflm.pretraining.measure
     from hflm.cli.app import main
     from tests.faults.rank_faults import inject
@@ -152,12 +153,17 @@ def serve() -> None:
     import matplotlib.figure  # noqa: F401
     import torch
 
+    import hflm.cli.distill
     import hflm.cli.finetune
     import hflm.cli.pretrain
     import hflm.cli.resume
+    import hflm.distilling.lessons
+    import hflm.distilling.quality
+    import hflm.evaluate
     import hflm.finetune
     import hflm.finetuning.fitting
     import hflm.launching.agent
+    import hflm.predict
     import hflm.pretraining.measure
     import hflm.rank
     import hflm.training.steps  # noqa: F401
