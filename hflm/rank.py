@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hflm.errors import HflmError
+from hflm.errors import HflmError, UsageError
 from hflm.launching.job import Job, Outcome, write_result
 from hflm.run import RunFolder
 from hflm.settings import build, seconds
@@ -32,17 +32,20 @@ def main(words: list[str]) -> int:
     """Do the job that the folder `words[0]` describes, tell of it on the pipe `words[1]`, and write how it ended."""
     place, events = Path(words[0]), int(words[1])
     end_with_launcher(int(os.environ["HFLM_LAUNCHER"]))
-    if hasattr(signal, "SIGUSR2"):
-        faulthandler.register(signal.SIGUSR2, all_threads=True)
     number = int(os.environ["RANK"])
+    job = Job.read(place)
+    # A script prints where its user looks; what is kept is what it failed of.
+    log = (place / f"rank-{number}.log").open("a") if job.name == "script" else sys.stderr
+    if hasattr(signal, "SIGUSR2"):
+        faulthandler.register(signal.SIGUSR2, file=log, all_threads=True)
     try:
-        do(Job.read(place), place, events)
+        do(job, place, events)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         # Written before the connections close: the others fail of that, and later.
         Outcome.of(error).write(place, number)
-        traceback.print_exc()
+        traceback.print_exc(file=log)
         return error.exit_code if isinstance(error, HflmError) else 1
     Outcome(time=time.time()).write(place, number)
     return 0
@@ -70,6 +73,9 @@ def _watch_launcher(launcher: int) -> None:
 
 def do(job: Job, place: Path, events: int) -> None:
     """Join the others and do the job; rank 0 tells of it."""
+    if job.name == "script":
+        run_script(job)
+        return
     sys.argv[1:] = job.command
     from hflm.engine import ranks
 
@@ -81,6 +87,34 @@ def do(job: Job, place: Path, events: int) -> None:
         return
     ranks.join(timeout=timeout)
     train(job, Teller(events) if ranks.first() else silent)
+
+
+def run_script(job: Job) -> None:
+    """Run a script as `python SCRIPT` would; it joins the others by itself, as Accelerate does."""
+    import runpy
+
+    script = job.settings["script"]
+    sys.argv = [script, *job.command]
+    # Where `python -m hflm.rank` has put the working directory.
+    sys.path[0] = str(Path(script).resolve().parent)
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as left:
+        # `sys.exit(main())` is how scripts end.
+        if left.code not in (None, 0):
+            raise
+    check_together()
+
+
+def check_together() -> None:
+    """Raise UsageError where a script has used Accelerate, and each rank took itself for the only one."""
+    found = sys.modules.get("accelerate.state")
+    known = found.PartialState._shared_state.get("num_processes") if found else None
+    if known == 1 and int(os.environ["WORLD_SIZE"]) > 1:
+        raise UsageError(
+            f"The {os.environ['WORLD_SIZE']} processes of the script knew nothing of each other: each did all of it.",
+            fix="Without a GPU, let it say `cpu=True`, or --use_cpu to a Trainer.",
+        )
 
 
 def do_rows(job: Job, place: Path, watch: "Watch") -> None:
@@ -156,5 +190,8 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
+    if "hflm.engine.ranks" not in sys.modules:
+        # A script may have left something to do at its end.
+        sys.exit(code)
     # The end of the interpreter would wait for threads of the other ranks.
     os._exit(code)

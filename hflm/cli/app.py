@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("hflm.cli.pretrain", "Train a language model on raw text, from scratch or onwards."),
     "finetune": ("hflm.cli.finetune", "Fine-tune a model on a task, and test it."),
     "distill": ("hflm.cli.distill", "Train a small model to do what a large one does, and say what it keeps."),
+    "launch": ("hflm.cli.launch", "Run a script of your own on several processes."),
     "resume": ("hflm.cli.resume", "Go on with a run that was stopped."),
     "reproduce": ("hflm.cli.reproduce", "Do a run again, and say which figures agree."),
     "plan": ("hflm.cli.plan", "Say what a fine-tuning would do and take, and train nothing."),

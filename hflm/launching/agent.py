@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Launch:
     timeout: str
     hear: Callable[[Mapping[str, Any]], None]
     start: Start
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def ready_agent(launch: Launch) -> "Agent":
@@ -89,7 +90,7 @@ class Agent(SimpleElasticAgent):
         self.events = Events()
         self.ranks = []
         for worker in worker_group.workers:
-            environment = {**os.environ, **self._environment(worker_group, worker)}
+            environment = {**os.environ, **self.launch.environment, **self._environment(worker_group, worker)}
             log = self.place / f"rank-{worker.global_rank}.log"
             (self.place / f"outcome-{worker.global_rank}.json").unlink(missing_ok=True)
             process = self.launch.start(self.place, log, self.events.writer, environment)

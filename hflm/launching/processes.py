@@ -38,6 +38,14 @@ def start_python(place: Path, log: Path, events: int, environment: Mapping[str, 
         )  # fmt: skip
 
 
+def start_visible(place: Path, log: Path, events: int, environment: Mapping[str, str]) -> Process:
+    """Start a rank that prints where we print; only what it failed of goes into its log."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "hflm.rank", str(place), str(events)], stdin=subprocess.DEVNULL, pass_fds=(events,),
+        env=dict(environment), start_new_session=True,
+    )  # fmt: skip
+
+
 @dataclass
 class Rank:
     """A rank of this machine."""
