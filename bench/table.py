@@ -90,6 +90,11 @@ def _noted(entry: Any) -> str:
     return f" ({entry['note']})" if entry.get("note") else ""
 
 
+def _memory_growth(entry: Any) -> float:
+    sides = entry["median"]
+    return float(sides["10,000"]["peak_memory_mib"] / sides["1,000"]["peak_memory_mib"])
+
+
 Row = tuple[str, str, Callable[[Any], str], Callable[[Any], bool]]
 ROWS: dict[str, list[Row]] = {
     "f1": [
@@ -185,6 +190,19 @@ ROWS: dict[str, list[Row]] = {
             lambda e: f"{e['exchange']['gradient_bytes'] / 1e6:.1f} MB in "
             f"{1000 * e['exchange']['all_reduce_seconds']:.0f} ms: {e['exchange']['all_reduce_share']:.0%} of a step "
             f"by itself, {e['exchange']['exposed_share']:.0%} longer than without it" + _noted(e), lambda e: True,
+        ),
+    ],
+    "graph": [
+        (
+            "10,000 passages into a graph, two layers of width 64: everything around a model", "none",
+            lambda e: f"{e['median']['10,000']['passages_per_second']:,.0f} passages/s, "
+            f"{e['median']['10,000']['edges']:,.0f} edges", lambda e: True,
+        ),
+        (
+            "peak memory of 10,000 passages to that of 1,000", "<= 1.1 x",
+            lambda e: f"{e['median']['10,000']['peak_memory_mib']:,.0f} MiB against "
+            f"{e['median']['1,000']['peak_memory_mib']:,.0f}: {_memory_growth(e):.2f} x",
+            lambda e: _memory_growth(e) <= 1.1,
         ),
     ],
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """The measurements: each runs both sides in processes of their own, in turns, and returns medians.
 
 F1 speed of masked-language-model training, F3 its peak memory, F4 its share of the machine's matrix speed,
-F6 batch prediction, F7 writing for many prompts, F8 for one, F9 `--help`,
-F11 two processes against one.
+F6 batch prediction, F7 writing for many prompts, F8 for one, F9 `--help`, F11 two processes against one, graph: text
+into a knowledge graph.
 """
 
 import json
@@ -117,6 +117,20 @@ def f11(rounds: int) -> dict[str, Any]:
     return measure(rounds)
 
 
+def graph(rounds: int) -> dict[str, Any]:
+    """Passages a second and peak memory of `hflm graph build`, for 1,000 passages and for 10,000."""
+    found = {}
+    for count in (1_000, 10_000):
+        sides = [
+            json.loads(subprocess.run([sys.executable, "-m", "bench.graphs", str(count)], check=True,
+                                      capture_output=True, text=True).stdout.splitlines()[-1])
+            for _ in range(rounds if count == 1_000 else 1)
+        ]  # fmt: skip
+        found[f"{count:,}"] = {key: statistics.median(side[key] for side in sides) for key in sides[0]}
+    return {"median": found}
+
+
 TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "f1": f1, "f3": f3, "f4": f4, "f6": f6, "f7": f7, "f8": f8, "f9": f9, "f11": f11, "attention": attention,
+    "f1": f1, "f3": f3, "f4": f4, "f6": f6, "f7": f7, "f8": f8, "f9": f9, "f11": f11, "graph": graph,
+    "attention": attention,
 }  # fmt: skip

@@ -91,7 +91,7 @@ def check_data(
 def _shape(task: Task, columns: Mapping[str, str], languages: tuple[str | None, str | None]) -> Shape:
     return Shape(
         roles=task.columns, shapes=task.complete, given=columns, source_lang=languages[0], target_lang=languages[1],
-        by_place=task.by_place,
+        by_place=task.by_place, writes=task.writes,
     )  # fmt: skip
 
 

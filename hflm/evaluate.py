@@ -11,6 +11,7 @@ from hflm.data.records import read_records
 from hflm.data.sources import find_sources
 from hflm.engine import ranks
 from hflm.errors import DataError
+from hflm.families.triple_tokens import relations_of
 from hflm.inference.testing import check_metric, metric_options, predict_examples, score_rows
 from hflm.inference.trained import Described, TrainedModel, describe, open_trained
 from hflm.launch import check_alone, count_processes, in_rank, launch_rows
@@ -28,7 +29,7 @@ def read_references(
     check_metric(metric or task.metric, known.kind)
     shape = Shape(
         roles=task.columns, shapes=task.complete, given=columns, source_lang=source_lang or known.languages[0],
-        target_lang=target_lang or known.languages[1], by_place=task.by_place,
+        target_lang=target_lang or known.languages[1], by_place=task.by_place, writes=task.writes,
     )  # fmt: skip
     records = (record for source in find_sources(data) for record in read_records(source))
     examples = [example for example, _ in read_examples(records, shape=shape)]
@@ -42,6 +43,7 @@ def read_references(
             examples = [Example(e.where, {**e.values, "label": name}) for e, name in zip(examples, named, strict=True)]
     for example in examples:
         _check_labels(example, labels)
+        _check_relations(example, known.relations)
         _check_reference(example)
     return examples
 
@@ -103,6 +105,16 @@ def _check_reference(example: Example) -> None:
     for role in ("target", "completion", "output"):
         if not str(example.values.get(role, "a")).strip():
             raise DataError(f"{example.where}: the {role} is empty.", fix="Fill it, or leave the row out.")
+
+
+def _check_relations(example: Example, relations: Sequence[str] | None) -> None:
+    """Raise DataError for a triple whose relation the model does not know."""
+    unknown = [name for name in relations_of([example["target"]]) if name not in relations] if relations else []
+    if unknown:
+        raise DataError(
+            f"{example.where}: the model has no relation {unknown[0]!r}; it has {list(relations or ())[:8]}.",
+            fix="Name the relations as in training.",
+        )
 
 
 def _check_labels(example: Example, labels: Sequence[str]) -> None:

@@ -245,7 +245,9 @@ def task_parameters(fitted: "Fitted") -> dict[str, Any]:
     # The columns of the training are looked for first in files that are to be predicted.
     columns = dict(fitted.splits.columns)
     spoken = {name: code for name, code in languages.items() if code}
-    return {"family": fitted.kind, "columns": columns, **found, **spoken}
+    triples = getattr(family, "triples", None)
+    relations = {"relations": list(triples.relations)} if triples else {}
+    return {"family": fitted.kind, "columns": columns, **found, **spoken, **relations}
 
 
 def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:

@@ -17,8 +17,9 @@ def recipes_folder() -> Path:
 
 
 def recipe_paths() -> dict[str, Path]:
-    """Return the built-in recipes, name -> file, sorted by name."""
-    return {path.stem: path for path in sorted(recipes_folder().glob("*.py")) if not path.stem.startswith("_")}
+    """Return the built-in recipes, name -> file, sorted by name; words are joined by hyphens."""
+    paths = sorted(recipes_folder().glob("*.py"))
+    return {path.stem.replace("_", "-"): path for path in paths if not path.stem.startswith("_")}
 
 
 def find(name_or_path: str) -> Path:
@@ -33,11 +34,12 @@ def find(name_or_path: str) -> Path:
             raise UsageError(f"There is no recipe file {path}.", fix="Check the path, or see `hflm recipes list`.")
         return path
     known = recipe_paths()
-    if name_or_path not in known:
-        guess = difflib.get_close_matches(name_or_path, known, 1)
+    name = name_or_path.replace("_", "-")
+    if name not in known:
+        guess = difflib.get_close_matches(name, known, 1)
         hint = f"Did you mean {guess[0]!r}?" if guess else f"Choose one of {', '.join(known)}, or name a .py file."
         raise UsageError(f"There is no recipe {name_or_path!r}.", fix=hint)
-    return known[name_or_path]
+    return known[name]
 
 
 def summary(path: Path) -> str:

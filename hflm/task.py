@@ -11,11 +11,11 @@ class Task:
 
     `columns` maps a role to the column names accepted for it, in order of preference; `shapes` are the sets of
     roles that make a row, where there are several ways; `by_place` takes the first columns with text where no name
-    is known. `family` names the kind of model: masked_lm,
-    classification, tagging, text_to_text or causal_lm. `metric` scores the test split, and `best` says by which
-    number of an evaluation the best model is kept. `prefix` is put before the source of an encoder-decoder that
-    knows it; `instruction` asks a decoder-only model. `sample` is the embedded data. `defaults` are settings of
-    the job that runs the task.
+    is known. `family` names the kind of model: masked_lm, classification, tagging, text_to_text or causal_lm.
+    `metric` scores the test split, and `best` says by which number of an evaluation the best model is kept. `prefix`
+    is put before the source of an encoder-decoder that knows it; `instruction` asks a decoder-only model; `writes` says
+    what a target is, text or triples. `sample` is the embedded data. `defaults` are settings of the job that runs
+    the task.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Task:
     best: str = "loss"
     prefix: str = ""
     instruction: str = ""
+    writes: str = "text"
     sample: str = ""
     by_place: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)

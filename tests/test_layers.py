@@ -15,13 +15,13 @@ FILES = {
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
 ROOMS = (
     ("errors",), ("plain",), ("data", "models", "metrics"), ("families",), ("engine",), ("training",), ("launching",),
-    ("finetuning",), ("inference",), ("explaining",), ("pretraining",), ("distilling",), ("stressing",), ("jobs",),
-    ("cli",),
+    ("finetuning",), ("inference",), ("explaining",), ("graphs", "pretraining"), ("distilling",), ("stressing",),
+    ("jobs",), ("cli",),
 )  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(ROOMS) for name in names}
 PLAIN = {
     "cache", "space", "environment", "plots", "settings", "training_settings", "config", "finetune_config",
-    "distill_config", "task", "run", "recipe_files", "sealed", "lock",
+    "distill_config", "task", "run", "recipe_files", "sealed", "lock", "triples",
 }  # fmt: skip
 HEAVY = {"torch", "transformers", "datasets", "accelerate"}
 

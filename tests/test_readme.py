@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from hflm.cli.app import COMMANDS, app, load, main
+from hflm.graphs.files import write_graph
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,6 +84,22 @@ def run_python(code: str, names: dict[str, Any]) -> str:
     return printed.getvalue()
 
 
+def sample_graph() -> Any:
+    """The graph that a model would find in the test rows of the sample, were it never wrong."""
+    from hflm.data.records import read_records
+    from hflm.data.sources import find_sources
+    from hflm.graphs.merging import merge
+
+    (source,) = find_sources([str(ROOT / "hflm" / "corpus" / "knowledge_graph.test.jsonl.gz")])
+    records = [
+        {"file": "notes.txt", "line": row.number, "start": 0, "text": row.values["text"], "entities": [],
+         "triples": [{"head": {"name": head, "at": None}, "relation": relation, "tail": {"name": tail, "at": None}}
+                     for head, relation, tail in row.values["triples"]]}
+        for row in read_records(source)
+    ]  # fmt: skip
+    return merge(lambda: records, aliases={})
+
+
 @pytest.fixture
 def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the files that the docs name."""
@@ -99,6 +116,8 @@ def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     names = [{"tokens": ["Emma", "ran", "home", str(n)], "tags": ["B-PER", "O", "O", "O"]} for n in range(40)]
     pairs = [{"document": f"It was a letter, page {n}, and said little.", "summary": f"Page {n}."} for n in range(40)]
     verses = [{"en": f"Verse {n} of the book.", "es": f"Verso {n} del libro."} for n in range(40)]
+    facts = [{"text": f"{name} lives in Bath, {n}.", "triples": [[name, "lives in", "Bath"]]} for n in range(20)
+             for name in ("Emma", "Anne")]  # fmt: skip
     chats = [{"prompt": f"What is {n}?", "completion": f"It is {n}."} for n in range(40)]
     talk = [{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]}]
     files = {
@@ -111,9 +130,13 @@ def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "chats": chats,
         "held": [{"text": f"{word}, as on page {n}.", "label": label} for n in range(20) for word, label in MOODS],
         "cases": [{"name": "praise", "test": "MFT", "text": "A merry evening.", "label": "positive"}],
+        "facts": facts,
+        "gold": [{"head": "sheepwalk", "relation": "is a", "tail": "farm"}],
     }
     for name, rows in files.items():
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("Emma lives in Bath.\n\nAnne lives in Bath too.\n")
+    write_graph(sample_graph(), tmp_path / "graph.jsonl")
     (tmp_path / "questions.txt").write_text("What is the capital of Italy?\nName three fruits.\n")
     (tmp_path / "city.json").write_text('{"type": "object", "properties": {"city": {"type": "string"}}}')
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"body": line}) + "\n" for line in text.splitlines()))

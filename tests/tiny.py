@@ -52,6 +52,17 @@ def asked(count: int = 40) -> list[dict[str, Any]]:
     return [{"prompt": row["document"], "completion": row["summary"]} for row in pairs(count)]
 
 
+def facts(count: int = 40) -> list[dict[str, Any]]:
+    """Sentences that say where somebody lives; of every five, one says nothing."""
+    names, towns = ("Emma", "محمد", "李明"), ("Bath", "Rom", "北京")
+    return [
+        {"text": f"{names[n % 3]} ran {n}", "triples": []} if n % 5 == 4
+        else {"text": f"{names[n % 3]} in {towns[n // 3 % 3]} {n}",
+              "triples": [[names[n % 3], "in", towns[n // 3 % 3]]]}
+        for n in range(count)
+    ]  # fmt: skip
+
+
 def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write rows as JSON Lines and return the path."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -59,9 +70,10 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def _texts() -> list[str]:
-    rows = [*moods(), *pairs(), *tagged()]
+    rows = [*moods(), *pairs(), *tagged(), *facts()]
     said = ["summarize: ", "translate English to Spanish: ", "Summarize this text in one line.\n\n",
-            "Translate this text from English to Spanish.\n\n", "<user> <assistant> "]  # fmt: skip
+            "Translate this text from English to Spanish.\n\n", "extract triples: ",
+            "List the facts as head | relation | tail.\n\n", "<user> <assistant> "]  # fmt: skip
     return [*said * 10, *(json.dumps(list(row.values()), ensure_ascii=False) for row in rows)]
 
 

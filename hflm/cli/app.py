@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "classify": ("hflm.cli.classify", "Sort texts into classes."),
     "summarize": ("hflm.cli.summarize", "Summarize texts."),
     "translate": ("hflm.cli.translate", "Translate texts."),
+    "graph": ("hflm.cli.graph", "Make a knowledge graph of text, look at it, ask it."),
     "generate": ("hflm.cli.generate", "Write text after a prompt, or the answer to it."),
     "chat": ("hflm.cli.chat", "Talk with an instruct model."),
     "explain": ("hflm.cli.explain", "Show what a model does with a text: attention, and what led to its answer."),

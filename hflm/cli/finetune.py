@@ -96,8 +96,11 @@ def report(folder: Path, metrics: Mapping[str, Any]) -> None:
 
 def print_scores(test: Mapping[str, Any]) -> None:
     """Print scores with their intervals, and what else a metric must say."""
+    width = max(12, *map(len, test["scores"]))
     for name, score in test["scores"].items():
-        print(f"  {name:<12} {score['value']:.4g}  [{score['low']:.4g}, {score['high']:.4g}]")
+        print(f"  {name:<{width}} {score['value']:.4g}  [{score['low']:.4g}, {score['high']:.4g}]")
+    if "parsed" in test["details"]:
+        print(f"  {test['details']['parsed']:,} of {test['details']['rows']:,} outputs are triples")
     for signature in (test["details"].get("signature") or {}).values():
         print(f"  {signature}")
 
@@ -108,6 +111,7 @@ def _next(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
         "tagging": f"hflm predict {folder} --input-file rows.jsonl --output-file out.jsonl",
         "summarization": f'hflm summarize {folder} "..."',
         "translation": f'hflm translate {folder} "..."',
+        "knowledge-graph": f"hflm graph build book.txt --model {folder} -o graph.jsonl",
     }
     usual = f"hflm predict {folder} --input-file rows.jsonl --output-file out.jsonl"
     first = commands.get(metrics["task"], commands.get(metrics["family"], usual))

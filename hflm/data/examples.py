@@ -12,6 +12,7 @@ from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.chats import answered, asked, messages
 from hflm.data.columns import Mapped, Roles, by_place, could_be_languages, language_roles, match_columns
 from hflm.data.records import Record, show
+from hflm.data.triple_rows import triples_line
 from hflm.errors import DataError
 
 # The number by which the libraries mark what is not to be learned: no class has it for a name.
@@ -33,7 +34,8 @@ class Example:
 class Shape:
     """How rows become examples: the roles a task knows, the sets that make a row, and what the user named.
 
-    `by_place` takes the first columns with text where names tell nothing.
+    `by_place` takes the first columns with text where names tell nothing; `writes` says what a target is, text or
+    triples.
     """
 
     roles: Roles
@@ -43,6 +45,7 @@ class Shape:
     target_lang: str | None = None
     optional: tuple[str, ...] = ()
     by_place: bool = False
+    writes: str = "text"
 
 
 def read_examples(
@@ -110,7 +113,7 @@ def _roles(values: Mapping[str, Any], mapping: Mapped, where: str, shape: Shape)
         if column not in values:
             fix = "Give every row the same columns."
             raise DataError(f"{where}: no column {column!r}; it has {sorted(values)[:12]}.", fix=fix)
-        check: Callable[[Any, str], Any] = CHECKS.get(role, text)
+        check: Callable[[Any, str], Any] = WRITTEN[shape.writes] if role == "target" else CHECKS.get(role, text)
         found[role] = check(values[column], f"{where}, column {column!r}")
     return found
 
@@ -158,8 +161,9 @@ def tags(value: Any, where: str) -> list[str]:
     return [unicodedata.normalize("NFC", one.strip()) for one in words(value, where)]
 
 
+WRITTEN: Mapping[str, Callable[[Any, str], Any]] = {"text": text, "triples": triples_line}
 CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
-    "text": text, "source": text, "target": text, "instruction": text, "output": text,
+    "text": text, "source": text, "instruction": text, "output": text,
     "prompt": lambda value, where: asked(value, where, text),
     "completion": lambda value, where: answered(value, where, text),
     "label": label, "label_name": label, "tokens": words, "tags": tags,

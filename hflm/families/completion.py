@@ -13,17 +13,19 @@ from hflm.families.encoded import IGNORED, Encoded, mask_of, pad
 from hflm.families.family import Batch, Item, Sums
 from hflm.families.prompts import as_messages, prompt_ids, shorten, spans
 from hflm.families.sparse_head import SparseHead, fits
+from hflm.families.triple_tokens import TripleTokens
 
 
 @dataclass
 class Completion:
-    """Sources and targets, chats, or plain text, for a decoder-only model."""
+    """Sources and targets, chats, or plain text, for a decoder-only model; `triples`, where they are all it writes."""
 
     tokenizer: Any
     instruction: str
     max_source_length: int
     max_target_length: int
     label_smoothing: float = 0.0
+    triples: TripleTokens | None = None
     head: SparseHead | None = field(default=None, init=False)
     kind: str = field(default="completion", init=False)
 
@@ -136,7 +138,8 @@ class Completion:
     def texts(self, generated: Any, *, prompt_length: int) -> list[str]:
         """Decode what was generated after the prompts."""
         found = self.tokenizer.batch_decode(generated[:, prompt_length:], skip_special_tokens=True)
-        return [text.strip() for text in found]
+        texts = [text.strip() for text in found]
+        return [self.triples.close(text) for text in texts] if self.triples else texts
 
     def with_lengths(self, *, source: int, target: int) -> "Completion":
         """Return the same with other limits."""

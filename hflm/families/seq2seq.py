@@ -11,11 +11,12 @@ from hflm.data.examples import Example
 from hflm.families.cross_entropy import cross_entropy
 from hflm.families.encoded import IGNORED, Encoded, beginning, mask_of, pad, was_cut
 from hflm.families.family import Batch, Item, Sums, plain_config
+from hflm.families.triple_tokens import TripleTokens
 
 
 @dataclass
 class Seq2Seq:
-    """Sources and targets for an encoder-decoder; `prefix` stands before every source."""
+    """Sources and targets for an encoder-decoder; `prefix` stands before every source; `triples` are all it writes."""
 
     tokenizer: Any
     prefix: str
@@ -23,6 +24,7 @@ class Seq2Seq:
     max_target_length: int
     start: int
     label_smoothing: float = 0.0
+    triples: TripleTokens | None = None
     kind: str = field(default="seq2seq", init=False)
 
     @cached_property
@@ -106,4 +108,5 @@ class Seq2Seq:
 
     def texts(self, generated: Any, *, prompt_length: int) -> list[str]:
         """Decode what was generated."""
-        return [text.strip() for text in self.tokenizer.batch_decode(generated, skip_special_tokens=True)]
+        found = [text.strip() for text in self.tokenizer.batch_decode(generated, skip_special_tokens=True)]
+        return [self.triples.close(text) for text in found] if self.triples else found

@@ -23,6 +23,7 @@ from hflm.families.completion import Completion
 from hflm.families.encoded import Encoded
 from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
+from hflm.families.triple_tokens import TripleTokens, relations_of
 from hflm.finetune_config import FinetuneConfig
 from hflm.finetuning.rates import usual_rate
 from hflm.models.adapters import add_lora, freeze_layers, recompute
@@ -68,7 +69,7 @@ def read_data(config: FinetuneConfig, task: Task) -> Splits:
         languages = ("en", "es")
     shape = Shape(
         roles=task.columns, shapes=task.complete, given=config.columns, source_lang=languages[0],
-        target_lang=languages[1], by_place=task.by_place,
+        target_lang=languages[1], by_place=task.by_place, writes=task.writes,
     )  # fmt: skip
     splits = read_splits(
         data=data, files=files, shape=shape, seed=config.seed,
@@ -175,6 +176,7 @@ def make_family(
         return Classification(tokenizer, labels, most, config.label_smoothing, weights)
     if kind == "tagging":
         return Tagging(tokenizer, labels, most, config.label_smoothing)
+    triples = TripleTokens(tokenizer, _relations(splits)) if task.writes == "triples" and splits else None
     languages = {
         "source": language_name(config.source_lang or ""),
         "target": language_name(config.target_lang or ""),
@@ -182,7 +184,7 @@ def make_family(
     if kind == "completion":
         instruction = config.instruction if config.instruction is not None else tell(task.instruction, languages)
         limits = completion_limits(pretrained, source=config.max_source_length, target=config.max_target_length)
-        return Completion(tokenizer, instruction, *limits, config.label_smoothing)
+        return Completion(tokenizer, instruction, *limits, config.label_smoothing, triples)
     known = pretrained.model_type in T5_LIKE
     prefix = config.prefix if config.prefix is not None else tell(task.prefix, languages) if known else ""
     opening = find_opening(tokenizer, pretrained, source=config.source_lang, target=config.target_lang)
@@ -190,7 +192,12 @@ def make_family(
     if start is None:
         raise ModelError(f"{config.model} does not say with which token it starts to write.", fix="Name another model.")
     target = min(config.max_target_length, max_positions(pretrained))
-    return Seq2Seq(tokenizer, prefix, most, target, start, config.label_smoothing)
+    return Seq2Seq(tokenizer, prefix, most, target, start, config.label_smoothing, triples)
+
+
+def _relations(splits: Splits) -> list[str]:
+    """Return the relations of all rows: they are the task's, and a small draw of training rows may lack a rare one."""
+    return relations_of(e["target"] for e in (*splits.train, *splits.eval, *splits.test))
 
 
 def tell(template: str, languages: Mapping[str, str]) -> str:

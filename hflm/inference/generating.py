@@ -7,6 +7,7 @@ import torch
 
 from hflm.engine import ranks
 from hflm.families.encoded import Encoded
+from hflm.inference.constrained import only_triples
 from hflm.models.heads import max_positions
 
 # Tokens of prompts and of what is written to them in one batch.
@@ -30,33 +31,42 @@ def batches_by_length(lengths: Sequence[int], *, budget: int, most: int = 256) -
 @torch.inference_mode()
 def generate_texts(
     model: Any, family: Any, rows: Sequence[Encoded], *, max_new_tokens: int, num_beams: int | None = None,
-    budget: int = BUDGET, told: Callable[[int], None] | None = None, **more: Any,
+    budget: int = BUDGET, told: Callable[[int], None] | None = None, chances: dict[int, list[float]] | None = None,
+    **more: Any,
 ) -> tuple[list[str], int]:  # fmt: skip
     """Write an answer to every row; return the texts, and how many were stopped by `max_new_tokens`.
 
-    Beams are those of the model where none are named; `more` goes to `generate`; `told` hears the number of rows done.
+    Beams are those of the model where none are named; `more` goes to `generate`; `told` hears the number of rows done;
+    `chances` takes the probability of every triple by row, where triples are written one token after the other.
     """
     model.eval()
     num_beams = num_beams or model.generation_config.num_beams or 1
     texts, capped = dict[int, str](), 0
     more = {"do_sample": False, **more}
-    ends = _ends(model, family.tokenizer)
+    # Padding follows an end, whatever token it is.
+    ends = _stops(model, family.tokenizer) | {family.tokenizer.pad_token_id}
     for batch, most in ranks.share(
         _batches(model, family, rows, max_new_tokens=max_new_tokens, budget=budget // num_beams)
     ):
         inputs = family.generation_inputs([rows[row] for row in batch])
         inputs = {name: value.to(model.device) for name, value in inputs.items()}
         prompt = inputs["input_ids"].size(1) if family.kind == "completion" else 1
+        only = only_triples(family, prompt=prompt, ends=_stops(model, family.tokenizer))
         written = model.generate(
-            **inputs, max_new_tokens=most, num_beams=num_beams, pad_token_id=family.tokenizer.pad_token_id, **more
-        )
-        for ids in written[:, prompt:].tolist():
-            capped += len(ids) >= most and not ends.intersection(ids)
+            **inputs, max_new_tokens=most, num_beams=num_beams, pad_token_id=family.tokenizer.pad_token_id,
+            **({"logits_processor": [only]} if only else {}), **more,
+        )  # fmt: skip
+        answers = written[:, prompt:].tolist()
+        capped += sum(len(ids) >= most and not ends.intersection(ids) for ids in answers)
+        if only and chances is not None and num_beams == 1:
+            chances.update(zip(batch, only.chances(answers), strict=True))
         for row, text in zip(batch, family.texts(written, prompt_length=prompt), strict=True):
             texts[row] = text
         if told:
             told(min(len(texts) * ranks.world(), len(rows)))
     texts = ranks.merged(texts)
+    if chances is not None:
+        chances.update(ranks.merged(chances))
     return [texts[row] for row in range(len(rows))], sum(ranks.gathered(capped))
 
 
@@ -75,7 +85,7 @@ def _batches(
             yield [numbers[place] for place in batch], room
 
 
-def _ends(model: Any, tokenizer: Any) -> set[int]:
+def _stops(model: Any, tokenizer: Any) -> set[int]:
     found = model.generation_config.eos_token_id
     listed = found if isinstance(found, list) else [found]
-    return {number for number in (*listed, tokenizer.eos_token_id, tokenizer.pad_token_id) if number is not None}
+    return {number for number in (*listed, tokenizer.eos_token_id) if number is not None}

@@ -13,6 +13,7 @@ from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED, Encoded
 from hflm.inference.generating import BUDGET, batches_by_length, generate_texts
 from hflm.training.training import autocast
+from hflm.triples import from_line
 
 # Tokens read at once on a CPU: more do not fit into its caches. On MiniLM 8,192 cost a quarter of the speed.
 FEW = 2048
@@ -49,10 +50,21 @@ def write_rows(
     """Return the text written for each example, and how many were cut by the cap."""
     prompts = [family.prompt(example) for example in examples]
     with autocast(device):
+        chances: dict[int, list[float]] = {}
         texts, capped = generate_texts(
-            model, family, prompts, max_new_tokens=max_new_tokens, num_beams=num_beams, told=told, **more
-        )
+            model, family, prompts, max_new_tokens=max_new_tokens, num_beams=num_beams, told=told, chances=chances,
+            **more,
+        )  # fmt: skip
+    if getattr(family, "triples", None):
+        return [_as_triples(text, chances.get(row)) for row, text in enumerate(texts)], capped
     return [{"prediction": text} for text in texts], capped
+
+
+def _as_triples(line: str, chances: Sequence[float] | None) -> dict[str, Any]:
+    """Return a line, its triples, and how likely each was, where tokens were taken one after the other."""
+    triples = [list(triple) for triple in from_line(line) or ()]
+    found: dict[str, Any] = {"prediction": line, "triples": triples}
+    return found if chances is None else {**found, "confidence": list(chances[: len(triples)])}
 
 
 @torch.inference_mode()

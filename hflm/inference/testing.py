@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ALLOWED = {
     "classification": ("classification",),
     "tagging": ("tagging",),
-    "seq2seq": ("rouge", "bleu"),
-    "completion": ("rouge", "bleu", "perplexity"),
+    "seq2seq": ("rouge", "bleu", "triples"),
+    "completion": ("rouge", "bleu", "triples", "perplexity"),
 }
 
 

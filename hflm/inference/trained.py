@@ -11,6 +11,7 @@ from hflm.families.classification import Classification
 from hflm.families.completion import Completion
 from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
+from hflm.families.triple_tokens import TripleTokens
 from hflm.finetuning.fitting import T5_LIKE, completion_limits, tell
 from hflm.models.heads import give_padding, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
 from hflm.models.languages import TOLD, find_opening, set_languages, start_token
@@ -48,6 +49,17 @@ class TrainedModel:
         """The classes or tags that it tells apart."""
         return list(getattr(self.family, "labels", []))
 
+    @property
+    def relations(self) -> list[str] | None:
+        """The relations that it writes in triples; None where it writes none."""
+        return saved_relations(self.model.config)
+
+
+def saved_relations(config: Any) -> list[str] | None:
+    """Return the relations of a model that writes triples; None of any other."""
+    told = (getattr(config, "task_specific_params", None) or {}).values()
+    return next((list(one["relations"]) for one in told if isinstance(one, dict) and "relations" in one), None)
+
 
 @dataclass(frozen=True)
 class Described:
@@ -63,6 +75,11 @@ class Described:
     def labels(self) -> list[str]:
         """The classes or tags that it tells apart."""
         return saved_labels(self.config) if self.kind in ("classification", "tagging") else []
+
+    @property
+    def relations(self) -> list[str] | None:
+        """The relations that it writes in triples; None where it writes none."""
+        return saved_relations(self.config)
 
 
 def describe(
@@ -215,13 +232,15 @@ def _family(
         return Classification(tokenizer, labels, most, temperature=float(told.get("temperature", 1.0)))
     names = _names(languages)
     target = told.get("max_target_length", 256)
+    triples = TripleTokens(tokenizer, told["relations"]) if "relations" in told else None
     if kind == "completion":
         known = "instruction" in told
         instruction = _told_again(told, "instruction", task, names) if known else tell(task.instruction, names)
-        return Completion(tokenizer, instruction, *completion_limits(model.config, source=length, target=target))
+        limits = completion_limits(model.config, source=length, target=target)
+        return Completion(tokenizer, instruction, *limits, triples=triples)
     set_languages(tokenizer, model, source=languages[0], target=languages[1])
     opening = find_opening(tokenizer, model.config, source=languages[0], target=languages[1])
     needed = "prefix" not in told and model.config.model_type in T5_LIKE
     prefix = tell(task.prefix, names) if needed else _told_again(told, "prefix", task, names)
     start = start_token(model.config, opening) or 0
-    return Seq2Seq(tokenizer, prefix, most, min(target, max_positions(model.config)), start)
+    return Seq2Seq(tokenizer, prefix, most, min(target, max_positions(model.config)), start, triples=triples)

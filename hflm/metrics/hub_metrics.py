@@ -52,6 +52,12 @@ class Tagging(LocalMetric):
     feature = datasets.Sequence(TEXT)
 
 
+class Triples(LocalMetric):
+    """F1, precision and recall of triples, strict and by boundary, written as `head | relation | tail`."""
+
+    metric = "triples"
+
+
 class Perplexity(LocalMetric):
     """Perplexity of rows given as [summed loss in nats, tokens]; references are the texts, or anything else."""
 

@@ -26,6 +26,7 @@ METRICS = {
     "rouge": Metric("hflm.metrics.summarization", "rouge1", options=("stemmer",)),
     "classification": Metric("hflm.metrics.classification", "accuracy", options=("labels",)),
     "tagging": Metric("hflm.metrics.tagging", "f1"),
+    "triples": Metric("hflm.metrics.triples", "strict_f1"),
     "perplexity": Metric("hflm.metrics.perplexity", "perplexity", larger_is_better=False),
 }
 

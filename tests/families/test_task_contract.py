@@ -14,8 +14,8 @@ from hflm.families.family import Item
 from hflm.finetune_config import resolve_finetune
 from hflm.finetuning.fitting import Fitted, fit, name_languages, read_data
 from hflm.inference.predicting import classify_rows, lose_rows, write_rows
-from hflm.recipe_files import copy, load_task, recipe_paths
-from tests.tiny import DECODERS, ENCODERS, SEQ2SEQ, asked, moods, pairs, tagged, write
+from hflm.recipe_files import copy, find, load_task, recipe_paths
+from tests.tiny import DECODERS, ENCODERS, SEQ2SEQ, asked, facts, moods, pairs, tagged, write
 
 ABLE: dict[str, tuple[str, ...]] = {
     "classification": (*ENCODERS, *DECODERS), "tagging": ENCODERS, "text_to_text": (*SEQ2SEQ, *DECODERS),
@@ -23,7 +23,7 @@ ABLE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 ROWS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "sentiment": moods, "tagging": tagged, "summarization": pairs,
-    "translation": lambda: pairs(source="en", target="es"), "generation": asked,
+    "translation": lambda: pairs(source="en", target="es"), "generation": asked, "knowledge-graph": facts,
 }  # fmt: skip
 TASKS = {name: load_task(name) for name in recipe_paths()}
 CASES = [(name, kind) for name, task in TASKS.items() for kind in ABLE.get(task.family, ())]
@@ -40,7 +40,7 @@ def fitted(tiny: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("contract")
 
     def make(name: str, kind: str) -> Fitted:
-        path = str(folder / f"{name}.py")
+        path = str(folder / find(name).name)
         task = load_task(path if Path(path).exists() else str(copy(name, folder)))
         rows = str(write(folder / f"{name}.jsonl", ROWS[name]()))
         flags = {"model": tiny(kind), "data": [rows], "precision": "fp32", "max_source_length": LENGTH,

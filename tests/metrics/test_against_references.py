@@ -115,6 +115,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "rouge": (["a cat sat", "the dog ran", ""], ["a cat sat", "a dog ran", "it was"]),
     "classification": (["x", "y", "x"], ["x", "y", "y"]),
     "tagging": ([["B-A"], ["O", "O"], ["O"]], [["B-A"], ["O", "B-A"], ["O"]]),
+    "triples": (["a | is a | b", "none", "x | in | y"], ["a | is a | b", "c | in | d", "x | in | z"]),
     "perplexity": ([(1.0, 2), (3.0, 2), (2.0, 1)], ["a", "b", "c"]),
 }
 
@@ -153,9 +154,9 @@ def test_what_cannot_be_scored_is_refused() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_as_metrics_of_evaluate() -> None:
-    from hflm.metrics.hub_metrics import Bleu, Classification, Perplexity, Rouge, Tagging
+    from hflm.metrics.hub_metrics import Bleu, Classification, Perplexity, Rouge, Tagging, Triples
 
-    for kind in (Bleu, Rouge, Classification, Tagging, Perplexity):
+    for kind in (Bleu, Rouge, Classification, Tagging, Triples, Perplexity):
         predictions, references = CASES[kind.metric]
         whole = statistics(kind.metric, predictions=predictions, references=references).whole()
         assert kind().compute(predictions=predictions, references=references) == pytest.approx(whole)

@@ -1,0 +1,35 @@
+"""Where an entity stands in a passage."""
+
+import re
+
+Span = tuple[int, int]
+# Words, and every other sign alone: what a tokenizer may set spaces around.
+PIECE = re.compile(r"\w+|[^\w\s]")
+
+
+def find_ends(text: str, head: str, tail: str) -> tuple[Span | None, Span | None]:
+    """Return where head and tail stand, the first place of each; the tail, if it can be, not inside of the head."""
+    at = next(iter(find_all(text, head)), None)
+    places = find_all(text, tail)
+    apart = [place for place in places if at is None or place[1] <= at[0] or place[0] >= at[1]]
+    return at, next(iter(apart or places), None)
+
+
+def find_all(text: str, name: str) -> list[Span]:
+    """Return the places of a name as whole words, else, as in Chinese, within others; letters may differ in case."""
+    pieces = PIECE.findall(name)
+    if not pieces:
+        return []
+    pattern = r"\s*".join(map(re.escape, pieces))
+    for form in (rf"(?<!\w){pattern}(?!\w)", pattern):
+        for flags in (re.NOFLAG, re.IGNORECASE):
+            if found := [match.span() for match in re.finditer(form, text, flags)]:
+                return found
+    return []
+
+
+def overlapping(span: Span, others: list[tuple[int, int, str]]) -> tuple[int, int, str] | None:
+    """Return the span of a list that shares most characters with one, if any does."""
+    shared = [(min(span[1], end) - max(span[0], start), (start, end, kind)) for start, end, kind in others]
+    most = max(shared, key=lambda one: one[0], default=(0, None))
+    return most[1] if most[0] > 0 else None

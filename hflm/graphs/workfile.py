@@ -1,0 +1,88 @@
+"""What was extracted so far, beside the graph that is to be: a line a passage, in order, so that a build can go on."""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hflm.errors import UsageError
+from hflm.run import read_json, write_json
+
+
+@dataclass(frozen=True)
+class WorkFile:
+    """The folder `.NAME.work` beside a graph: `inputs.json`, and `passages.jsonl`, which only grows."""
+
+    folder: Path
+
+    @classmethod
+    def beside(cls, output: Path) -> "WorkFile":
+        """Name the work of a graph's file."""
+        return cls(output.with_name(f".{output.name}.work"))
+
+    @property
+    def inputs(self) -> Path:
+        return self.folder / "inputs.json"
+
+    @property
+    def passages(self) -> Path:
+        return self.folder / "passages.jsonl"
+
+    def open(self, inputs: Mapping[str, Any], *, fresh: bool, chunk: int) -> int:
+        """Begin, or find what was done; return the number of passages that are done, a multiple of `chunk`.
+
+        Raises UsageError where other inputs were worked on, or nothing can be written here.
+        """
+        if fresh:
+            self.remove()
+        if not self.inputs.exists():
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self.passages.write_bytes(b"")
+                write_json(self.inputs, inputs)
+            except OSError as error:
+                raise UsageError(f"Cannot write {self.folder}: {error.strerror}.", fix="Choose another -o.") from error
+            return 0
+        before = read_json(self.inputs)
+        changed = sorted(name for name in inputs if before.get(name) != inputs[name])
+        if changed:
+            raise UsageError(
+                f"An unfinished build of the same output had another {' and '.join(changed)}.",
+                fix="Name another output, or begin anew with --overwrite.",
+            )
+        return self._whole(chunk)
+
+    def _whole(self, chunk: int) -> int:
+        """Cut off what was not written whole: a chunk is worked on together, or its numbers might differ."""
+        done = end = at = 0
+        with self.passages.open("rb") as stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break
+                at += len(line)
+                done += 1
+                if done % chunk == 0:
+                    end = at
+        with self.passages.open("r+b") as stream:
+            stream.truncate(end)
+        return done // chunk * chunk
+
+    def add(self, chunks: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[int]:
+        """Append the records of each chunk, and yield how many there were."""
+        with self.passages.open("a", encoding="utf-8") as stream:
+            for records in chunks:
+                stream.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+                stream.flush()
+                yield len(records)
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yield every record."""
+        with self.passages.open(encoding="utf-8") as stream:
+            for line in stream:
+                yield json.loads(line)
+
+    def remove(self) -> None:
+        """Remove the work."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,171 @@
+"""Building a graph: places that hold, stopping and going on, several processes, what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hflm.build_graph import GraphOptions, build_graph
+from hflm.cli.app import main
+from hflm.graphs import extraction
+from hflm.graphs.extraction import Extractor
+from hflm.graphs.files import read_graph
+from hflm.graphs.workfile import WorkFile
+from tests.tiny import facts, tagged, write
+
+SENTENCES = 150
+
+
+@pytest.fixture(scope="module")
+def run(
+    lively: Callable[[str], str], run_finetune: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A model that writes something else for every text, of what the relations allow."""
+    data = str(write(tmp_path_factory.mktemp("facts") / "facts.jsonl", facts()))
+    made = run_finetune("knowledge-graph", model=lively("gpt2"), data=[data], max_steps=40, eval_steps=40,
+                        learning_rate=5e-3, max_source_length=40, max_target_length=12, test_fraction=0.0)  # fmt: skip
+    return str(made)
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("book") / "book.txt"
+    names, towns = ("Emma", "محمد", "李明"), ("Bath", "Rom", "北京")
+    lines = [
+        f"{names[n % 3]} in {towns[n // 3 % 3]} {n}." + ("\r\n\r\n" if n % 9 == 0 else " ") for n in range(SENTENCES)
+    ]
+    path.write_bytes("".join(lines).encode())
+    return path
+
+
+def build(book: Path, output: Path, run: str, *, seen: list[Any] | None = None, **options: Any) -> bytes:
+    entities = options.pop("entities", None)
+    watched = [] if seen is None else seen
+    build_graph(
+        [str(book)], output, Extractor(model=run, entities=entities), GraphOptions(passage_length=24, **options),
+        overwrite=False, watch=lambda kind, content: watched.append((kind, dict(content))),
+    )  # fmt: skip
+    return output.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(book: Path, run: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The graph of a build that was not stopped."""
+    return build(book, tmp_path_factory.mktemp("whole") / "graph.jsonl", run)
+
+
+def test_every_end_stands_at_its_place_or_is_flagged(whole: bytes, book: Path, tmp_path: Path) -> None:
+    (tmp_path / "graph.jsonl").write_bytes(whole)
+    graph = read_graph(tmp_path / "graph.jsonl")
+    text = book.read_bytes().decode()
+    places = flagged = 0
+    for head, _, tail, edge in graph.named():
+        for mention in edge.mentions:
+            for name, span in ((head, mention.head), (tail, mention.tail)):
+                places += span is not None
+                flagged += span is None
+                assert span is None or text[slice(*span)].casefold().split() == name.casefold().split()
+    assert graph.about["passages"] == SENTENCES and graph.about["relations"] == ["in"] and places + flagged > 0
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"file": "half a li'])
+def test_stopped_and_called_again_it_is_the_same_graph(
+    torn: bytes, whole: bytes, book: Path, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, real, calls = tmp_path / "graph.jsonl", extraction.Opened.extract, []
+
+    def stop(self: Any, passages: Any) -> Any:
+        calls.append(len(passages))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(self, passages)
+
+    monkeypatch.setattr(extraction.Opened, "extract", stop)
+    with pytest.raises(KeyboardInterrupt):
+        build(book, output, run)
+    assert not output.exists()
+    work = WorkFile.beside(output)
+    with work.passages.open("ab") as stream:
+        stream.write(torn)
+    monkeypatch.setattr(extraction.Opened, "extract", lambda self, p: calls.append(len(p)) or real(self, p))
+    calls.clear()
+    seen: list[Any] = []
+    assert build(book, output, run, seen=seen) == whole
+    assert calls == [64, SENTENCES - 128] and seen[0] == ("note", {"text": "going on after 64 of 150 passages"})
+    assert not work.folder.exists()
+
+
+def test_two_processes_find_the_same(whole: bytes, book: Path, run: str, tmp_path: Path) -> None:
+    assert build(book, tmp_path / "graph.jsonl", run, processes=2) == whole
+
+
+def test_a_tagger_gives_entities_their_span_and_type(
+    book: Path, run: str, lively: Callable[[str], str], run_finetune: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = str(write(tmp_path / "tags.jsonl", tagged()))
+    tagger = str(run_finetune("tagging", model=lively("bert"), data=[data], max_steps=40, learning_rate=5e-3))
+    build(book, tmp_path / "graph.jsonl", run, entities=tagger)
+    graph = read_graph(tmp_path / "graph.jsonl")
+    people = [entity for entity in graph.entities.values() if entity.type == "per"]
+    assert people and "Emma" in {entity.name for entity in people}
+
+
+def test_other_inputs_are_not_mixed(
+    book: Path, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "graph.ttl"
+    command = ["graph", "build", str(book), "--model", run, "-o", str(output), "--passage-length", "24"]
+
+    def stop(self: Any, passages: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction.Opened, "extract", stop)
+        assert main(command) == 130
+    assert main([*command[:-1], "99"]) == 2
+    assert "unfinished build of the same output had another passage length" in capsys.readouterr().err
+    assert main([*command, "--min-confidence", "0.0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passages"] == SENTENCES
+
+
+def test_what_cannot_be_built_is_said_in_one_line(
+    book: Path, run: str, tiny: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "blank.txt").write_text(" \n\n ")
+    (tmp_path / "there.ttl").write_text("x")
+    rows = write(tmp_path / "rows.jsonl", [{"text": "Ada ran."}, {"text": ""}])
+    usual = [str(book), "--model", run, "-o", str(tmp_path / "g.jsonl")]
+
+    def but(place: int, value: str) -> list[str]:
+        return [value if number == place else word for number, word in enumerate(usual)]
+
+    cases = {
+        "ends in .csv, which is no format": but(4, str(tmp_path / "g.csv")),
+        "there.ttl exists": but(4, str(tmp_path / "there.ttl")),
+        "Cannot write": but(4, str(tmp_path / "there.ttl" / "g.ttl")),
+        "was not trained to write triples": but(2, tiny("gpt2")),
+        "has no head for a task": but(2, tiny("bert")),
+        "No such file": but(0, str(tmp_path / "none.txt")),
+        "blank.txt holds no text": but(0, str(tmp_path / "blank.txt")),
+        "line 2, column 'text': it is empty": but(0, str(rows)),
+        "--similar is 2.0": [*usual, "--similar", "2"],
+        "--processes is 0": [*usual, "--processes", "0"],
+        "--passage-length is 0": [*usual, "--passage-length", "0"],
+        "no alias with its name": [*usual, "--aliases", str(rows)],
+        "is made for completion, not tagging": [*usual, "--entities", run],
+    }
+    for said, words in cases.items():
+        assert main(["graph", "build", *words]) == 2, said
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1, error
+    assert not list(tmp_path.glob(".*.work")) and not (tmp_path / "g.jsonl").exists()
+
+
+def test_an_unknown_relation_is_refused_before_scoring(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = write(tmp_path / "rows.jsonl", [{"text": "Ada ran", "triples": [["Ada", "married", "Bob"]]}])
+    assert main(["evaluate", run, "--data", str(rows)]) == 2
+    assert "line 1: the model has no relation 'married'; it has ['in']" in capsys.readouterr().err
