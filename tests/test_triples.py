@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hflm.cli.app import main
@@ -16,6 +16,7 @@ from tests.tiny import write
 PARTS = st.text(min_size=1, max_size=12).filter(lambda part: bool(tidy(part.replace("|", "/"))))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PARTS, PARTS, PARTS), max_size=4))
 def test_what_is_written_is_read_back(triples: list[tuple[str, str, str]]) -> None:
     wanted = dict.fromkeys(tuple(tidy(part.replace("|", "/")) for part in triple) for triple in triples)

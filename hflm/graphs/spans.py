@@ -5,6 +5,9 @@ import re
 Span = tuple[int, int]
 # Words, and every other sign alone: what a tokenizer may set spaces around.
 PIECE = re.compile(r"\w+|[^\w\s]")
+# Latin, Greek, Cyrillic, Armenian, Georgian: spaces part all words. Elsewhere a name may stand inside of a longer one,
+# as in Chinese, or with an article or a particle on it, as in Arabic and Korean.
+PARTED = "[0-9A-Za-z\u00aa-\u058f\u10a0-\u10ff]"
 
 
 def find_ends(text: str, head: str, tail: str) -> tuple[Span | None, Span | None]:
@@ -16,12 +19,13 @@ def find_ends(text: str, head: str, tail: str) -> tuple[Span | None, Span | None
 
 
 def find_all(text: str, name: str) -> list[Span]:
-    """Return the places of a name as whole words, else, as in Chinese, within others; letters may differ in case."""
+    """Return the places of a name as whole words, else, as in Chinese, inside of others; letters may differ in case."""
     pieces = PIECE.findall(name)
     if not pieces:
         return []
     pattern = r"\s*".join(map(re.escape, pieces))
-    for form in (rf"(?<!\w){pattern}(?!\w)", pattern):
+    for edge in (r"\w", PARTED):
+        form = rf"(?<!{edge}){pattern}(?!{edge})"
         for flags in (re.NOFLAG, re.IGNORECASE):
             if found := [match.span() for match in re.finditer(form, text, flags)]:
                 return found

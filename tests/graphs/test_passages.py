@@ -86,6 +86,10 @@ def test_ends_are_found_as_words_first() -> None:
     assert find_all("李明在北京。", "北京") == [(3, 5)]
     assert find_all("his mother-\nin-law came", "mother - in - law") == [(4, 18)]
     assert find_ends("Ada knew Ada", "Ada", "Ada") == ((0, 3), (9, 12))
+    # Not in Catherine; but behind an article, or before a particle, that is written with it.
+    assert find_all("Catherine", "cat") == [] and find_ends("Она в Москве", "Моск", "в") == (None, (4, 5))
+    assert find_all("في القاهرة", "قاهرة") == [(5, 10)] and find_all("서울에 산다", "서울") == [(0, 2)]
+    assert find_all("他在London住", "London") == [(2, 8)]
     assert find_all("a", "") == [] and find_all("2+2 is 4", "2+2") == [(0, 3)]
 
 
