@@ -14,7 +14,7 @@ from hflm.distill_config import DistillConfig
 from hflm.environment import environment
 from hflm.finetune import announce, summary, training_of
 from hflm.finetune import save as save_task
-from hflm.launch import launch, wants_ranks, with_processes
+from hflm.launch import check_same, check_shared, launch, wants_ranks, with_processes
 from hflm.lock import sole_writer
 from hflm.pretrain import check_name, check_trackers
 from hflm.pretrain import save as save_text
@@ -169,9 +169,18 @@ def _begin(
     training = fix_steps(
         training, resume=resume, spent=time.perf_counter() - began, say=say, like=like, allow_change=allow_change
     )
-    ranks.meet()
-    if not ranks.first():
-        return training
+    check_same(training)
+    if ranks.first():
+        _write_begin(training, settings, tokenizer, task=task, resume=resume, allow_change=allow_change, create=create)
+    check_shared(run)
+    return training
+
+
+def _write_begin(
+    training: "Training", settings: str, tokenizer: Any, *, task: Path, resume: bool, allow_change: bool,
+    create: Callable[[], None],
+) -> None:  # fmt: skip
+    run = training.run
     if not resume:
         # The recipe may lie in the folder that is emptied.
         content = task.read_bytes()
@@ -181,7 +190,6 @@ def _begin(
         tokenizer.save_pretrained(run.tokenizer)
     if not resume or allow_change:
         write_text(run.config, settings)
-    return training
 
 
 def _test_teacher(lesson: "Lesson", *, watch: "Watch") -> list[dict[str, Any]]:

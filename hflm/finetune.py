@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hflm.environment import environment
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
-from hflm.launch import launch, wants_ranks, with_processes
+from hflm.launch import check_same, check_shared, launch, wants_ranks, with_processes
 from hflm.lock import sole_writer
 from hflm.pretrain import check_trackers
 from hflm.recipe_files import find, recipe_key
@@ -92,9 +92,10 @@ def _finetune(
     report = announce(fitted, training, say=say)
     if not resume:
         report |= _estimated(fitted, training, say=say)
-    ranks.meet()
+    check_same(training)
     if ranks.first():
         begin(fitted, run, create=create, resume=resume, allow_change=allow_change)
+    check_shared(run)
     trained = train(training, resume=resume, watch=watch)
     with interruptible(run.path):
         tested = test_split(fitted, run, watch=watch)

@@ -7,14 +7,16 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hflm.errors import RankError, UsageError
+from hflm.errors import DataError, RankError, UsageError
 from hflm.launching.job import Job
+from hflm.launching.machines import Machines, parse_rendezvous
 from hflm.launching.strategy import check_strategy, note_of
 from hflm.run import RunFolder, read_json
 from hflm.settings import to_dict
@@ -23,8 +25,11 @@ from hflm.training_settings import TrainingSettings, check_count
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
     from hflm.launching.agent import Agent, Launch
+    from hflm.training.train import Training
 
 Config = TypeVar("Config", bound=TrainingSettings)
+# Seconds within which a shared disk shows on all machines what was written on one.
+SEEN = 10.0
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 
 
@@ -34,7 +39,7 @@ def with_processes(config: Config) -> Config:
     Raises UsageError where there are not so many GPUs, where the batch cannot be shared, or where another launcher has
     started this process, or where a strategy lacks what it needs.
     """
-    config = replace(config, processes=str(count_processes(config.processes)))
+    config = replace(config, processes=str(count_processes(config.processes, machines=config.machines)))
     check_alone()
     check_strategy(config)
     if int(config.processes) > 1:
@@ -44,20 +49,23 @@ def with_processes(config: Config) -> Config:
     return config
 
 
-def count_processes(asked: str) -> int:
-    """Return how many processes are meant: for auto one for each GPU, or one.
+def count_processes(asked: str, *, machines: int = 1) -> int:
+    """Return how many processes are meant, on all machines together: for auto one for each GPU, or one each.
 
     Raises UsageError for what is no number, and where there are not so many GPUs.
     """
     check_count(asked)
-    if asked == "1":
+    if asked == "1" and machines == 1:
         return 1
+    if asked not in ("1", "auto") and int(asked) % machines:
+        raise UsageError(f"--processes {asked} do not spread evenly over {machines} machines.",
+                         fix=f"Pass --processes {max(machines, int(asked) // machines * machines)}.")  # fmt: skip
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if asked == "auto":
-        return max(gpus, 1)
-    if gpus and int(asked) > gpus:
+    if asked == "auto" or int(asked) < machines:
+        return max(gpus, 1) * machines
+    if gpus and int(asked) > gpus * machines:
         raise UsageError(f"--processes is {asked}, and this machine has {gpus} GPUs.", fix="Pass --processes auto.")
     return int(asked)
 
@@ -95,22 +103,62 @@ def launch(
     from hflm.launching.agent import Launch
     from hflm.launching.processes import start_python
 
-    processes = int(config.processes)
-    threads = max(1, (config.threads or cores()) // processes)
+    if config.machines > 1:
+        parse_rendezvous(config.rendezvous)
+    machines = Machines(config.machines, config.machine_rank, config.rendezvous)
+    here = int(config.processes) // machines.count
+    threads = max(1, (config.threads or cores()) // here)
+    # Which machines a run was on is no part of it.
+    told = replace(config, machines=1, machine_rank=0, rendezvous="")
     job = Job(
-        name=config.job, settings=to_dict(config), folder=str(run.path), recipe=None if recipe is None else str(recipe),
+        name=config.job, settings=to_dict(told), folder=str(run.path), recipe=None if recipe is None else str(recipe),
         overwrite=overwrite, resume=resume, allow_change=allow_change, like=None if like is None else str(like.path),
         command=tuple(sys.argv[1:]),
     )  # fmt: skip
+    on = f" on machine {machines.rank} of {machines.count}" if machines.count > 1 else ""
     each = f"{threads} thread{'s' if threads > 1 else ''} each"
-    watch("note", {"text": f"processes: {processes}, {each}{note_of(config)}"})
+    watch("note", {"text": f"processes: {here}{on}, {each}{note_of(config)}"})
     start_all(
         Launch(
-            job=job, processes=processes, threads=threads, max_restarts=config.max_restarts,
+            job=job, machines=machines, processes=here, threads=threads, max_restarts=config.max_restarts,
             timeout=config.rank_timeout, hear=listener(watch), start=start_python,
         )
     )  # fmt: skip
     return read_json(run.metrics)
+
+
+def check_same(training: "Training") -> None:
+    """Raise DataError where ranks have read other data, or began with other weights: each machine reads its own.
+
+    It also is a place where all meet.
+    """
+    from hflm.engine import ranks
+
+    first, *others = ranks.gathered({**training.inputs, "data": training.key})
+    for number, other in enumerate(others, start=1):
+        for name in first:
+            if other.get(name) != first[name]:
+                raise DataError(
+                    f"The {name} of rank {number} ({other.get(name)}) is not that of rank 0 ({first[name]}).",
+                    fix="Copy it anew to each machine.",
+                )
+
+
+def check_shared(run: RunFolder) -> None:
+    """Raise UsageError where a rank does not see the folder that rank 0 has made: checkpoints hold parts of all."""
+    from hflm.engine import ranks
+
+    if int(os.environ.get("WORLD_SIZE", 1)) == int(os.environ.get("LOCAL_WORLD_SIZE", 1)) or not in_rank():
+        return
+    ranks.meet()
+    until = time.monotonic() + SEEN
+    while not run.config.exists() and time.monotonic() < until:
+        time.sleep(0.2)
+    blind = [number for number, sees in enumerate(ranks.gathered(run.config.exists())) if not sees]
+    if blind:
+        raise UsageError(
+            f"Rank {blind[0]}, on another machine, does not see {run.path}.", fix="Name a folder on a shared disk."
+        )
 
 
 def launch_rows(

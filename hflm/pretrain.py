@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hflm.config import PretrainConfig
 from hflm.environment import environment
 from hflm.errors import UsageError
-from hflm.launch import launch, wants_ranks, with_processes
+from hflm.launch import check_same, check_shared, launch, wants_ranks, with_processes
 from hflm.lock import sole_writer
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
 from hflm.plots import plot_loss, read_log
@@ -90,9 +90,10 @@ def _pretrain(
     training = fix_steps(
         setup.training, resume=resume, spent=time.perf_counter() - began, say=say, like=like, allow_change=allow_change
     )
-    ranks.meet()
+    check_same(training)
     if ranks.first():
         begin(setup, create=create, resume=resume, allow_change=allow_change)
+    check_shared(run)
     trained = train(training, resume=resume, watch=watch)
     if not ranks.first():
         return {}

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound=TrainingSettings)
 
 
-def resume(folder: Path, *, watch: "Watch", allow_change: bool = False) -> dict[str, Any]:
+def resume(
+    folder: Path, *, watch: "Watch", allow_change: bool = False, machines: Mapping[str, Any] | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Go on from the newest whole checkpoint of a run and return its metrics; a run that is done stays as it is.
+
+    `machines` are the settings that say which machines go on together, where that are several.
 
     Raises UsageError for what has changed since the run began, unless `allow_change`.
     """
     run = RunFolder.open(folder)
-    config = settings_of(kind_of(run), run)
+    config = settings_of(kind_of(run), run, machines)
     if not allow_change:
         check_records(run)
     return start(config, run, folder, resume=True, watch=watch, allow_change=allow_change)

@@ -76,6 +76,10 @@ class TrainingSettings(Settings):
         "10m", "How long processes wait for one that does not answer before all are ended.", group="Processes"
     )
 
+    machines: int = setting(1, "Machines that train together, each with this command.", group="Processes")
+    machine_rank: int = setting(0, "Which of the machines this is, from 0.", group="Processes")
+    rendezvous: str = setting("", "HOST:PORT of machine 0, where they meet.", group="Processes")
+
     eval_steps: int | None = setting(None, "Evaluate every this many steps; default: five times a run.", group="Saving")
     save_steps: int | None = setting(
         None, "Save a checkpoint every this many steps; default: with each evaluation.", group="Saving"
@@ -102,6 +106,7 @@ class TrainingSettings(Settings):
         check_count(self.processes)
         seconds(self.rank_timeout, name="rank_timeout")
         _check_strategy(self)
+        _check_machines(self)
         if not 0 <= self.decay < 1:
             raise UsageError(f"--decay is {self.decay}.", fix="It is a share, such as 0.1.")
 
@@ -116,23 +121,23 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 POSITIVE = (
     "batch_size", "micro_batch_size", "max_steps", "epochs", "eval_steps", "save_steps", "save_total_limit",
-    "logging_steps", "patience", "threads",
+    "logging_steps", "patience", "threads", "machines",
 )  # fmt: skip
 # Given on the command line, a name on the left puts out what a file says on the right.
 PUTS_OUT = {
     "size": ("layers", "heads", "width"), "model": ("arch",), "arch": ("model",), "data": ("train_file",),
     "train_file": ("data",), "freeze": ("lora_rank",), "lora_rank": ("freeze",),
 }  # fmt: skip
-NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed", "max_restarts")
+NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed", "max_restarts", "machine_rank")
 # What a run may be gone on with otherwise than it began: its results do not hang on it.
-FREE = ("max_restarts", "rank_timeout")
+FREE = ("max_restarts", "rank_timeout", "machines", "machine_rank", "rendezvous")
 
 
 def _check_strategy(config: TrainingSettings) -> None:
     """Raise UsageError where a model is to be shared out among processes that are not there, or cannot be."""
     if config.strategy == "ddp":
         return
-    if config.processes == "1":
+    if config.processes == "1" and config.machines == 1:
         raise UsageError(
             f"--strategy {config.strategy} shares a model out among processes, and there is one.",
             fix="Pass --processes with their number, or leave --strategy away.",
@@ -151,6 +156,17 @@ def check_count(processes: str) -> None:
     """Raise UsageError for a number of processes that is none."""
     if processes != "auto" and not (processes.isdecimal() and int(processes) > 0):
         raise UsageError(f"--processes is {processes!r}.", fix="It is a number, as 2, or auto.")
+
+
+def _check_machines(config: TrainingSettings) -> None:
+    """Raise UsageError where it is not clear which machines are meant, or they cannot do what is asked."""
+    count = config.machines
+    if config.machine_rank >= count:
+        raise UsageError(f"--machine-rank {config.machine_rank} of --machines {count}.", fix="They count from 0.")
+    if count > 1 and not config.rendezvous:
+        raise UsageError(f"--machines {count} need a place to meet.", fix="Pass --rendezvous HOST:PORT of machine 0.")
+    if count > 1 and config.max_restarts:
+        raise UsageError("--max-restarts is for one machine.", fix="Leave it away, and use `hflm resume`.")
 
 
 def _check_length(config: TrainingSettings) -> None:

@@ -11,6 +11,7 @@ import typer
 from hflm.cli.progress import Progress
 from hflm.cli.settings import notices, with_settings
 from hflm.cli.show import print_json
+from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig, resolve_finetune
 from hflm.recipe_files import load_task
@@ -35,12 +36,21 @@ def _finetune(
     allow_change: Annotated[
         bool, typer.Option("--allow-change", help="With --resume: go on though data, weights or settings changed.")
     ] = False,
+    slurm: Slurm = False,
+    nodes: Nodes = 1,
+    partition: Partition = None,
+    time: Time = None,
+    sbatch: Sbatch = None,
+    dry_run: DryRun = False,
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON, and nothing else.")] = False,
 ) -> None:
     """Fine-tune a model on a task, choose the best weights, and test them once.
 
     hflm finetune --task sentiment --model bert-base-cased --data reviews.jsonl -o out
     """
+    asked: dict[str, Any] = {"partition": partition, "time": time, "sbatch": sbatch, "dry_run": dry_run}
+    given_slurm = {**asked, "nodes": nodes > 1}
+    check_slurm(slurm, resume=resume, overwrite=overwrite, settings=settings, given=given_slurm)
     if resume:
         if not output_dir:
             raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
@@ -54,6 +64,8 @@ def _finetune(
     else:
         task, resolved = resolved_task(settings, config)
         folder = output_dir or Path("runs") / datetime.now().strftime(f"{task.name}-%Y%m%d-%H%M%S")
+    if slurm:
+        return hand_over("finetune", settings, folder, config, nodes=nodes, **asked)
     progress = Progress(quiet=json)
     for notice in notices(sys.argv, FinetuneConfig):
         progress.note(notice)

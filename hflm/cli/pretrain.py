@@ -11,6 +11,7 @@ import typer
 from hflm.cli.progress import Progress
 from hflm.cli.settings import notices, with_settings
 from hflm.cli.show import print_json
+from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
 from hflm.recipe_files import load_task
@@ -34,6 +35,12 @@ def _pretrain(
     allow_change: Annotated[
         bool, typer.Option("--allow-change", help="With --resume: go on though data, weights or settings changed.")
     ] = False,
+    slurm: Slurm = False,
+    nodes: Nodes = 1,
+    partition: Partition = None,
+    time: Time = None,
+    sbatch: Sbatch = None,
+    dry_run: DryRun = False,
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON, and nothing else.")] = False,
 ) -> None:
     """Train a language model on raw text: files, folders, globs or a hub data set; with none, a sample.
@@ -41,6 +48,9 @@ def _pretrain(
     hflm pretrain book.txt --size mini --budget 10m -o out
     """
     folder = output_dir or Path("runs") / datetime.now().strftime("pretrain-%Y%m%d-%H%M%S")
+    asked: dict[str, Any] = {"partition": partition, "time": time, "sbatch": sbatch, "dry_run": dry_run}
+    given_slurm = {**asked, "nodes": nodes > 1}
+    check_slurm(slurm, resume=resume, overwrite=overwrite, settings=settings, given=given_slurm)
     if resume:
         if not output_dir:
             raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
@@ -52,6 +62,8 @@ def _pretrain(
         file = read_yaml(config) if config else {}
         recipe = load_task({**file, **settings}.get("recipe", "pretraining"))
         resolved = resolve(recipe=recipe.defaults, file=file, flags=settings, where=str(config or "the command line"))
+    if slurm:
+        return hand_over("pretrain", settings, folder, config, nodes=nodes, **asked)
     progress = Progress(quiet=json)
     for notice in notices(sys.argv, PretrainConfig):
         progress.note(notice)

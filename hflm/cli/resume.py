@@ -15,6 +15,9 @@ def command(
     allow_change: Annotated[
         bool, typer.Option("--allow-change", help="Go on though data, weights or settings have changed.")
     ] = False,
+    machines: Annotated[int | None, typer.Option(help="Machines that go on together, each with this command.")] = None,
+    machine_rank: Annotated[int | None, typer.Option(help="Which of the machines this is, from 0.")] = None,
+    rendezvous: Annotated[str | None, typer.Option(help="HOST:PORT of machine 0, where they meet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON, and nothing else.")] = False,
 ) -> None:
     """Go on with a run from its newest whole checkpoint; its folder says everything else.
@@ -23,7 +26,9 @@ def command(
     """
     progress = Progress(quiet=json)
     with progress:
-        metrics = resume(run, watch=progress.watch, allow_change=allow_change)
+        named = {"machines": machines, "machine_rank": machine_rank, "rendezvous": rendezvous}
+        given = {name: value for name, value in named.items() if value is not None}
+        metrics = resume(run, watch=progress.watch, allow_change=allow_change, machines=given)
     if json:
         print_json({"run": str(run), **metrics})
     elif metrics["job"] == "distill":

@@ -122,12 +122,13 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def first_ahead() -> Iterator[None]:
-    """Let rank 0 run the block before the others: what it puts into a cache is then there for them."""
-    if not first():
-        agreed(None)
+    """Let the first rank of each machine run the block before the others: what it caches is then there for them."""
+    ahead = not joined() or os.environ.get("LOCAL_RANK", "0") == "0"
+    if not ahead:
+        meet()
     yield
-    if first():
-        agreed(None)
+    if ahead:
+        meet()
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:

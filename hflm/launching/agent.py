@@ -16,20 +16,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch.distributed import DistError
 from torch.distributed.elastic.agent.server.api import RunResult, SimpleElasticAgent, WorkerSpec, WorkerState
 from torch.distributed.elastic.events.api import Event, EventSource
-from torch.distributed.elastic.rendezvous import RendezvousParameters
+from torch.distributed.elastic.rendezvous import RendezvousError, RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
-from hflm.errors import HflmError, RankError
+from hflm.errors import HflmError, RankError, UsageError
 from hflm.launching.ending import End, first_cause
 from hflm.launching.job import Job, Outcome
+from hflm.launching.machines import Machines, Meeting, interface_of, own_address
 from hflm.launching.processes import Events, Rank, Start, end_all, loopback
 from hflm.run import RunFolder
+from hflm.settings import seconds
 
 # Seconds from the first failure until it is judged which was the first; and to a rank for writing where it stands.
 SETTLE, TELL = 1.0, 0.5
 HERE = "127.0.0.1"
+# Seconds that machines wait for each other in the beginning.
+JOIN = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +49,15 @@ class Launch:
     hear: Callable[[Mapping[str, Any]], None]
     start: Start
     environment: Mapping[str, str] = field(default_factory=dict)
+    machines: Machines = Machines()
 
 
 def ready_agent(launch: Launch) -> "Agent":
-    """Return the agent of a launch on this machine alone."""
+    """Return the agent of a launch on this machine; with others, it meets theirs when it is run."""
     logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+    machines = launch.machines
+    if machines.count > 1:
+        return _meeting_agent(launch)
     handler = get_rendezvous_handler(
         RendezvousParameters(
             backend="c10d", endpoint=f"{HERE}:0", run_id=uuid.uuid4().hex, min_nodes=1, max_nodes=1, local_addr=HERE,
@@ -58,6 +67,33 @@ def ready_agent(launch: Launch) -> "Agent":
     spec = WorkerSpec(
         role="hflm", local_world_size=launch.processes, rdzv_handler=handler, entrypoint="hflm.rank",
         max_restarts=launch.max_restarts, monitor_interval=0.001, master_addr=HERE,
+    )  # fmt: skip
+    return Agent(spec, launch)
+
+
+def _meeting_agent(launch: Launch) -> "Agent":
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    machines, limit = launch.machines, int(max(1, min(60, seconds(launch.timeout, name="rank_timeout"))))
+    address = own_address(machines.rendezvous)
+    until = time.monotonic() + JOIN
+    while True:
+        try:
+            handler = get_rendezvous_handler(
+                RendezvousParameters(
+                    backend="c10d", endpoint=machines.rendezvous, run_id="hflm", min_nodes=machines.count,
+                    max_nodes=machines.count, local_addr=address, is_host=machines.rank == 0, read_timeout=limit,
+                    join_timeout=JOIN,
+                )
+            )  # fmt: skip
+            break
+        except RendezvousError as error:
+            # Machine 0 may be late; that its port is taken does not change.
+            if machines.rank == 0 or time.monotonic() > until:
+                who = f"Nobody can listen at {machines.rendezvous}" if machines.rank == 0 else "Machine 0 does not come"
+                raise UsageError(f"{who}.", fix="Name the address of machine 0 and a free port.") from error
+    spec = WorkerSpec(
+        role="hflm", local_world_size=launch.processes, rdzv_handler=handler, entrypoint="hflm.rank",
+        max_restarts=0, monitor_interval=0.001,
     )  # fmt: skip
     return Agent(spec, launch)
 
@@ -72,6 +108,7 @@ class Agent(SimpleElasticAgent):
         self.ranks: list[Rank] = []
         self.events: Events | None = None
         self.signals: list[int] = []
+        self.meeting: Meeting | None = None
 
     @property
     def logs(self) -> Path:
@@ -84,6 +121,33 @@ class Agent(SimpleElasticAgent):
         self.signals.append(number)
         for rank in self.ranks:
             rank.send(number) if len(self.signals) == 1 else rank.end()
+
+    def run(self, role: str = "hflm") -> RunResult:
+        """Run the job to its end; raises what the first rank to fail failed of."""
+        try:
+            result: RunResult = super().run(role)
+            return result
+        except (RendezvousError, DistError) as error:
+            others = self.launch.machines.others
+            if not others:
+                raise
+            if self.meeting is None:
+                raise RankError("The machines did not find each other.", fix="Look at --rendezvous on each.") from error
+            raise self.meeting.lost([0] if self.launch.machines.rank else others) from error
+
+    def _assign_worker_ranks(self, store: Any, group_rank: int, group_world_size: int, spec: WorkerSpec) -> list[Any]:
+        machines, launch = self.launch.machines, self.launch
+        if machines.count > 1:
+            # The rendezvous numbers machines by address; here the user does.
+            group_rank, limit = machines.rank, seconds(launch.timeout, name="rank_timeout")
+            self.meeting = Meeting(store, machines, timeout=launch.timeout, seconds=limit)
+            self.meeting.introduce(launch.job.settings)
+        found: list[Any] = super()._assign_worker_ranks(store, group_rank, group_world_size, spec)
+        return found
+
+    def _exit_barrier(self) -> None:
+        if self.meeting:
+            self.meeting.finish()
 
     def _start_workers(self, worker_group: Any) -> dict[int, Any]:
         self.launch.job.write(self.place)
@@ -105,15 +169,17 @@ class Agent(SimpleElasticAgent):
         }
 
     def _environment(self, group: Any, worker: Any) -> dict[str, str]:
-        interface = loopback()
+        machines = self.launch.machines
+        interface = loopback() if machines.count == 1 else interface_of(own_address(machines.rendezvous))
         return {
-            "RANK": str(worker.global_rank), "LOCAL_RANK": str(worker.local_rank), "GROUP_RANK": str(group.group_rank),
+            "RANK": str(worker.global_rank), "LOCAL_RANK": str(worker.local_rank), "GROUP_RANK": str(machines.rank),
             "WORLD_SIZE": str(worker.world_size), "LOCAL_WORLD_SIZE": str(group.spec.local_world_size),
             "MASTER_ADDR": group.master_addr, "MASTER_PORT": str(group.master_port),
             "TORCHELASTIC_USE_AGENT_STORE": str(group.spec.rdzv_handler.use_agent_store),
             "TORCHELASTIC_RESTART_COUNT": str(group.spec.max_restarts - self._remaining_restarts),
             "OMP_NUM_THREADS": str(self.launch.threads), "HFLM_LAUNCHER": str(os.getpid()),
             **({"GLOO_SOCKET_IFNAME": interface} if interface else {}),
+            **({"NCCL_SOCKET_IFNAME": interface} if interface and machines.count > 1 else {}),
         }  # fmt: skip
 
     def _monitor_workers(self, worker_group: Any) -> RunResult:
@@ -122,7 +188,9 @@ class Agent(SimpleElasticAgent):
         if all(end.done for end in ends):
             self._hear(wait=0)
             return RunResult(state=WorkerState.SUCCEEDED, return_values={end.rank: None for end in ends})
-        if not any(end.failed for end in ends):
+        if self.meeting:
+            self.meeting.beat()
+        if not any(end.failed for end in ends) and not (self.meeting and self.meeting.called):
             return RunResult(state=WorkerState.HEALTHY)
         cause = self._settle()
         if self._remaining_restarts == 0 or not may_pass(cause) or self.signals:
@@ -149,6 +217,8 @@ class Agent(SimpleElasticAgent):
             time.sleep(TELL)
         end_all(self.ranks)
         self._hear(wait=0)
+        if self.meeting:
+            ends = self.meeting.exchange(ends)
         return first_cause(ends, logs=str(self.logs), timeout=self.launch.timeout)
 
     def _ends(self) -> list[End]:

@@ -146,15 +146,20 @@ class Zygote:
         )  # fmt: skip
 
     def start(
-        self, *words: object, fault: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None
+        self, *words: object, fault: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None,
+        ranks: int | None = None, folder: Path | None = None,
     ) -> Victim:  # fmt: skip
-        """Start `hflm` with these words; `fault` is what one of its ranks is to do, and where."""
+        """Start `hflm` with these words; `fault` is what one of its ranks is to do, and where.
+
+        `ranks` is how many it will start, where its words do not say; `folder` where it is started.
+        """
         self.count += 1
         memory, output = self.folder / f"{self.count}.memory", self.folder / f"{self.count}.out"
         mapped = shared(memory)
         request = {
             "words": [str(word) for word in words], "shared": str(memory), "output": str(output),
-            "fault": dict(fault or {}), "ranks": ranks_of([str(word) for word in words]),
+            "fault": dict(fault or {}), "ranks": ranks_of([str(word) for word in words]) if ranks is None else ranks,
+            "folder": str(folder or ""),
             "environment": dict(environment or {}),
         }  # fmt: skip
         self._stream(self.process.stdin).write(json.dumps(request) + "\n")

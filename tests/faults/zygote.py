@@ -145,6 +145,8 @@ def victim(request: dict[str, Any]) -> int:
     for _ in range(request["ranks"]):
         Forked.waiting.append(Forked())
     os.environ.update(request.get("environment", {}))
+    if request.get("folder"):
+        os.chdir(request["folder"])
     return main(request["words"])
 
 

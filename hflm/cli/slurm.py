@@ -1,0 +1,48 @@
+"""The options that hand a training to SLURM, and what they do."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hflm.errors import UsageError
+from hflm.launching.slurm import Batch, batch_text, submit, words_of
+from hflm.settings import flag
+
+PANEL = "SLURM"
+Slurm = Annotated[bool, typer.Option("--slurm", help="Submit this as a batch job.", rich_help_panel=PANEL)]
+Nodes = Annotated[int, typer.Option(help="Nodes, with one launcher each.", min=1, rich_help_panel=PANEL)]
+Partition = Annotated[str | None, typer.Option(help="Partition.", rich_help_panel=PANEL)]
+Time = Annotated[str | None, typer.Option(help="Time limit, as SLURM writes it: 12:00:00.", rich_help_panel=PANEL)]
+Sbatch = Annotated[
+    list[str] | None, typer.Option(help="Another option of sbatch, as gpus-per-node=8.", rich_help_panel=PANEL)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the batch file only.", rich_help_panel=PANEL)]
+
+
+def hand_over(
+    job: str, settings: Mapping[str, Any], folder: Path, config: Path | None, *, nodes: int, partition: str | None,
+    time: str | None, sbatch: list[str] | None, dry_run: bool,
+) -> None:  # fmt: skip
+    """Print the batch file of a command, or submit it."""
+    words = [job, *words_of(settings), "--output-dir", str(folder), *(["--config", str(config)] if config else [])]
+    batch = Batch(nodes=nodes, partition=partition, time=time, more=tuple(sbatch or ()))
+    text = batch_text(words, folder, batch, python=sys.executable)
+    print(text if dry_run else submit(text), end="" if dry_run else "\n")
+
+
+def check_slurm(
+    slurm: bool, *, resume: bool, overwrite: bool, settings: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    """Raise UsageError for options of SLURM without it, and for what a batch job settles by itself."""
+    named = [name for name, value in given.items() if value]
+    if not slurm and named:
+        raise UsageError(f"--{flag(named[0])} is an option of --slurm.", fix="Pass --slurm too.")
+    if slurm and (resume or overwrite):
+        raise UsageError(
+            "A batch job goes on by itself where its run has begun.", fix="Leave --resume and --overwrite."
+        )
+    if slurm and {"machines", "machine_rank", "rendezvous"} & settings.keys():
+        raise UsageError("With --slurm the nodes are the machines.", fix="Pass --nodes.")

@@ -1,0 +1,165 @@
+"""Several machines, each with a launcher: where they meet, whether all are there, and what each says of its end."""
+
+import json
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hflm.errors import RankError, UsageError
+from hflm.launching.ending import End
+from hflm.launching.job import Outcome
+
+# Seconds between signs of life; that others have for saying how their ranks ended, and for reading what we said.
+BEAT, TELL, LEAVE = 1.0, 5.0, 5.0
+DONE = b"done"
+
+
+@dataclass(frozen=True)
+class Machines:
+    """How many there are, which one this is, and where they meet: HOST:PORT of machine 0."""
+
+    count: int = 1
+    rank: int = 0
+    rendezvous: str = ""
+
+    @property
+    def others(self) -> list[int]:
+        """The numbers of the other machines."""
+        return [number for number in range(self.count) if number != self.rank]
+
+
+class Meeting:
+    """What the launchers tell each other through the store of their rendezvous."""
+
+    def __init__(self, store: Any, machines: Machines, *, timeout: str, seconds: float) -> None:
+        self.store, self.machines, self.timeout, self.seconds = store, machines, timeout, seconds
+        self.beats, self.next, self.called = 0, 0.0, False
+        self.heard: dict[int, tuple[bytes, float]] = {}
+
+    def introduce(self, settings: Mapping[str, Any]) -> None:
+        """Say what this machine was asked to do; raises UsageError where another was asked for something else."""
+        me = self.machines.rank
+        if self.store.add(f"here-{me}", 1) > 1:
+            raise UsageError(f"Two machines have --machine-rank {me}.", fix="Number them from 0.")
+        self.store.set(f"asked-{me}", json.dumps(settings))
+        for other in self.machines.others:
+            asked = json.loads(self.store.get(f"asked-{other}"))
+            for name in settings.keys() | asked.keys():
+                if json.loads(json.dumps(settings.get(name))) != asked.get(name):
+                    here, there = settings.get(name), asked.get(name)
+                    raise UsageError(
+                        f"{name} is {here!r} on machine {me}, and {there!r} on machine {other}.",
+                        fix="Give the same command on all, but for --machine-rank.",
+                    )
+
+    def beat(self, *, done: bool = False) -> bool:
+        """Give a sign of life, and look for those of the others; return whether all of them are done.
+
+        Raises RankError where one has given none for the time-out.
+        """
+        now = time.monotonic()
+        if now < self.next:
+            return False
+        self.next, self.beats = now + BEAT, self.beats + 1
+        self.store.set(f"alive-{self.machines.rank}", DONE if done else str(self.beats))
+        for other in self.machines.others:
+            key = f"alive-{other}"
+            said = self.store.get(key) if self.store.check([key]) else b""
+            if said != self.heard.get(other, (None, 0))[0]:
+                self.heard[other] = (said, time.monotonic())
+            elif said != DONE and now - self.heard[other][1] > self.seconds:
+                raise self.lost([other])
+        # Another machine has told how its ranks failed, and waits to hear of ours.
+        self.called = any(self.store.check([f"ends-{other}"]) for other in self.machines.others)
+        return all(self.heard[other][0] == DONE for other in self.machines.others)
+
+    def exchange(self, ends: list[End]) -> list[End]:
+        """Tell how the ranks of this machine ended, and return with them how those of the others did."""
+        found, missing = list(ends), self.machines.others
+        try:
+            self.store.set(f"ends-{self.machines.rank}", json.dumps([asdict(end) for end in ends]))
+            until = time.monotonic() + TELL
+            while missing and time.monotonic() < until:
+                for other in [one for one in missing if self.store.check([f"ends-{one}"])]:
+                    missing = [one for one in missing if one != other]
+                    found += map(read_end, json.loads(self.store.get(f"ends-{other}")))
+                time.sleep(0.05)
+        except (RuntimeError, ValueError):
+            pass  # The machine with the store is among those that are lost.
+        failed = [end for end in found if end.failed]
+        if missing and all(end.outcome and end.outcome.by_others for end in failed):
+            raise self.lost(missing)
+        return found
+
+    def finish(self) -> None:
+        """Wait until all are done; the machine with the store until the others have seen it."""
+        while not self.beat(done=True):
+            time.sleep(0.05)
+        self.store.set(f"left-{self.machines.rank}", b"")
+        if self.machines.rank == 0:
+            wait_for(lambda: bool(self.store.check([f"left-{one}" for one in self.machines.others])), LEAVE)
+
+    def lost(self, machines: list[int]) -> RankError:
+        """Say which machines are lost."""
+        names = " and ".join(str(number) for number in machines)
+        which = f"Machine {names}" if len(machines) == 1 else f"Machines {names}"
+        return RankError(
+            f"{which} went away, or did not answer for {self.timeout}.", fix="See what its own launcher says."
+        )
+
+
+def read_end(values: Mapping[str, Any]) -> End:
+    """Read the end of a rank as another machine has written it."""
+    return End(values["rank"], values["code"], Outcome(**values["outcome"]) if values["outcome"] else None)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait until something is so, or so many seconds."""
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def parse_rendezvous(text: str) -> tuple[str, int]:
+    """Return host and port of HOST:PORT; raises UsageError where it is none."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"--rendezvous is {text!r}.", fix="Write the host of machine 0 and a free port: HOST:29400.")
+    return host.strip("[]"), int(port)
+
+
+def own_address(rendezvous: str) -> str:
+    """Return the address of this machine on its way to the rendezvous; raises UsageError where there is no way."""
+    host, port = parse_rendezvous(rendezvous)
+    try:
+        family, kind, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as way:
+            # Nothing is sent: the system only looks up which address it would send from.
+            way.connect(target)
+            return str(way.getsockname()[0])
+    except OSError as error:
+        raise UsageError(
+            f"The host {host} cannot be reached: {error.strerror}.", fix="Look at --rendezvous."
+        ) from error
+
+
+def interface_of(address: str) -> str | None:
+    """Name the interface of this machine that has an IPv4 address; None where that cannot be told."""
+    try:
+        import fcntl
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            for _, name in socket.if_nameindex():
+                try:
+                    # linux/sockios.h: SIOCGIFADDR
+                    found = fcntl.ioctl(asking.fileno(), 0x8915, struct.pack("256s", name.encode()[:15]))
+                except OSError:
+                    continue
+                if socket.inet_ntoa(found[20:24]) == address:
+                    return name
+    except (ImportError, OSError):
+        pass
+    return None
