@@ -66,6 +66,10 @@ else
     command=({first})
 fi
 
+# SLURM tells this shell that the end is near; srun passes it on, and hflm saves and ends with code 75.
+step=
+trap '[ -n "$step" ] && kill -USR1 "$step"' USR1
+
 # One launcher on each node; they meet at the first.
 if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
     host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
@@ -76,9 +80,6 @@ else
     srun "${{command[@]}}" &
 fi
 step=$!
-
-# SLURM tells this shell that the end is near; srun passes it on, and hflm saves and ends with code 75.
-trap 'kill -USR1 "$step"' USR1
 wait "$step"
 code=$?
 while kill -0 "$step" 2>/dev/null; do
