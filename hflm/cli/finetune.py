@@ -26,31 +26,23 @@ def _finetune(
     *,
     settings: dict[str, Any],
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Run folder. [default: runs/<time>]")
-    ] = None,
+        Path | None, typer.Option("--output-dir", "-o", help="Run folder. [default: runs/<time>]")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings; flags win over it.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest whole checkpoint of the run.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest whole checkpoint.")] = False,
     allow_change: Annotated[
         bool, typer.Option("--allow-change", help="With --resume: go on though data, weights or settings changed.")
     ] = False,
-    slurm: Slurm = False,
-    nodes: Nodes = 1,
-    partition: Partition = None,
-    time: Time = None,
-    sbatch: Sbatch = None,
+    slurm: Slurm = False, nodes: Nodes = 1, partition: Partition = None, time: Time = None, sbatch: Sbatch = None,
     dry_run: DryRun = False,
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON, and nothing else.")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Fine-tune a model on a task, choose the best weights, and test them once.
 
     hflm finetune --task sentiment --model bert-base-cased --data reviews.jsonl -o out
     """
     asked: dict[str, Any] = {"partition": partition, "time": time, "sbatch": sbatch, "dry_run": dry_run}
-    given_slurm = {**asked, "nodes": nodes > 1}
-    check_slurm(slurm, resume=resume, overwrite=overwrite, settings=settings, given=given_slurm)
+    check_slurm(slurm, resume=resume, overwrite=overwrite, settings=settings, given={**asked, "nodes": nodes > 1})
     if resume:
         if not output_dir:
             raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
