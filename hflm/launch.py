@@ -25,7 +25,7 @@ from hflm.training_settings import TrainingSettings, check_count
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
     from hflm.launching.agent import Agent, Launch
-    from hflm.training.train import Training
+    from hflm.training.training import Training
 
 Config = TypeVar("Config", bound=TrainingSettings)
 # Seconds within which a shared disk shows on all machines what was written on one.
