@@ -34,7 +34,7 @@ def mood(run_finetune: Callable[..., Path], tiny: Make, tmp_path_factory: pytest
 
     rows = write(tmp_path_factory.mktemp("moods") / "moods.jsonl", moods(120))
     return run_finetune(
-        "sentiment", model=tiny("bert"), data=[str(rows)], max_steps=60, learning_rate=5e-3, eval_steps=30
+        "sentiment", model=tiny("bert"), data=[str(rows)], max_steps=160, learning_rate=5e-3, eval_steps=160
     )
 
 
