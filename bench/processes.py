@@ -1,50 +1,113 @@
-"""F11: two processes with a thread each against one process with two threads, the same global batch."""
+"""F11: two processes with a thread each against one process with two threads, the same global batch.
 
+All of it in the same two processes, in turns of some seconds: on a machine that others use too, what is measured
+minutes apart says little. Model, family, optimizer and precision are hflm's; the Trainer around them is left out.
+"""
+
+import argparse
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.exchange import measure as measure_exchange
-
-BATCH, STEPS = 32, 24
-# Name: processes, threads of all of them together.
-SIDES = {"1 process x 1 thread": (1, 1), "1 process x 2 threads": (1, 2), "2 processes x 1 thread": (2, 2)}
+BATCH, LENGTH, WORLD = 32, 128, 2
+STEPS, WARM_UP = 5, 1
+ONE, TWO, PAIR = "1 process x 1 thread", "1 process x 2 threads", "2 processes x 1 thread"
 NOTE = "measured while other programs used the machine: to be run again"
 
 
-def train(*, processes: int, threads: int) -> float:
-    """Run the command itself, mini size with AdamW, and return its tokens a second."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder, "run")
-        words = [
-            "pretrain", "--arch", "bert", "--size", "mini", "--batch-size", BATCH, "--max-length", 128,
-            "--vocab-size", 8192, "--optimizer", "adamw", "--max-steps", STEPS, "--eval-steps", STEPS,
-            "--max-documents", 4000, "--processes", processes, "--threads", threads, "--overwrite", "-o", run,
-        ]  # fmt: skip
-        subprocess.run(
-            [sys.executable, "-m", "hflm", *map(str, words)], check=True, capture_output=True, text=True
-        )  # fmt: skip
-        return float(json.loads((run / "metrics.json").read_text())["tokens_per_second"])
-
-
 def measure(rounds: int, *, note: str | None = NOTE) -> dict[str, Any]:
-    """Run the sides in turns; then what the two processes spend on talking."""
-    seen: dict[str, list[float]] = {name: [] for name in SIDES}
-    for _ in range(rounds):
-        for name, (processes, threads) in SIDES.items():
-            seen[name].append(train(processes=processes, threads=threads))
-    middle = {name: median(values) for name, values in seen.items()}
-    exchange = measure_exchange(world=2, size="mini", batch_size=BATCH)
-    step = exchange["step_seconds"]
+    """Start the ranks, and return what rank 0 measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "bench.processes", folder, str(rounds)]
+        ranks = [
+            subprocess.Popen([*words, str(rank)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            for rank in range(WORLD)
+        ]
+        said = [rank.communicate()[0] for rank in ranks]
+    seen: dict[str, Any] = json.loads(said[0].splitlines()[-1])
+    size = seen.pop("gradient_bytes")
+    seconds = {name: median(values) for name, values in seen.items()}
+    step = seconds[PAIR]
     return {
-        "rounds": seen, "median": middle, "note": note,
-        "two_over_one": middle["2 processes x 1 thread"] / middle["1 process x 2 threads"],
+        "rounds": {name: [round(value, 4) for value in values] for name, values in seen.items()}, "note": note,
+        "median": {name: BATCH * LENGTH / seconds[name] for name in (ONE, TWO, PAIR)},
+        "two_over_one": seconds[TWO] / step,
         "exchange": {
-            **exchange, "all_reduce_share": exchange["all_reduce_seconds"] / step,
-            "exposed_share": max(0.0, 1 - exchange["silent_seconds"] / step),
+            "gradient_bytes": size, "all_reduce_seconds": seconds["all-reduce"],
+            "all_reduce_share": seconds["all-reduce"] / step,
+            "exposed_share": max(0.0, 1 - seconds["without all-reduce"] / step),
         },
     }  # fmt: skip
+
+
+def timed(step: Callable[[], object]) -> float:
+    """Return the median seconds of a step."""
+    seen = []
+    for _ in range(STEPS + WARM_UP):
+        begin = time.perf_counter()
+        step()
+        seen.append(time.perf_counter() - begin)
+    return median(seen[WARM_UP:])
+
+
+def run(folder: str, rounds: int, rank: int) -> dict[str, Any]:
+    """Be one rank: train on its share, with and without talking, and by turns let rank 0 train on all of it alone."""
+    import torch
+    from torch import distributed
+    from torch.nn.parallel import DistributedDataParallel
+
+    from bench.side import config_of
+    from hflm.engine.order import Placed
+    from hflm.engine.trainer import quiet_libraries
+    from hflm.pretraining.assemble import set_up
+    from hflm.run import RunFolder
+    from hflm.training.training import autocast, optimizer_of
+
+    quiet_libraries()
+    options = argparse.Namespace(size="mini", batch_size=BATCH, steps=100, set=["optimizer=adamw"])
+    setup = set_up(config_of(options), RunFolder(Path(folder, "run")), arch="bert", say=lambda text: None)
+    training, family = setup.training, setup.family
+    rows, share = Placed(training.rows_for(10**6)), BATCH // WORLD
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
+    model: Any = DistributedDataParallel(setup.model, broadcast_buffers=False)
+    optimizer = optimizer_of(training)(setup.model)
+    mine = family.collate([rows[0, rank * share + row] for row in range(share)])
+    whole = family.collate([rows[0, row] for row in range(BATCH)])
+
+    def step(batch: Any) -> None:
+        with autocast(training.device):
+            family.sums(model, batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def silent(batch: Any) -> None:
+        with model.no_sync():
+            step(batch)
+
+    message = torch.zeros(sum(weight.numel() for weight in setup.model.parameters() if weight.requires_grad))
+    seen: dict[str, Any] = {}
+    for _ in range(rounds):
+        for name, threads, act in (
+            (ONE, 1, lambda: silent(whole)), (TWO, 2, lambda: silent(whole)),
+            (PAIR, 1, lambda: step(mine)), ("without all-reduce", 1, lambda: silent(mine)),
+            ("all-reduce", 1, lambda: distributed.all_reduce(message)),
+        ):  # fmt: skip
+            torch.set_num_threads(threads)
+            if rank == 0 or name not in (ONE, TWO):
+                seen.setdefault(name, []).append(timed(act))
+            distributed.barrier()
+    return {**seen, "gradient_bytes": message.nbytes}
+
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(sys.stderr):
+        found = run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    print(json.dumps(found))

@@ -177,7 +177,7 @@ ROWS: dict[str, list[Row]] = {
     ],
     "f11": [
         (
-            "BERT mini, batch 32 x 128, AdamW: 2 processes x 1 thread against 1 x 2", ">= 0.85 x",
+            "BERT mini, batch 32 x 128, AdamW, steps alone: 2 processes x 1 thread against 1 x 2", ">= 0.85 x",
             lambda e: _processes(e, "2 processes x 1 thread", "1 process x 2 threads") + _noted(e),
             lambda e: e["two_over_one"] >= 0.85,
         ),
