@@ -65,7 +65,11 @@ def main() -> None:
     opened = open_model(options.model)
     lines = options.rows_file.read_text(encoding="utf-8").splitlines()
     chosen = np.random.default_rng(1).permutation(len(lines))[: options.rows]
-    falls = [one for place in chosen if (one := fall_of(opened, json.loads(lines[place])["text"]))]
+    falls = []
+    for number, place in enumerate(chosen, start=1):
+        one = fall_of(opened, json.loads(lines[place])["text"])
+        falls += [one] if one else []
+        print(f"{number} of {len(chosen)}", one and {name: round(value, 3) for name, value in one.items()}, flush=True)
     names = list(falls[0])
     found: dict[str, Any] = {"machine": machine(), "rows": len(falls)}
     found["fall of log odds"] = {name: interval([one[name] for one in falls]) for name in names}
