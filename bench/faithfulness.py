@@ -1,6 +1,6 @@
 """Is what `hflm explain` names what a classifier's answer hangs on? Words are taken away, and the log odds fall.
 
-python -m bench.faithfulness RUN rows.jsonl --rows 100
+python -m bench.faithfulness RUN rows.jsonl 100
 
 For each row: the mean fall of the answer's log odds without a tenth to half of its tokens, in the order of integrated
 gradients, of attention rollout, of the last layer's attention, of chance (the mean of ten orders), and in that of
@@ -60,11 +60,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.faithfulness", description=__doc__)
     parser.add_argument("model")
     parser.add_argument("rows_file", type=Path)
-    parser.add_argument("--rows", type=int, default=100)
+    parser.add_argument("count", type=int, nargs="?", default=100)
     options = parser.parse_args()
     opened = open_model(options.model)
     lines = options.rows_file.read_text(encoding="utf-8").splitlines()
-    chosen = np.random.default_rng(1).permutation(len(lines))[: options.rows]
+    chosen = np.random.default_rng(1).permutation(len(lines))[: options.count]
     falls = []
     for number, place in enumerate(chosen, start=1):
         one = fall_of(opened, json.loads(lines[place])["text"])
