@@ -7,7 +7,7 @@ from typing import Any
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 # Results that have pages of their own.
-FAULTS, STUDENTS = "faults", "distilling"
+FAULTS, STUDENTS, FAITHFULNESS = "faults", "distilling", "faithfulness"
 
 
 def write_table(results: Path, page: Path) -> None:
@@ -37,7 +37,7 @@ def faults(found: Any) -> str:
 
 def table(results: Path) -> str:
     """Return the table in Markdown."""
-    files = [file for file in sorted(results.glob("*.json")) if file.stem not in (FAULTS, STUDENTS)]
+    files = [file for file in sorted(results.glob("*.json")) if file.stem not in (FAULTS, STUDENTS, FAITHFULNESS)]
     found = {file.stem: json.loads(file.read_text()) for file in files}
     lines = ["| | what | target | measured | |", "|---|---|---|---|---|"]
     for name, rows in ROWS.items():

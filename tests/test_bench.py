@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench import attention, distilling, scaling
-from bench.table import BEGIN, END, FAULTS, ROWS, STUDENTS, faults, table
+from bench import attention, distilling, faithfulness, scaling
+from bench.table import BEGIN, END, FAITHFULNESS, FAULTS, ROWS, STUDENTS, faults, table
 from bench.targets import TARGETS
 from tests.promises import PROMISES
 
@@ -25,7 +25,7 @@ def test_every_row_has_a_measurement_behind_it() -> None:
     assert set(ROWS) <= set(TARGETS)
     for path in RESULTS.glob("*.json"):
         entry = json.loads(path.read_text(encoding="utf-8"))
-        assert path.stem in (*TARGETS, FAULTS, STUDENTS)
+        assert path.stem in (*TARGETS, FAULTS, STUDENTS, FAITHFULNESS)
         assert entry["machine"]["processor"] and entry["date"]
 
 
@@ -39,6 +39,12 @@ def test_the_table_of_students_is_that_of_the_results() -> None:
     page = (ROOT / "docs" / "distilling.md").read_text(encoding="utf-8")
     found = json.loads((RESULTS / f"{STUDENTS}.json").read_text(encoding="utf-8"))
     assert page.split(distilling.BEGIN)[1].split(distilling.END)[0] == distilling.table(found)
+
+
+def test_the_table_of_faithfulness_is_that_of_the_results() -> None:
+    page = (ROOT / "docs" / "explaining.md").read_text(encoding="utf-8")
+    found = json.loads((RESULTS / f"{FAITHFULNESS}.json").read_text(encoding="utf-8"))
+    assert page.split(faithfulness.BEGIN)[1].split(faithfulness.END)[0] == faithfulness.table(found)
 
 
 def test_what_clusters_would_do_is_what_the_script_works_out() -> None:
