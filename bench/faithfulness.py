@@ -70,8 +70,8 @@ def table(found: Any) -> str:
     more = found["more than chance"]["rows"]
     missed = found["fall of log odds"]["missed share"]["mean"]
     said = (
-        f"Of {found['rows']} texts, in {more} those named first cost more than random ones; the sum missed {missed:.2%} "
-        "of\nwhat there was to explain on average."
+        f"Of {found['rows']} texts, in {more} those named first cost more than random ones; the sum missed "
+        f"{missed:.2%} of\nwhat there was to explain on average."
     )
     return "\n".join(["| order | fall |", "|---|---|", *lines, "", said, ""])
 
