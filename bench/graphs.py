@@ -72,7 +72,8 @@ def side(count: int) -> dict[str, Any]:
         folder, lines = Path(name), sentences()
         texts = [next(lines) for _ in range(count)]
         (folder / "text.txt").write_text("\n\n".join(texts), encoding="utf-8")
-        save_model(folder / "model", texts[:2000])
+        # The same model on every side: a vocabulary of more text would be another one.
+        save_model(folder / "model", texts[:1000])
         began = perf_counter()
         graph = build_graph(
             [str(folder / "text.txt")], folder / "graph.jsonl", Extractor(model=str(folder / "model")),
