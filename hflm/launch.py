@@ -8,8 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +19,7 @@ from hflm.launching.machines import Machines, parse_rendezvous
 from hflm.launching.strategy import check_strategy, note_of
 from hflm.run import RunFolder, read_json
 from hflm.settings import to_dict
+from hflm.signals import caught
 from hflm.training_settings import TrainingSettings, check_count
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound=TrainingSettings)
 # Seconds within which a shared disk shows on all machines what was written on one.
 SEEN = 10.0
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 
 
 def with_processes(config: Config) -> Config:
@@ -188,7 +187,8 @@ def start_all(wanted: "Launch") -> dict[str, Any]:
     agent = ready_agent(wanted)
     failed = True
     try:
-        with forwarding(agent):
+        # Off the main thread none is caught, and the ranks hear of none.
+        with caught(lambda number, frame: agent.forward(number)):
             agent.run()
         found = read_result(agent.place)
         failed = False
@@ -211,21 +211,6 @@ def listener(watch: "Watch") -> Callable[[Mapping[str, Any]], None]:
             watch(event["kind"], event["content"])
 
     return hear
-
-
-@contextmanager
-def forwarding(agent: "Agent") -> Iterator[None]:
-    """Pass signals on to the ranks while the block runs; off the main thread none can be caught."""
-    try:
-        before = {number: signal.signal(number, lambda number, frame: agent.forward(number)) for number in SIGNALS}
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def leave_if_unsaved(agent: "Agent") -> None:

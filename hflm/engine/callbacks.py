@@ -15,11 +15,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hflm.engine import ranks
 from hflm.errors import Interrupted
+from hflm.signals import SIGNALS, caught
 
 log = logging.getLogger(__name__)
 
 Watch = Callable[[str, Mapping[str, Any]], None]
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 
 
 class Recorder(TrainerCallback):
@@ -112,17 +112,10 @@ class StopOnSignal(TrainerCallback):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Catch the signals while the block runs; off the main thread nothing can be caught."""
-        try:
-            before = {number: signal.signal(number, self._receive) for number in SIGNALS}
-        except ValueError:
-            log.info("Not on the main thread: signals are not caught.")
+        with caught(self._receive) as listens:
+            if not listens:
+                log.info("Not on the main thread: signals are not caught.")
             yield
-            return
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _receive(self, number: int, frame: Any) -> None:
         self.received = number
@@ -152,13 +145,5 @@ def interruptible(run: Path) -> Iterator[None]:
             fix=f"Go on with `hflm resume {run}`.",
         )
 
-    try:
-        before = {number: signal.signal(number, leave) for number in SIGNALS}
-    except ValueError:
+    with caught(leave):
         yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
