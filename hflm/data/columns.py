@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hflm import language_codes
 from hflm.errors import DataError, UsageError
+from hflm.language_codes import LANGUAGE_NAMES
 
 Roles = Mapping[str, tuple[str, ...]]
 Mapped = dict[str, str]
@@ -69,37 +71,11 @@ def _shown(columns: Sequence[str]) -> str:
     return f"{list(columns[:MOST_SHOWN])}{more}"
 
 
-LANGUAGE_NAMES = {
-    "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "az": "Azerbaijani", "be": "Belarusian", "bg": "Bulgarian",
-    "bn": "Bengali", "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish", "de": "German", "el": "Greek",
-    "en": "English", "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish",
-    "fr": "French", "ga": "Irish", "gl": "Galician", "gu": "Gujarati", "ha": "Hausa", "he": "Hebrew", "hi": "Hindi",
-    "hr": "Croatian", "hu": "Hungarian", "hy": "Armenian", "id": "Indonesian", "ig": "Igbo", "is": "Icelandic",
-    "it": "Italian", "ja": "Japanese", "ka": "Georgian", "kk": "Kazakh", "km": "Khmer", "kn": "Kannada",
-    "ko": "Korean", "lo": "Lao", "lt": "Lithuanian", "lv": "Latvian", "mk": "Macedonian", "ml": "Malayalam",
-    "mn": "Mongolian", "mr": "Marathi", "ms": "Malay", "my": "Burmese", "ne": "Nepali", "nl": "Dutch",
-    "no": "Norwegian", "pa": "Punjabi", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian",
-    "si": "Sinhala", "sk": "Slovak", "sl": "Slovenian", "so": "Somali", "sq": "Albanian", "sr": "Serbian",
-    "sv": "Swedish", "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai", "tl": "Tagalog", "tr": "Turkish",
-    "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek", "vi": "Vietnamese", "xh": "Xhosa", "yo": "Yoruba",
-    "zh": "Chinese", "zu": "Zulu",
-}  # fmt: skip
 # Codes that are usual names of columns too: the number of the row, or an English word.
 WORDS = {"am", "be", "id", "is", "my", "no", "so"}
 
-# ISO 639-3 -> 639-1, as in `eng_Latn`.
-SHORT = {
-    "afr": "af", "als": "sq", "amh": "am", "ara": "ar", "arb": "ar", "azj": "az", "bel": "be", "ben": "bn",
-    "bul": "bg", "cat": "ca", "ces": "cs", "cmn": "zh", "cym": "cy", "dan": "da", "deu": "de", "ell": "el",
-    "eng": "en", "est": "et", "eus": "eu", "fas": "fa", "fin": "fi", "fra": "fr", "gle": "ga", "glg": "gl",
-    "guj": "gu", "hau": "ha", "heb": "he", "hin": "hi", "hrv": "hr", "hun": "hu", "hye": "hy", "ibo": "ig",
-    "ind": "id", "isl": "is", "ita": "it", "jpn": "ja", "kan": "kn", "kat": "ka", "kaz": "kk", "khk": "mn",
-    "khm": "km", "kor": "ko", "lao": "lo", "lit": "lt", "lvs": "lv", "mal": "ml", "mar": "mr", "mkd": "mk",
-    "mya": "my", "nld": "nl", "nob": "no", "npi": "ne", "pan": "pa", "pes": "fa", "pol": "pl", "por": "pt",
-    "ron": "ro", "rus": "ru", "sin": "si", "slk": "sk", "slv": "sl", "som": "so", "spa": "es", "srp": "sr",
-    "swe": "sv", "swh": "sw", "tam": "ta", "tel": "te", "tgl": "tl", "tha": "th", "tur": "tr", "ukr": "uk",
-    "urd": "ur", "uzn": "uz", "vie": "vi", "xho": "xh", "yor": "yo", "zho": "zh", "zsm": "ms", "zul": "zu",
-}  # fmt: skip
+# What columns are called besides: languages that have several codes of three letters, by the one for all of them.
+SHORT = {**language_codes.SHORT, "ara": "ar", "cmn": "zh", "fas": "fa"}
 # en_XX, pt-BR, zh-Hans, eng_Latn: a language with a country or a script.
 WITH_PLACE = re.compile(r"([a-z]{2,3})[-_](?:[A-Z]{2}|[A-Z][a-z]{3})")
 CODE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})?")

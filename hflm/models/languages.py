@@ -6,27 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hflm.errors import UsageError
+from hflm.language_codes import LONG, SHORT
 
 # Models that are told the language to write by a token, and what such tokens look like.
 TOLD = {"mbart", "m2m_100", "nllb-moe"}
 CODE = re.compile(r"^(?:__)?([a-z]{2,3}(?:_[A-Za-z]{2,4})?)(?:__)?$")
-# ISO 639-1 -> 639-3 with its usual script, as NLLB names them.
-LONG = {
-    "af": "afr_Latn", "am": "amh_Ethi", "ar": "arb_Arab", "az": "azj_Latn", "be": "bel_Cyrl", "bg": "bul_Cyrl",
-    "bn": "ben_Beng", "ca": "cat_Latn", "cs": "ces_Latn", "cy": "cym_Latn", "da": "dan_Latn", "de": "deu_Latn",
-    "el": "ell_Grek", "en": "eng_Latn", "es": "spa_Latn", "et": "est_Latn", "eu": "eus_Latn", "fa": "pes_Arab",
-    "fi": "fin_Latn", "fr": "fra_Latn", "ga": "gle_Latn", "gl": "glg_Latn", "gu": "guj_Gujr", "ha": "hau_Latn",
-    "he": "heb_Hebr", "hi": "hin_Deva", "hr": "hrv_Latn", "hu": "hun_Latn", "hy": "hye_Armn", "id": "ind_Latn",
-    "ig": "ibo_Latn", "is": "isl_Latn", "it": "ita_Latn", "ja": "jpn_Jpan", "ka": "kat_Geor", "kk": "kaz_Cyrl",
-    "km": "khm_Khmr", "kn": "kan_Knda", "ko": "kor_Hang", "lo": "lao_Laoo", "lt": "lit_Latn", "lv": "lvs_Latn",
-    "mk": "mkd_Cyrl", "ml": "mal_Mlym", "mn": "khk_Cyrl", "mr": "mar_Deva", "ms": "zsm_Latn", "my": "mya_Mymr",
-    "ne": "npi_Deva", "nl": "nld_Latn", "no": "nob_Latn", "pa": "pan_Guru", "pl": "pol_Latn", "pt": "por_Latn",
-    "ro": "ron_Latn", "ru": "rus_Cyrl", "si": "sin_Sinh", "sk": "slk_Latn", "sl": "slv_Latn", "so": "som_Latn",
-    "sq": "als_Latn", "sr": "srp_Cyrl", "sv": "swe_Latn", "sw": "swh_Latn", "ta": "tam_Taml", "te": "tel_Telu",
-    "th": "tha_Thai", "tl": "tgl_Latn", "tr": "tur_Latn", "uk": "ukr_Cyrl", "ur": "urd_Arab", "uz": "uzn_Latn",
-    "vi": "vie_Latn", "xh": "xho_Latn", "yo": "yor_Latn", "zh": "zho_Hans", "zu": "zul_Latn",
-}  # fmt: skip
-BACK = {long.split("_")[0]: short for short, long in LONG.items()}
 SCRIPT = re.compile("[-_]([A-Z][a-z]{3})$")
 # en, eng, en_XX, en-US, eng_Latn
 FORM = re.compile("[A-Za-z]{2,3}(?:[-_](?:[A-Za-z]{2}|[A-Z][a-z]{3}))?")
@@ -94,7 +78,7 @@ def start_token(config: Any, opening: Opening | None) -> int | None:
 def _short(language: str) -> str:
     """Return en of en, en_XX, en-US and eng_Latn."""
     plain = re.split("[-_]", language.lower())[0]
-    return BACK.get(plain, plain)
+    return SHORT.get(plain, plain)
 
 
 def _code(language: str, codes: dict[str, str]) -> str:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from hflm.cli.app import main
-from hflm.data.columns import LANGUAGE_NAMES
 from hflm.errors import UsageError
 from hflm.inference.trained import open_trained
+from hflm.language_codes import LANGUAGE_NAMES
 from hflm.models.languages import LONG, language_tokens, set_languages
 from tests.tiny import pairs, write
 
