@@ -7,22 +7,21 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hflm.distill_config import DistillConfig
-from hflm.environment import environment
 from hflm.finetune import announce, summary, training_of
 from hflm.finetune import save as save_task
-from hflm.launch import check_same, check_shared, launch, wants_ranks, with_processes
-from hflm.lock import sole_writer
+from hflm.launch import check_same, check_shared
 from hflm.pretrain import check_name, check_trackers
 from hflm.pretrain import save as save_text
 from hflm.recipe_files import find, recipe_key
-from hflm.run import RunFolder, results, set_aside, write_json, write_text
+from hflm.run import RunFolder, write_json_lines
 from hflm.settings import to_yaml
-from hflm.space import full_disk_named
 from hflm.task import Task
+from hflm.training_job import begin, carry_out
 
 if TYPE_CHECKING:
     from hflm.distilling.lessons import Lesson, TextLesson
@@ -42,26 +41,15 @@ def distill(
     """
     check_trackers(config.report_to)
     check_name(folder)
-    run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
-    if resume and (done := results(run)) is not None:
-        watch("note", {"text": f"{run.path} is done; nothing is left to train."})
-        return done
-    if resume and run.metrics.exists():
-        watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
-        set_aside(run.metrics)
-    config = with_processes(config)
-    if wants_ranks(config):
-        return launch(
-            config, run, recipe=run.recipe if resume else find(config.task), watch=watch, like=like,
-            overwrite=overwrite, resume=resume, allow_change=allow_change,
-        )  # fmt: skip
-    do = _distill_text if task.family == "masked_lm" else _distill_task
-    with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
-        return do(config, task, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create)
+    work = _distill_text if task.family == "masked_lm" else _distill_task
+    return carry_out(
+        config, folder, partial(work, task=task), recipe=lambda: find(config.task),
+        overwrite=overwrite, resume=resume, watch=watch, allow_change=allow_change, like=like,
+    )  # fmt: skip
 
 
 def _distill_task(
-    config: DistillConfig, task: Task, run: RunFolder, *, resume: bool, watch: "Watch", allow_change: bool,
+    config: DistillConfig, run: RunFolder, *, task: Task, resume: bool, watch: "Watch", allow_change: bool,
     like: RunFolder | None, create: Callable[[], None],
 ) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
@@ -100,7 +88,7 @@ def _distill_task(
 
 
 def _distill_text(
-    config: DistillConfig, task: Task, run: RunFolder, *, resume: bool, watch: "Watch", allow_change: bool,
+    config: DistillConfig, run: RunFolder, *, task: Task, resume: bool, watch: "Watch", allow_change: bool,
     like: RunFolder | None, create: Callable[[], None],
 ) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
@@ -171,25 +159,9 @@ def _begin(
     )
     check_same(training)
     if ranks.first():
-        _write_begin(training, settings, tokenizer, task=task, resume=resume, allow_change=allow_change, create=create)
+        begin(run, settings, tokenizer, recipe=task, create=create, resume=resume, allow_change=allow_change)
     check_shared(run)
     return training
-
-
-def _write_begin(
-    training: "Training", settings: str, tokenizer: Any, *, task: Path, resume: bool, allow_change: bool,
-    create: Callable[[], None],
-) -> None:  # fmt: skip
-    run = training.run
-    if not resume:
-        # The recipe may lie in the folder that is emptied.
-        content = task.read_bytes()
-        create()
-        write_json(run.environment, environment())
-        run.recipe.write_bytes(content)
-        tokenizer.save_pretrained(run.tokenizer)
-    if not resume or allow_change:
-        write_text(run.config, settings)
 
 
 def _test_teacher(lesson: "Lesson", *, watch: "Watch") -> list[dict[str, Any]]:
@@ -218,7 +190,7 @@ def _judge_task(
     metric, test = fitted.task.metric, fitted.splits.test
     found: dict[str, Any] = {"score": primary(metric), "kept": {}}
     if theirs:
-        write_text(run.teacher_predictions, _lines(theirs))
+        write_json_lines(run.teacher_predictions, theirs)
         ours = [json.loads(line) for line in run.predictions.read_text(encoding="utf-8").split("\n") if line]
         if comparable(metric, ours, theirs):
             found["kept"] = kept(*(row_statistics(metric, said, tested["metric_options"]) for said in (ours, theirs)))
@@ -263,7 +235,3 @@ def _draw(metrics: Mapping[str, Any], run: RunFolder) -> None:
     if leading:
         points = {side: {"rate": found[side]["rows_per_second"], **leading[side]} for side in ("teacher", "student")}
         plot_tradeoff(points, run.tradeoff, score=found["score"], title=f"{metrics['arch']} on {metrics['data']}")
-
-
-def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

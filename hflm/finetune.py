@@ -3,25 +3,23 @@
 hflm finetune --task sentiment --model bert-base-cased --data reviews.jsonl -o out
 """
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hflm.environment import environment
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
-from hflm.launch import check_same, check_shared, launch, wants_ranks, with_processes
-from hflm.lock import sole_writer
+from hflm.launch import check_same, check_shared
 from hflm.pretrain import check_trackers
 from hflm.recipe_files import find, recipe_key
-from hflm.run import RunFolder, read_json, results, set_aside, whole_folder, write_json, write_text
+from hflm.run import RunFolder, read_json, whole_folder, write_json, write_text
 from hflm.sealed import seal_results
 from hflm.settings import to_yaml
-from hflm.space import full_disk_named
 from hflm.task import Task
+from hflm.training_job import begin, carry_out
 
 # A run of fewer steps is over before it is known how long it takes; seconds spent on knowing.
 WORTH_ESTIMATING, PROBING = 100, 3.0
@@ -44,27 +42,14 @@ def finetune(
     """
     check_model(config, task)
     check_trackers(config.report_to)
-    run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
-    if resume and (done := results(run)) is not None:
-        watch("note", {"text": f"{run.path} is done; nothing is left to train."})
-        return done
-    if resume and run.metrics.exists():
-        watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
-        set_aside(run.metrics)
-    config = with_processes(config)
-    if wants_ranks(config):
-        return launch(
-            config, run, recipe=run.recipe if resume else find(config.task), watch=watch, like=like,
-            overwrite=overwrite, resume=resume, allow_change=allow_change,
-        )  # fmt: skip
-    with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
-        return _finetune(
-            config, task, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create
-        )
+    return carry_out(
+        config, folder, partial(_finetune, task=task), recipe=lambda: find(config.task),
+        overwrite=overwrite, resume=resume, watch=watch, allow_change=allow_change, like=like,
+    )  # fmt: skip
 
 
 def _finetune(
-    config: FinetuneConfig, task: Task, run: RunFolder, *, resume: bool, watch: "Watch", allow_change: bool,
+    config: FinetuneConfig, run: RunFolder, *, task: Task, resume: bool, watch: "Watch", allow_change: bool,
     like: RunFolder | None, create: Callable[[], None],
 ) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
@@ -94,7 +79,10 @@ def _finetune(
         report |= _estimated(fitted, training, say=say)
     check_same(training)
     if ranks.first():
-        begin(fitted, run, create=create, resume=resume, allow_change=allow_change)
+        begin(
+            run, to_yaml(fitted.config), fitted.family.tokenizer, recipe=None if resume else find(fitted.config.task),
+            create=create, resume=resume, allow_change=allow_change,
+        )  # fmt: skip
     check_shared(run)
     trained = train(training, resume=resume, watch=watch)
     with interruptible(run.path):
@@ -104,20 +92,6 @@ def _finetune(
         metrics = {**summary(fitted, run, trained), **tested, "preflight": report}
         save(fitted, run, metrics)
     return metrics
-
-
-def begin(
-    fitted: "Fitted", run: RunFolder, *, create: Callable[[], None], resume: bool, allow_change: bool
-) -> None:  # fmt: skip
-    """Make the run folder, and write into it what the run begins with."""
-    if not resume:
-        create()
-    if not resume or allow_change:
-        write_text(run.config, to_yaml(fitted.config))
-    if not resume:
-        write_json(run.environment, environment())
-        shutil.copyfile(find(fitted.config.task), run.recipe)
-        fitted.family.tokenizer.save_pretrained(run.tokenizer)
 
 
 def _estimated(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hflm.data.lines import read_lines
 from hflm.data.records import read_records
 from hflm.data.sources import find_sources
 from hflm.errors import DataError, UsageError
-from hflm.run import write_text
+from hflm.run import write_json_lines, write_text
 from hflm.stressing.canaries import Canary, make_canaries, plant
 
 LIST = ".canaries.jsonl"
@@ -42,7 +42,7 @@ def plant_canaries(
     else:
         lines = _rows(source, canaries, seed)
     write_text(output, "".join(f"{line}\n" for line in lines))
-    write_text(listed, "".join(json.dumps(asdict(canary), ensure_ascii=False) + "\n" for canary in canaries))
+    write_json_lines(listed, map(asdict, canaries))
     planted = sum(canary.repeats for canary in canaries)
     return {"text": str(output), "canaries": str(listed), "planted": planted, "lines": len(lines)}
 

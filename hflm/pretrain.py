@@ -6,21 +6,20 @@ hflm pretrain book.txt --size mini --budget 2m -o out
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hflm.config import PretrainConfig
-from hflm.environment import environment
 from hflm.errors import UsageError
-from hflm.launch import check_same, check_shared, launch, wants_ranks, with_processes
-from hflm.lock import sole_writer
+from hflm.launch import check_same, check_shared
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
 from hflm.plots import plot_loss, read_log
 from hflm.pretraining.card import model_card
-from hflm.run import RunFolder, read_json, results, set_aside, whole_folder, write_json, write_text
+from hflm.run import RunFolder, read_json, whole_folder, write_json, write_text
 from hflm.sealed import seal_results
 from hflm.settings import to_yaml
-from hflm.space import full_disk_named
+from hflm.training_job import begin, carry_out
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -46,23 +45,10 @@ def pretrain(
         check_shape(arch, shape, objective=config.objective)
     check_trackers(config.report_to)
     check_name(folder)
-    run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
-    if resume and (done := results(run)) is not None:
-        watch("note", {"text": f"{run.path} is done; nothing is left to train."})
-        return done
-    if resume and run.metrics.exists():
-        watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
-        set_aside(run.metrics)
-    config = with_processes(config)
-    if wants_ranks(config):
-        return launch(
-            config, run, watch=watch, like=like, overwrite=overwrite,
-            resume=resume, allow_change=allow_change,
-        )  # fmt: skip
-    with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
-        return _pretrain(
-            config, run, arch=arch, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create
-        )
+    return carry_out(
+        config, folder, partial(_pretrain, arch=arch), recipe=None,
+        overwrite=overwrite, resume=resume, watch=watch, allow_change=allow_change, like=like,
+    )  # fmt: skip
 
 
 def _pretrain(
@@ -92,7 +78,10 @@ def _pretrain(
     )
     check_same(training)
     if ranks.first():
-        begin(setup, create=create, resume=resume, allow_change=allow_change)
+        begin(
+            run, to_yaml(setup.config), setup.data.tokenizer, recipe=None, create=create, resume=resume,
+            allow_change=allow_change,
+        )  # fmt: skip
     check_shared(run)
     trained = train(training, resume=resume, watch=watch)
     if not ranks.first():
@@ -101,19 +90,6 @@ def _pretrain(
         metrics = measure(setup, trained)
         save(setup, metrics)
     return metrics
-
-
-def begin(setup: "Setup", *, create: Callable[[], None], resume: bool, allow_change: bool) -> None:
-    """Make the run folder, and write into it what the run begins with."""
-    run = setup.run
-    if not resume:
-        create()
-    if not resume or allow_change:
-        write_text(run.config, to_yaml(setup.config))
-    if not resume:
-        write_json(run.environment, environment())
-        # Resumed runs read it from here: a cache may be emptied.
-        setup.data.tokenizer.save_pretrained(run.tokenizer)
 
 
 def check_name(folder: Path) -> None:

@@ -11,16 +11,12 @@ import typer
 from hflm.cli.finetune import report as report_task
 from hflm.cli.pretrain import report as report_text
 from hflm.cli.progress import Progress
-from hflm.cli.settings import notices, with_settings
+from hflm.cli.settings import notices, resumed, with_settings
 from hflm.cli.show import print_json, table
 from hflm.distill_config import DistillConfig, resolve_distill
-from hflm.errors import UsageError
 from hflm.recipe_files import load_task
-from hflm.resume import settings_of
-from hflm.run import RunFolder
-from hflm.settings import overlay, read_yaml
+from hflm.settings import read_yaml
 from hflm.task import Task
-from hflm.training.recorded import check_records
 
 
 def _distill(
@@ -44,13 +40,8 @@ def _distill(
     hflm distill --teacher mood --student-layers 2 --data reviews.jsonl -o small
     """
     if resume:
-        if not output_dir:
-            raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
-        run, folder = RunFolder.open(output_dir), output_dir
-        given = overlay(read_yaml(config) if config else {}, settings)
-        resolved = settings_of(DistillConfig, run, given, allow_change=allow_change)
-        if not allow_change:
-            check_records(run)
+        run, resolved = resumed(DistillConfig, output_dir, given=settings, config=config, allow_change=allow_change)
+        folder = run.path
         # As it was when the run began: a recipe may have been edited since.
         task = load_task(str(run.recipe))
     else:

@@ -9,17 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.progress import Progress
-from hflm.cli.settings import notices, with_settings
+from hflm.cli.settings import notices, resumed, with_settings
 from hflm.cli.show import print_json
 from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig, resolve_finetune
 from hflm.recipe_files import load_task
-from hflm.resume import settings_of
-from hflm.run import RunFolder
-from hflm.settings import overlay, read_yaml
+from hflm.settings import read_yaml
 from hflm.task import Task
-from hflm.training.recorded import check_records
 
 
 def _finetune(
@@ -44,13 +41,8 @@ def _finetune(
     asked: dict[str, Any] = {"partition": partition, "time": time, "sbatch": sbatch, "dry_run": dry_run}
     check_slurm(slurm, resume=resume, overwrite=overwrite, settings=settings, given={**asked, "nodes": nodes > 1})
     if resume:
-        if not output_dir:
-            raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
-        run, folder = RunFolder.open(output_dir), output_dir
-        given = overlay(read_yaml(config) if config else {}, settings)
-        resolved = settings_of(FinetuneConfig, run, given, allow_change=allow_change)
-        if not allow_change:
-            check_records(run)
+        run, resolved = resumed(FinetuneConfig, output_dir, given=settings, config=config, allow_change=allow_change)
+        folder = run.path
         # As it was when the run began: a recipe may have been edited since.
         task = load_task(str(run.recipe))
     else:

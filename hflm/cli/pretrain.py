@@ -9,16 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.progress import Progress
-from hflm.cli.settings import notices, with_settings
+from hflm.cli.settings import notices, resumed, with_settings
 from hflm.cli.show import print_json
 from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.config import PretrainConfig, resolve
-from hflm.errors import UsageError
 from hflm.recipe_files import load_task
-from hflm.resume import settings_of
-from hflm.run import RunFolder
-from hflm.settings import overlay, read_yaml
-from hflm.training.recorded import check_records
+from hflm.settings import read_yaml
 
 
 def _pretrain(
@@ -44,12 +40,7 @@ def _pretrain(
     asked: dict[str, Any] = {"partition": partition, "time": time, "sbatch": sbatch, "dry_run": dry_run}
     check_slurm(slurm, resume=resume, overwrite=overwrite, settings=settings, given={**asked, "nodes": nodes > 1})
     if resume:
-        if not output_dir:
-            raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
-        given = overlay(read_yaml(config) if config else {}, settings)
-        resolved = settings_of(PretrainConfig, RunFolder.open(folder), given, allow_change=allow_change)
-        if not allow_change:
-            check_records(RunFolder.open(folder))
+        _, resolved = resumed(PretrainConfig, output_dir, given=settings, config=config, allow_change=allow_change)
     else:
         file = read_yaml(config) if config else {}
         recipe = load_task({**file, **settings}.get("recipe", "pretraining"))

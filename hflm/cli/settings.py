@@ -5,12 +5,20 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import Field, fields, is_dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import typer
 
+from hflm.errors import UsageError
+from hflm.resume import settings_of
+from hflm.run import RunFolder
 from hflm.settings import Settings as Config
-from hflm.settings import other_names
+from hflm.settings import other_names, overlay, read_yaml
+from hflm.training.recorded import check_records
+from hflm.training_settings import TrainingSettings
+
+Trained = TypeVar("Trained", bound=TrainingSettings)
 
 # Only values that stand on the command line reach the configuration; None means that a flag was not given.
 Settings = dict[str, Any]
@@ -76,6 +84,23 @@ def _plain(declared: Any) -> Any:
     if typing.get_origin(declared) is tuple:
         return list[str]
     return declared if declared in (str, int, float, bool) else None
+
+
+def resumed(
+    kind: type[Trained], output_dir: Path | None, *, given: Settings, config: Path | None, allow_change: bool
+) -> tuple[RunFolder, Trained]:
+    """Return the run that is to go on, and the settings that it began with.
+
+    Raises UsageError where no folder is named, where a setting that is given again differs, or a record was changed.
+    """
+    if not output_dir:
+        raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
+    run = RunFolder.open(output_dir)
+    asked = overlay(read_yaml(config) if config else {}, given)
+    resolved = settings_of(kind, run, asked, allow_change=allow_change)
+    if not allow_change:
+        check_records(run)
+    return run, resolved
 
 
 # Other words for a name of hflm, and no names of other tools.

@@ -9,6 +9,7 @@ from typing import Any
 from hflm.cache import cache_folder, staged
 from hflm.data.examples import Example
 from hflm.data.rows import cache_key
+from hflm.data.splits import Splits, content_key
 from hflm.data.vocabulary import enough, lines, vocabulary_size
 from hflm.errors import ModelError
 from hflm.finetune_config import FinetuneConfig
@@ -53,7 +54,7 @@ def from_scratch(config: FinetuneConfig, task: Task, rows: Sequence[Example], *,
         # A decoder reads a source and its target one after the other.
         length = config.max_source_length + config.max_target_length
     key = cache_key(
-        rows=[list(_texts([row])) for row in rows], arch=config.arch, shape=[shape.layers, shape.width, shape.heads],
+        rows=content_key(Splits(rows, (), (), {})), arch=config.arch, shape=[shape.layers, shape.width, shape.heads],
         size=config.vocab_size, length=length, dropout=config.dropout, seed=config.seed, objective=objective,
         maker=MAKER,
     )  # fmt: skip

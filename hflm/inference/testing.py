@@ -1,6 +1,5 @@
 """The test split: scored exactly once, at the end, with what was predicted for every row of it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from hflm.finetuning.preflight import target_cap
 from hflm.inference.predicting import as_row, classify_rows, lose_rows, write_rows
 from hflm.metrics.registry import find_metric, score
 from hflm.metrics.result import Result
-from hflm.run import RunFolder, write_text
+from hflm.run import RunFolder, write_json_lines
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -53,7 +52,7 @@ def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str,
         return {}
     options = metric_options(fitted.task.metric, labels=fitted.labels, language=fitted.config.target_lang)
     result = score_rows(fitted.task.metric, rows, options)
-    write_text(run.predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_json_lines(run.predictions, rows)
     if fitted.kind == "classification":
         from hflm.plots import plot_confusion
 

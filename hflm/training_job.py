@@ -1,0 +1,73 @@
+"""What every job that trains does around its work: open the run, hand it to ranks or hold it, begin its folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from hflm.environment import environment
+from hflm.launch import launch, wants_ranks, with_processes
+from hflm.lock import sole_writer
+from hflm.run import RunFolder, results, set_aside, write_json, write_text
+from hflm.space import full_disk_named
+from hflm.training_settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from hflm.engine.callbacks import Watch
+
+Config = TypeVar("Config", bound=TrainingSettings)
+Taken = TypeVar("Taken", bound=TrainingSettings, contravariant=True)
+
+
+class Work(Protocol[Taken]):
+    """What a job does in a process that has the run to itself; `create` makes the folder of a new run."""
+
+    def __call__(
+        self, config: Taken, run: RunFolder, /, *, resume: bool, watch: "Watch", allow_change: bool,
+        like: RunFolder | None, create: Callable[[], None],
+    ) -> dict[str, Any]: ...  # fmt: skip
+
+
+def carry_out(
+    config: Config, folder: Path, work: Work[Config], *, recipe: Callable[[], Path] | None, overwrite: bool,
+    resume: bool, watch: "Watch", allow_change: bool, like: RunFolder | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Do the work of a job and return its metrics; a run that is done is left as it is.
+
+    Several processes are started and waited for; in each of them the job is called again, and only rank 0 returns
+    metrics. `recipe` finds the file of the task, which ranks of a new run are told.
+    """
+    run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
+    if resume and (done := results(run)) is not None:
+        watch("note", {"text": f"{run.path} is done; nothing is left to train."})
+        return done
+    if resume and run.metrics.exists():
+        watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
+        set_aside(run.metrics)
+    config = with_processes(config)
+    if wants_ranks(config):
+        task = None if recipe is None else run.recipe if resume else recipe()
+        return launch(
+            config, run, recipe=task, watch=watch, like=like, overwrite=overwrite, resume=resume,
+            allow_change=allow_change,
+        )  # fmt: skip
+    with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
+        return work(config, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create)
+
+
+def begin(
+    run: RunFolder, settings: str, tokenizer: Any, *, recipe: Path | None, create: Callable[[], None], resume: bool,
+    allow_change: bool,
+) -> None:  # fmt: skip
+    """Make the folder of a run, and write into it what the run begins with; `settings` are YAML."""
+    # Read before the folder is made: it may lie in the old run that is replaced.
+    task = recipe.read_bytes() if recipe is not None and not resume else None
+    if not resume:
+        create()
+    if not resume or allow_change:
+        write_text(run.config, settings)
+    if not resume:
+        write_json(run.environment, environment())
+        if task is not None:
+            run.recipe.write_bytes(task)
+        # Resumed runs read it from here: a cache may be emptied.
+        tokenizer.save_pretrained(run.tokenizer)
