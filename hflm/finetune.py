@@ -21,8 +21,8 @@ from hflm.settings import to_yaml
 from hflm.task import Task
 from hflm.training_job import begin, carry_out
 
-# A run of fewer steps is over before it is known how long it takes; seconds spent on knowing.
-WORTH_ESTIMATING, PROBING = 100, 3.0
+# A run of fewer steps is over before it is known how long it takes; seconds spent on knowing, for a step and at most.
+WORTH_ESTIMATING, PROBING, MOST_PROBING = 25, 0.03, 3.0
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -102,7 +102,7 @@ def _estimated(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str,
 
     if training.steps < WORTH_ESTIMATING or training.config.budget:
         return {}
-    found = estimate(fitted, training, within=PROBING)
+    found = estimate(fitted, training, within=min(MOST_PROBING, PROBING * training.steps))
     for line in lines(found):
         say(line)
     return asdict(found)

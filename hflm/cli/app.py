@@ -115,6 +115,9 @@ STOPPED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every error ends here."""
     words, debug = _take_debug(list(sys.argv[1:] if argv is None else argv))
+    if not debug:
+        # Where a connection ends, torch's C++ prints pages; what that means is said in a line of our own.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # A stream that was closed before we came (`hflm runs >&-`) is none at all.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115

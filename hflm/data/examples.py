@@ -114,8 +114,20 @@ def _roles(values: Mapping[str, Any], mapping: Mapped, where: str, shape: Shape)
             fix = "Give every row the same columns."
             raise DataError(f"{where}: no column {column!r}; it has {sorted(values)[:12]}.", fix=fix)
         check: Callable[[Any, str], Any] = WRITTEN[shape.writes] if role == "target" else CHECKS.get(role, text)
+        if _holds_nul(values[column]):
+            fix = "The file is damaged, or is no text: write it again, or leave the row out."
+            raise DataError(f"{where}, column {column!r}: it holds a NUL character (U+0000).", fix=fix)
         found[role] = check(values[column], f"{where}, column {column!r}")
     return found
+
+
+def _holds_nul(value: Any) -> bool:
+    """Tell whether a NUL is in a text, or in the texts of a list or of messages: no writing system has one."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        return any(_holds_nul(one) for one in value.values())
+    return isinstance(value, list) and any(_holds_nul(one) for one in value)
 
 
 def text(value: Any, where: str) -> str:

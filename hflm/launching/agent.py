@@ -183,6 +183,16 @@ class Agent(SimpleElasticAgent):
         }  # fmt: skip
 
     def _monitor_workers(self, worker_group: Any) -> RunResult:
+        if self.meeting is None:
+            return self._look(worker_group)
+        self.meeting.store.rest()
+        result = self._look(worker_group)
+        if result.state == WorkerState.HEALTHY:
+            self.meeting.store.watch()
+        return result
+
+    def _look(self, worker_group: Any) -> RunResult:
+        """Hear of the ranks, and say whether they are well, done or to be started again; raises what ends the job."""
         self._hear(wait=0.05)
         ends = self._ends()
         if all(end.done for end in ends):

@@ -1,10 +1,14 @@
 """Several machines, each with a launcher: where they meet, whether all are there, and what each says of its end."""
 
 import json
+import os
 import socket
+import stat
 import struct
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,11 +35,79 @@ class Machines:
         return [number for number in range(self.count) if number != self.rank]
 
 
+class Store:
+    """The store of a rendezvous, which is hung up on where machine 0 does not answer for so many seconds.
+
+    torch's own waits for an answer without an end: with the cable pulled nothing arrives, not even a refusal.
+    """
+
+    def __init__(self, store: Any, *, port: int, seconds: float) -> None:
+        self.store, self.port, self.seconds = store, port, seconds
+        self.asked: float | None = None
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def set(self, key: str, value: str | bytes) -> None:
+        """Keep a value."""
+        with self._asking():
+            self.store.set(key, value)
+
+    def get(self, key: str) -> bytes:
+        """Return a value, as soon as it is there."""
+        with self._asking():
+            return bytes(self.store.get(key))
+
+    def add(self, key: str, amount: int) -> int:
+        """Add to a number, and return it."""
+        with self._asking():
+            return int(self.store.add(key, amount))
+
+    def check(self, keys: list[str]) -> bool:
+        """Tell whether all of these are there."""
+        with self._asking():
+            return bool(self.store.check(keys))
+
+    def watch(self) -> None:
+        """Reckon from now on that an answer is awaited: elastic asks too, and where it does cannot be seen."""
+        self.asked = time.monotonic()
+
+    def rest(self) -> None:
+        """Await nothing."""
+        self.asked = None
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        self.watch()
+        try:
+            yield
+        finally:
+            self.rest()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(BEAT / 2)
+            asked = self.asked
+            if asked is not None and time.monotonic() - asked > self.seconds:
+                hang_up(self.port)
+
+
+def hang_up(port: int) -> None:
+    """End every connection of this process to that port of another: who waits there for an answer gets an error."""
+    for name in os.listdir("/dev/fd"):
+        # The one that lists them is gone by now.
+        with suppress(OSError):
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as connection:
+                if connection.family != socket.AF_UNIX and connection.getpeername()[1] == port:
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
 class Meeting:
     """What the launchers tell each other through the store of their rendezvous."""
 
     def __init__(self, store: Any, machines: Machines, *, timeout: str, seconds: float) -> None:
-        self.store, self.machines, self.timeout, self.seconds = store, machines, timeout, seconds
+        self.store = Store(store, port=parse_rendezvous(machines.rendezvous)[1], seconds=seconds)
+        self.machines, self.timeout, self.seconds = machines, timeout, seconds
         self.beats, self.next, self.called = 0, 0.0, False
         self.heard: dict[int, tuple[bytes, float]] = {}
 

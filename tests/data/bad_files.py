@@ -164,6 +164,11 @@ FILES: dict[str, Bad] = {
     "fewer cells than columns": Bad(csv("A film"), "no column 'label'", line=BEFORE + 2),
     "more cells than columns, TSV": Bad(csv("A\tfilm\tgood", name="rows.tsv"), "found 3 columns", line=BEFORE + 2),
     "an empty cell": Bad(csv(",good"), "column 'text'", line=BEFORE + 2),
+    "a NUL in a cell": Bad(csv("A\0film,good"), "column 'text': it holds a NUL", line=BEFORE + 2),
+    "a NUL in a text": Bad(row("sentiment", text="A\0film"), "column 'text': it holds a NUL"),
+    "a NUL in a message": Bad(
+        row("generation", messages=[said("user", "A?"), said("assistant", "B\0")]), "it holds a NUL", "generation"
+    ),
     "commas in a TSV": Bad(whole("rows.tsv", b"text,label\na,good\nb,bad\n"), "text,label", line=1),
     "no column of that name": Bad(whole("rows.jsonl", NO_LABEL_IN), "'stars'", line=1),
     "one class only": Bad(whole("rows.jsonl", ONE_CLASS), "label 'good'", line=None),

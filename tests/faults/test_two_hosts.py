@@ -88,6 +88,7 @@ def test_two_hosts(hosts: list[str], zygote: Zygote, text_file: Path, tmp_path: 
     for number, one in enumerate(said):
         last = one.strip().splitlines()[-1]
         assert last.startswith(f"error: Machine {1 - number} went away, or did not answer for 10s."), one
+        assert "frame #" not in one
     assert ordered(cut / "checkpoints") and all(problem(path) is None for path in ordered(cut / "checkpoints"))
     assert not (cut / "metrics.json").exists()
     ip("-n", hosts[0], "link", "set", "cable0", "up")
