@@ -130,8 +130,8 @@ def test_other_data_or_settings_on_one_machine_are_refused(
             made.start(*words[rank], *common, rank, ranks=1, folder=folders[rank]) for rank, made in enumerate(zygotes)
         ]
         assert [victim.end() for victim in victims] == [2, 2], "\n".join(victim.said() for victim in victims)
-        wanted = "seed is" if more else "The data of rank 1"
-        assert all(wanted in victim.said() for victim in victims), [victim.said() for victim in victims]
+        wanted = "seed is" if more else "The training text of rank 1"
+        assert all(wanted in victim.said() for victim in victims), "\n".join(victim.said() for victim in victims)
 
 
 @pytest.mark.parametrize(

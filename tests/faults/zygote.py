@@ -142,11 +142,11 @@ def victim(request: dict[str, Any]) -> int:
     if request.get("fault"):
         inject(**request["fault"])
     watched(shared(Path(request["shared"])))
+    if request.get("folder"):
+        os.chdir(request["folder"])
     for _ in range(request["ranks"]):
         Forked.waiting.append(Forked())
     os.environ.update(request.get("environment", {}))
-    if request.get("folder"):
-        os.chdir(request["folder"])
     return main(request["words"])
 
 
