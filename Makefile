@@ -39,7 +39,7 @@ gpu: $(INSTALLED) ## run what needs two GPUs, where they are
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m gpu
 
 faults: $(INSTALLED) ## inject every fault of docs/reliability.md, and print which promises hold
-	HF_HUB_OFFLINE=1 HFLM_FAULTS=whole $(BIN)/python -m pytest -m promise --promises bench/results/faults.json
+	HF_HUB_OFFLINE=1 HFLM_FAULTS=whole $(BIN)/python -m pytest -m promise --promises=bench/results/faults.json
 
 check: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .
