@@ -130,9 +130,11 @@ def get_ready(config: DistillConfig, *, resume: bool, say: Callable[[str], None]
     from hflm.data.hub import pinned
     from hflm.engine import ranks
     from hflm.engine.arguments import check_arguments
+    from hflm.engine.steady import steady_memory
     from hflm.engine.trainer import quiet_libraries
 
     quiet_libraries()
+    steady_memory()
     check_arguments(config.training_arguments)
     ranks.use_threads(config.threads)
     if not resume and ranks.first():

@@ -122,6 +122,7 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     """Read the data, then load the model: what is wrong with the rows is said before minutes are spent."""
     from hflm.engine import ranks
     from hflm.engine.arguments import check_arguments
+    from hflm.engine.steady import steady_memory
     from hflm.engine.trainer import quiet_libraries
     from hflm.finetuning.fitting import fit, name_languages, read_data
     from hflm.finetuning.scratch import from_scratch
@@ -130,6 +131,7 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     from hflm.models.heads import family_of, load_config
 
     quiet_libraries()
+    steady_memory()
     check_arguments(config.training_arguments)
     ranks.use_threads(config.threads)
     splits = read_data(config, task)

@@ -11,6 +11,7 @@ from hflm.engine.arguments import check_arguments
 from hflm.engine.device import Device, choose_device, fast_attention
 from hflm.engine.order import Order
 from hflm.engine.split import Split, split_batch
+from hflm.engine.steady import steady_memory
 from hflm.engine.trainer import quiet_libraries
 from hflm.errors import UsageError
 from hflm.families.family import Family
@@ -65,6 +66,7 @@ class Setup:
 def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resume: bool = False) -> Setup:
     """Prepare the data and build the model; nothing is written into the run folder yet."""
     quiet_libraries()
+    steady_memory()
     check_arguments(config.training_arguments)
     ranks.use_threads(config.threads)
     device = choose_device(config.precision)

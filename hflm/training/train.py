@@ -13,6 +13,7 @@ from hflm.engine.evaluating import CatchUp, Patience
 from hflm.engine.memory import give_back, halved, out_of_memory
 from hflm.engine.numbers import Spikes
 from hflm.engine.schedule import factor, warmup_steps
+from hflm.engine.steady import Trim
 from hflm.engine.trainer import EngineTrainer
 from hflm.errors import Interrupted, UsageError
 from hflm.sealed import write_plan
@@ -150,6 +151,8 @@ def make_trainer(
         trainer.add_callback(SaveBest(metric, larger=larger))
     # Before patience is looked at: an evaluation that is done late counts.
     trainer.add_callback(CatchUp(trainer.catch_up))
+    if training.device.kind == "cpu":
+        trainer.add_callback(Trim())
     if config.patience:
         trainer.add_callback(Patience(metric, larger=larger, patience=config.patience))
     for noisy in (PrinterCallback, ProgressCallback):
