@@ -23,6 +23,8 @@ from hflm.families.family import Family
 # The first steps are slower: memory is fetched, kernels are chosen, and on busy cores threads wait for each other.
 WARM_UP = 3
 ENOUGH = WARM_UP + 3
+# Rows of an evaluation to begin with, and at most; seconds that it may take about.
+WARM_UP_ROWS, MOST_ROWS, EVALUATING = 8, 64, 4.0
 # A checkpoint holds the weights, and up to two moments of each.
 COPIES = 3
 Context = Callable[[], AbstractContextManager[Any]]
@@ -30,20 +32,25 @@ Context = Callable[[], AbstractContextManager[Any]]
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds of an optimizer step, and those that the probe itself took."""
+    """Seconds of a usual optimizer step, those for each unit of its size, and those that the probe itself took."""
 
     step_seconds: float
+    size_seconds: float
     seconds: float
 
 
 def probe(
     model: Any, *, family: Family, rows: Readable, order: Order, split: Split,
     make_optimizer: Callable[[Any], Optimizer], context: Context, seconds: float, most: float, device: Any,
+    size: Callable[[list[Any]], float] = len,
 ) -> Probe:  # fmt: skip
-    """Time real steps for some `seconds`, `most` at the utmost; neither weights nor random state are moved."""
+    """Time real steps for some `seconds`, `most` at the utmost; neither weights nor random state are moved.
+
+    `size` says of the rows of a micro-batch how much work they are.
+    """
     begin = time.perf_counter()
     state = copy.deepcopy(model.state_dict())
-    places, data, times = iter(order), Placed(rows), list[float]()
+    places, data, times, sizes = iter(order), Placed(rows), list[float](), list[float]()
     optimizer = make_optimizer(model)
     with (
         restored(model, state),
@@ -66,7 +73,8 @@ def probe(
             optimizer.step()
             optimizer.zero_grad()
             times.append(time.perf_counter() - start)
-    return Probe(typical(times), time.perf_counter() - begin)
+            sizes.append(split.accumulation * size(items))
+    return Probe(typical(times), each(times, sizes), time.perf_counter() - begin)
 
 
 @contextmanager
@@ -95,15 +103,25 @@ def typical(times: list[float]) -> float:
     return kept[len(kept) // 2]
 
 
+def each(times: list[float], sizes: list[float]) -> float:
+    """Return the seconds for a unit of size: after the warm-up of all; the least, where there was no time for it."""
+    if len(times) < ENOUGH:
+        return min(spent / size for spent, size in zip(times, sizes, strict=True))
+    return sum(times[WARM_UP:]) / sum(sizes[WARM_UP:])
+
+
 def evaluation_seconds(model: Any, rows: Readable, *, family: Family, context: Context, device: Any) -> float:
-    """Estimate the time of an evaluation from 64 rows, read twice: the first time is no measure of the second."""
-    one = [rows[index] for index in range(min(len(rows), 64))]
-    times = []
-    for _ in range(2):
+    """Estimate the time of an evaluation from some rows, after fewer that only warm up and say how many to take."""
+    few, most = min(len(rows), WARM_UP_ROWS), min(len(rows), MOST_ROWS)
+
+    def spent(count: int) -> float:
         begin = time.perf_counter()
-        eval_sums(model, one, family=family, batch_size=32, context=context, device=device)
-        times.append(time.perf_counter() - begin)
-    return min(times) * len(rows) / len(one)
+        some = [rows[index] for index in range(count)]
+        eval_sums(model, some, family=family, batch_size=32, context=context, device=device)
+        return time.perf_counter() - begin
+
+    count = max(few, min(most, int(few * EVALUATING / spent(few))))
+    return spent(count) * len(rows) / count
 
 
 def saving_seconds(model: Any, folder: Path) -> float:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # What a run on a CPU holds beside its steps: the Trainer, checkpoints being written, metrics, pictures.
 AROUND = 80 << 20
+# Rows whose lengths are looked at.
+MOST_PLACES = 200_000
 # Bytes of a logit: itself, its gradient and its float32 copy.
 LOGIT = 8
 
@@ -73,6 +75,19 @@ def bytes_of(rows: Sequence["Encoded"], *, kind: str, layers_x_width: int, vocab
     return float(tokens * layers_x_width * PER_WIDTH + written * vocabulary * LOGIT)
 
 
+def padded(rows: Sequence["Encoded"]) -> float:
+    """Return the tokens of a micro-batch, padding included."""
+    return float(len(rows) * max(row.length for row in rows))
+
+
+def step_tokens(training: "Training", rows: Sequence["Encoded"]) -> float:
+    """Return the tokens of a step, padding included, as the mean over the run, or over the beginning of a long one."""
+    steps, micro = min(training.steps, max(1, MOST_PLACES // training.config.batch_size)), training.split.micro_batch
+    places = [row for _, row in training.order(steps)]
+    sizes = [padded([rows[at] for at in places[begin : begin + micro]]) for begin in range(0, len(places), micro)]
+    return sum(sizes) / steps
+
+
 def lines(found: Estimate) -> list[str]:
     """Return an estimate as lines for people."""
     return [
@@ -106,8 +121,10 @@ def estimate(fitted: "Fitted", training: "Training", *, within: float) -> Estima
     found = probe(
         fitted.model, family=training.family, rows=fitted.train, order=order, split=one,
         make_optimizer=optimizer_of(training), context=context, seconds=0.4 * left, most=left, device=device,
+        size=padded,
     )  # fmt: skip
-    step = found.step_seconds * training.split.accumulation
+    # The largest micro-batches were timed, and on a slow machine no others: what a step takes goes by its tokens.
+    step = found.size_seconds * step_tokens(training, rows)
     seconds = training.steps * step + training.evaluations * evaluation
     around = AROUND if device == "cpu" else 0
     return Estimate(step, seconds, peak_memory(device) + around)

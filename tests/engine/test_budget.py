@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hflm.engine.budget import ENOUGH, saving_seconds, steps_within, typical, wants_more
+from hflm.engine.budget import ENOUGH, each, evaluation_seconds, saving_seconds, steps_within, typical, wants_more
 
 
 def timed(times: list[float], *, seconds: float, most: float) -> list[float]:
@@ -46,3 +46,28 @@ def test_steps_that_fit() -> None:
 def test_saving_leaves_nothing_behind(tmp_path: Path) -> None:
     assert saving_seconds(torch.nn.Linear(8, 8), tmp_path) > 0
     assert not list(tmp_path.iterdir())
+
+
+def test_time_goes_by_size() -> None:
+    assert each([9.0, 4.0], [2.0, 2.0]) == 2.0, "the second of two is warm"
+    # Three to warm up, then short and long ones.
+    assert each([50.0, 50.0, 50.0, 1.0, 2.0, 3.0], [1.0, 1.0, 1.0, 10.0, 20.0, 30.0]) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("row_seconds", "rows", "read"), [(0.0, 1000, 64), (0.24, 1000, 16), (9.0, 1000, 8), (0.0, 5, 5)]
+)
+def test_an_evaluation_is_timed_on_as_many_rows_as_there_is_time_for(
+    row_seconds: float, rows: int, read: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, asked = [0.0], list[int]()
+
+    def evaluate(model: object, some: list[int], **_: object) -> None:
+        asked.append(len(some))
+        now[0] += 1e-6 + len(some) * row_seconds
+
+    monkeypatch.setattr("hflm.engine.budget.eval_sums", evaluate)
+    monkeypatch.setattr("hflm.engine.budget.time.perf_counter", lambda: now[0])
+    found = evaluation_seconds(None, range(rows), family=None, context=None, device="cpu")  # type: ignore[arg-type]
+    assert asked == [min(8, rows), read]
+    assert found == pytest.approx(rows * row_seconds, abs=1e-3)

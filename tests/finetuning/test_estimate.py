@@ -1,8 +1,11 @@
 """What a plan measures: the micro-batch that takes most, first, and twice."""
 
+from types import SimpleNamespace
+from typing import Any
+
 from hflm.engine.order import Order
 from hflm.families.encoded import Encoded
-from hflm.finetuning.estimate import LongestFirst, bytes_of
+from hflm.finetuning.estimate import LongestFirst, bytes_of, step_tokens
 
 
 def test_logits_count_as_well_as_lengths() -> None:
@@ -22,3 +25,12 @@ def test_the_largest_micro_batch_comes_first_and_twice() -> None:
     found = [row for _, row in LongestFirst(order, cost=lambda rows: float(5 in rows), micro_batch=2, places=6)]
     largest = next(plain[at : at + 2] for at in (0, 2, 4) if 5 in plain[at : at + 2])
     assert found == [*largest, *largest, *plain]
+
+
+def test_a_step_is_as_long_as_the_mean_with_its_padding() -> None:
+    rows = [Encoded([1] * length, 0) for length in (10, 2, 4, 4)]
+    training: Any = SimpleNamespace(
+        steps=2, config=SimpleNamespace(batch_size=4), split=SimpleNamespace(micro_batch=2),
+        order=lambda steps: Order(4, total=steps * 4, seed=1, shuffle=False),
+    )  # fmt: skip
+    assert step_tokens(training, rows) == 2 * 10 + 2 * 4
