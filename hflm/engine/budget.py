@@ -73,7 +73,7 @@ def probe(
             optimizer.step()
             optimizer.zero_grad()
             times.append(time.perf_counter() - start)
-            sizes.append(split.accumulation * size(items))
+            sizes.append(split.accumulation * size([item.row for item in items]))
     return Probe(typical(times), each(times, sizes), time.perf_counter() - begin)
 
 
