@@ -129,14 +129,9 @@ def get_ready(config: DistillConfig, *, resume: bool, say: Callable[[str], None]
     """Quiet the libraries, set the threads, and name the revision of data from the hub, before anything is loaded."""
     from hflm.data.hub import pinned
     from hflm.engine import ranks
-    from hflm.engine.arguments import check_arguments
-    from hflm.engine.steady import steady_memory
-    from hflm.engine.trainer import quiet_libraries
+    from hflm.training.process import prepare_process
 
-    quiet_libraries()
-    steady_memory()
-    check_arguments(config.training_arguments)
-    ranks.use_threads(config.threads)
+    prepare_process(config)
     if not resume and ranks.first():
         config = replace(config, data=pinned(config.data, say=say))
     agreed: DistillConfig = ranks.agreed(config)

@@ -120,20 +120,14 @@ def check_model(config: FinetuneConfig, task: Task) -> None:
 
 def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted":
     """Read the data, then load the model: what is wrong with the rows is said before minutes are spent."""
-    from hflm.engine import ranks
-    from hflm.engine.arguments import check_arguments
-    from hflm.engine.steady import steady_memory
-    from hflm.engine.trainer import quiet_libraries
     from hflm.finetuning.fitting import fit, name_languages, read_data
     from hflm.finetuning.scratch import from_scratch
     from hflm.inference.testing import check_metric
     from hflm.models.architecture import count_parameters
     from hflm.models.heads import family_of, load_config
+    from hflm.training.process import prepare_process
 
-    quiet_libraries()
-    steady_memory()
-    check_arguments(config.training_arguments)
-    ranks.use_threads(config.threads)
+    prepare_process(config)
     splits = read_data(config, task)
     name = from_scratch(config, task, splits.train, say=say) if config.arch else str(config.model)
     check_metric(task.metric, family_of(task.family, load_config(name), name=config.arch or name))

@@ -114,10 +114,11 @@ def _roles(values: Mapping[str, Any], mapping: Mapped, where: str, shape: Shape)
             fix = "Give every row the same columns."
             raise DataError(f"{where}: no column {column!r}; it has {sorted(values)[:12]}.", fix=fix)
         check: Callable[[Any, str], Any] = WRITTEN[shape.writes] if role == "target" else CHECKS.get(role, text)
-        if _holds_nul(values[column]):
+        value, place = values[column], f"{where}, column {column!r}"
+        if _holds_nul(value):
             fix = "The file is damaged, or is no text: write it again, or leave the row out."
-            raise DataError(f"{where}, column {column!r}: it holds a NUL character (U+0000).", fix=fix)
-        found[role] = check(values[column], f"{where}, column {column!r}")
+            raise DataError(f"{place}: it holds a NUL character (U+0000).", fix=fix)
+        found[role] = check(value, place)
     return found
 
 

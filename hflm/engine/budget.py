@@ -74,7 +74,7 @@ def probe(
             optimizer.zero_grad()
             times.append(time.perf_counter() - start)
             sizes.append(split.accumulation * size([item.row for item in items]))
-    return Probe(typical(times), each(times, sizes), time.perf_counter() - begin)
+    return Probe(typical(times), per_unit(times, sizes), time.perf_counter() - begin)
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def typical(times: list[float]) -> float:
     return kept[len(kept) // 2]
 
 
-def each(times: list[float], sizes: list[float]) -> float:
+def per_unit(times: list[float], sizes: list[float]) -> float:
     """Return the seconds for a unit of size: after the warm-up of all; the least, where there was no time for it."""
     if len(times) < ENOUGH:
         return min(spent / size for spent, size in zip(times, sizes, strict=True))

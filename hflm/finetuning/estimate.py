@@ -61,23 +61,22 @@ class LongestFirst(Order):
         return self.cost([row for _, row in batch]) if batch else 0.0
 
 
+def padded(rows: Sequence["Encoded"]) -> float:
+    """Return the tokens of a micro-batch, padding included."""
+    return float(len(rows) * max(row.length for row in rows))
+
+
 def bytes_of(rows: Sequence["Encoded"], *, kind: str, layers_x_width: int, vocabulary: int) -> float:
     """Return about the bytes that a micro-batch holds: what its layers keep of each token, and logits of its targets.
 
     For a large vocabulary the logits are the greater part: the longest texts need not make the largest batch.
     """
-    tokens = len(rows) * max(row.length for row in rows)
     written = 0
     if kind == "seq2seq":
         written = len(rows) * max(len(row.labels) for row in rows)
     elif kind == "completion":
         written = sum(row.targets for row in rows)
-    return float(tokens * layers_x_width * PER_WIDTH + written * vocabulary * LOGIT)
-
-
-def padded(rows: Sequence["Encoded"]) -> float:
-    """Return the tokens of a micro-batch, padding included."""
-    return float(len(rows) * max(row.length for row in rows))
+    return padded(rows) * layers_x_width * PER_WIDTH + written * vocabulary * LOGIT
 
 
 def step_tokens(training: "Training", rows: Sequence["Encoded"]) -> float:

@@ -183,16 +183,8 @@ class Agent(SimpleElasticAgent):
         }  # fmt: skip
 
     def _monitor_workers(self, worker_group: Any) -> RunResult:
-        if self.meeting is None:
-            return self._look(worker_group)
-        self.meeting.store.rest()
-        result = self._look(worker_group)
-        if result.state == WorkerState.HEALTHY:
-            self.meeting.store.watch()
-        return result
-
-    def _look(self, worker_group: Any) -> RunResult:
-        """Hear of the ranks, and say whether they are well, done or to be started again; raises what ends the job."""
+        if self.meeting:
+            self.meeting.store.rest()
         self._hear(wait=0.05)
         ends = self._ends()
         if all(end.done for end in ends):
@@ -201,6 +193,9 @@ class Agent(SimpleElasticAgent):
         if self.meeting:
             self.meeting.beat()
         if not any(end.failed for end in ends) and not (self.meeting and self.meeting.called):
+            if self.meeting:
+                # Elastic asks the store too, before it comes here again.
+                self.meeting.store.watch()
             return RunResult(state=WorkerState.HEALTHY)
         cause = self._settle()
         if self._remaining_restarts == 0 or not may_pass(cause) or self.signals:

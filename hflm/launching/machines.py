@@ -67,7 +67,7 @@ class Store:
             return bool(self.store.check(keys))
 
     def watch(self) -> None:
-        """Reckon from now on that an answer is awaited: elastic asks too, and where it does cannot be seen."""
+        """Reckon from now on that an answer is awaited, whoever asks."""
         self.asked = time.monotonic()
 
     def rest(self) -> None:

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 from hflm.config import PretrainConfig
 from hflm.data.masking import Masking
 from hflm.engine import ranks
-from hflm.engine.arguments import check_arguments
 from hflm.engine.device import Device, choose_device, fast_attention
 from hflm.engine.order import Order
 from hflm.engine.split import Split, split_batch
-from hflm.engine.steady import steady_memory
-from hflm.engine.trainer import quiet_libraries
 from hflm.errors import UsageError
 from hflm.families.family import Family
 from hflm.families.language_model import CausalLM, MaskedLM
@@ -24,6 +21,7 @@ from hflm.models.load import load_language_model
 from hflm.models.tokenizer import continuation_flags, special_flags
 from hflm.pretraining.prepare import Prepared, prepare
 from hflm.run import RunFolder
+from hflm.training.process import prepare_process
 from hflm.training.training import Say, Training
 
 if TYPE_CHECKING:
@@ -65,10 +63,7 @@ class Setup:
 
 def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resume: bool = False) -> Setup:
     """Prepare the data and build the model; nothing is written into the run folder yet."""
-    quiet_libraries()
-    steady_memory()
-    check_arguments(config.training_arguments)
-    ranks.use_threads(config.threads)
+    prepare_process(config)
     device = choose_device(config.precision)
     loaded = load_language_model(config.model, objective=config.objective) if config.model else None
     arch = loaded.config.model_type if loaded else arch

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hflm.engine.budget import ENOUGH, each, evaluation_seconds, saving_seconds, steps_within, typical, wants_more
+from hflm.engine.budget import ENOUGH, evaluation_seconds, per_unit, saving_seconds, steps_within, typical, wants_more
 
 
 def timed(times: list[float], *, seconds: float, most: float) -> list[float]:
@@ -49,9 +49,9 @@ def test_saving_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_time_goes_by_size() -> None:
-    assert each([9.0, 4.0], [2.0, 2.0]) == 2.0, "the second of two is warm"
+    assert per_unit([9.0, 4.0], [2.0, 2.0]) == 2.0, "the second of two is warm"
     # Three to warm up, then short and long ones.
-    assert each([50.0, 50.0, 50.0, 1.0, 2.0, 3.0], [1.0, 1.0, 1.0, 10.0, 20.0, 30.0]) == pytest.approx(0.1)
+    assert per_unit([50.0, 50.0, 50.0, 1.0, 2.0, 3.0], [1.0, 1.0, 1.0, 10.0, 20.0, 30.0]) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
