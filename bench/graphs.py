@@ -8,7 +8,6 @@ python -m bench.graphs COUNT      # one side, in a process of its own
 
 import gzip
 import json
-import resource
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 from hflm.build_graph import GraphOptions, build_graph
 from hflm.data.corpus import embedded_corpus
+from hflm.engine.device import peak_memory
 from hflm.engine.trainer import quiet_libraries
 from hflm.graphs.extraction import Extractor
 
@@ -81,7 +81,7 @@ def side(count: int) -> dict[str, Any]:
         )  # fmt: skip
         seconds = perf_counter() - began
         passages = graph.about["passages"]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_memory("cpu") / 2**20
         return {"passages": passages, "passages_per_second": passages / seconds, "peak_memory_mib": peak,
                 "entities": len(graph.entities), "edges": len(graph.edges)}  # fmt: skip
 

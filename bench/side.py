@@ -6,7 +6,6 @@ python -m bench.side hflm --size mini --steps 12 --set optimizer=adamw
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from dataclasses import replace
@@ -17,7 +16,7 @@ import numpy as np
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from hflm.config import PretrainConfig, resolve
-from hflm.engine.device import choose_device, matmul_ceiling
+from hflm.engine.device import choose_device, matmul_ceiling, peak_memory
 from hflm.engine.trainer import quiet_libraries
 from hflm.models.flops import flops_shape, forward_flops
 from hflm.pretraining.assemble import Setup, set_up
@@ -116,7 +115,7 @@ def run(options: argparse.Namespace, clock: Clock, folder: Path) -> dict[str, An
         if options.vocab_size != 8192:
             widen(setup, options.vocab_size)
         trainer = make_trainer(replace(setup.training, steps=options.steps), callbacks=[clock])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory("cpu")
     trainer.args.save_strategy = "no"
     trainer.train()
     return {
@@ -124,8 +123,8 @@ def run(options: argparse.Namespace, clock: Clock, folder: Path) -> dict[str, An
         "utilisation": utilisation(options, trainer, clock.seconds()),
         "step_seconds": clock.seconds(),
         "tokens_per_second": options.batch_size * LENGTH / clock.seconds(),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "memory_before_mib": before / 1024,
+        "peak_memory_mib": peak_memory("cpu") / 2**20,
+        "memory_before_mib": before / 2**20,
     }
 
 

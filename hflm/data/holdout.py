@@ -11,6 +11,8 @@ from hflm.data.rows import Rows
 
 # A document of this many characters gives its own end to the evaluation; a shorter one goes whole to one side.
 LONG = 20_000
+# Characters of a text that sentences to show are chosen from.
+SHOWN = 100_000
 
 
 def hold_out(documents: Iterable[Document], fraction: float) -> Iterator[tuple[str, str]]:
@@ -30,7 +32,8 @@ def hold_out(documents: Iterable[Document], fraction: float) -> Iterator[tuple[s
 def split_rows(rows: Rows) -> tuple[Rows, Rows]:
     """Hold out the last rows where no document could be held out."""
     count = len(rows) - max(1, len(rows) // 20)
-    return Rows(rows.ids[:count], rows.segments[:count]), Rows(rows.ids[count:], rows.segments[count:])
+    held = Rows(rows.ids[count:], rows.segments[count:])
+    return Rows(rows.ids[:count], rows.segments[:count], rows.tally.minus(held.tally)), held
 
 
 def sample_sentences(texts: tuple[str, ...], *, count: int, seed: int) -> list[str]:
@@ -38,7 +41,7 @@ def sample_sentences(texts: tuple[str, ...], *, count: int, seed: int) -> list[s
     found = [
         sentence.strip()
         for text in texts
-        for sentence in re.split(r"(?<=[.!?。！？؟])\s*", text[:100_000])
+        for sentence in re.split(r"(?<=[.!?。！？؟])\s*", text[:SHOWN])
         if 30 <= len(sentence.strip()) <= 90 and "\n" not in sentence.strip()
     ]
     draw = np.random.Generator(np.random.Philox(key=[seed, 7]))

@@ -48,16 +48,16 @@ def pack(documents: Iterable[list[int]], *, frame: Frame) -> Iterator[Row]:
     open_row: list[list[int]] = []
     used = 0
     for piece in _pieces(documents, frame):
-        rest: list[int] = piece
-        while rest:
+        start = 0
+        while start < len(piece):
             room = frame.max_length - used - len(frame.before) - len(frame.after)
             # A few tokens of a document at the end of a row teach little and cost a cut.
-            if open_row and (room < min(len(rest), 8) or not frame.pack):
+            if open_row and (room < min(len(piece) - start, 8) or not frame.pack):
                 yield _row(open_row, frame)
                 open_row, used = [], 0
                 continue
-            part, rest = rest[:room], rest[room:]
-            open_row.append([*frame.before, *part, *frame.after])
+            open_row.append([*frame.before, *piece[start : start + room], *frame.after])
+            start += room
             used += len(open_row[-1])
     if open_row:
         yield _row(open_row, frame)

@@ -1,12 +1,23 @@
 """What a vocabulary is trained on, and how large it gets."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from hflm.errors import DataError
 
 # A vocabulary gains little from more text than this.
 ENOUGH_CHARACTERS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Again:
+    """Texts that can be read any number of times: `start` begins anew."""
+
+    start: Callable[[], Iterator[str]]
+
+    def __iter__(self) -> Iterator[str]:
+        return self.start()
 
 
 def enough(texts: Iterator[str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Tokenizers: trained on the user's own text, or loaded; and what they do to it, in numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ SEQ2SEQ_TOKENS = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
 
 
 def train_tokenizer(
-    texts: Iterator[str],
+    texts: Iterable[str],
     *,
     kind: str,
     vocab_size: int,

@@ -1,7 +1,7 @@
 """Train a vocabulary of each kind, the same one in every process."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,15 +21,13 @@ def train_wordpiece(texts: Iterable[str], *, size: int, special: list[str], unk:
     """Train WordPiece; `##` starts the pieces inside a word.
 
     The trainer numbers single `##` letters in the order of a hash map and breaks ties by these numbers. So a first
-    round over the different words, without merges, finds the letters, and the second gets them sorted.
+    round over the different words, without merges, finds the letters, and the second gets them sorted. The texts are
+    read twice, and kept in memory only where they can be read but once.
     """
     from tokenizers import trainers
 
-    lines = list(texts)
-    letters = _blank_wordpiece(unk, lowercase)
-    words = {word for line in lines for word in line.split(" ")}
-    letters.train_from_iterator(words, trainers.WordPieceTrainer(vocab_size=0, show_progress=False))
-    inner = sorted(piece for piece in letters.get_vocab() if len(piece) > 2 and piece.startswith("##"))
+    lines = list(texts) if isinstance(texts, Iterator) else texts
+    inner = _inner_letters({word for line in lines for word in line.split(" ")}, unk, lowercase)
     trained = _blank_wordpiece(unk, lowercase)
     trained.train_from_iterator(
         lines, trainers.WordPieceTrainer(vocab_size=size, special_tokens=[*special, *inner], show_progress=False)
@@ -38,6 +36,14 @@ def train_wordpiece(texts: Iterable[str], *, size: int, special: list[str], unk:
     tokenizer = _blank_wordpiece(unk, lowercase, vocabulary=trained.get_vocab())
     tokenizer.add_special_tokens(special)
     return tokenizer
+
+
+def _inner_letters(words: set[str], unk: str, lowercase: bool) -> list[str]:
+    from tokenizers import trainers
+
+    letters = _blank_wordpiece(unk, lowercase)
+    letters.train_from_iterator(words, trainers.WordPieceTrainer(vocab_size=0, show_progress=False))
+    return sorted(piece for piece in letters.get_vocab() if len(piece) > 2 and piece.startswith("##"))
 
 
 def _blank_wordpiece(unk: str, lowercase: bool, vocabulary: dict[str, int] | None = None) -> "Tokenizer":

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +17,16 @@ from hflm.data.bad_rows import reason_of
 from hflm.data.clean import CleanReport, clean_documents, parse_filters
 from hflm.data.corpus import embedded_corpus
 from hflm.data.documents import Document, choose_unit, read_documents
-from hflm.data.holdout import hold_out, split_rows
+from hflm.data.holdout import SHOWN, hold_out, split_rows
 from hflm.data.hub import hub_documents, looks_like_hub_id
-from hflm.data.packing import Frame
-from hflm.data.rows import Encode, Rows, cache_key, encode_rows, open_rows, write_rows
+from hflm.data.rows import LAYOUT, Notes, Rows, cache_key, encode_rows, open_rows, read_notes, write_rows
 from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
-from hflm.errors import DataError, ModelError
+from hflm.errors import DataError
 from hflm.models.tokenizer import load_tokenizer, special_flags, tokenizer_report
+from hflm.pretraining.encoding import encoder, frame_of
 from hflm.pretraining.overlap import overlap_of_words
 from hflm.pretraining.vocabulary import Say, obtain_tokenizer
-from hflm.run import read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,9 +68,13 @@ class Corpus:
         self.report.read += 1
         self.report.dropped[reason_of(error)] += 1
 
-    @property
+    def cleaned(self) -> dict[str, Any]:
+        """Return what the latest full reading did, as data and as lines to show."""
+        return {"report": self.report.as_dict(), "lines": self.report.lines()}
+
+    @cached_property
     def key(self) -> str:
-        """Hash of the content and of every setting that decides which documents come out."""
+        """Hash of the content and of every setting that decides which documents come out; reads all files, once."""
         content = self.hub or fingerprint(self.sources)
         config = self.config
         return cache_key(
@@ -124,35 +127,32 @@ def prepare(
     train_texts, eval_texts = _sides(train, held, config)
     make = partial(obtain_tokenizer, config, train_texts, arch=arch, max_length=max_length, key=train.key, say=say)
     tokenizer = load_tokenizer(str(saved)) if saved and saved.is_dir() else make()
-    frame = _frame(tokenizer, max_length=max_length, pack=pack, objective=config.objective)
-    sentences = tuple(itertools.islice(eval_texts(), SAMPLE))
+    frame = frame_of(tokenizer, max_length=max_length, pack=pack, objective=config.objective)
     inputs = {"training text": train.key, "tokenizer": cache_key(tokenizer=tokenizer.backend_tokenizer.to_str())}
     if held:
         inputs["evaluation text"] = held.key
     key = cache_key(**inputs, fraction=config.eval_fraction, frame=vars(frame), streaming=config.streaming)
-    encode = _encoder(tokenizer, end=config.objective == "clm")
+    encode = encoder(tokenizer, end=config.objective == "clm")
 
-    def rows_of(texts: Callable[[], Iterator[str]], side: str) -> Rows:
-        folder = cache_folder() / f"rows-{key}-{side}"
-        if folder.exists():
-            return open_rows(folder)
-        return write_rows(encode_rows(texts(), encode=encode, frame=frame), folder, max_length=max_length)
+    def rows_of(texts: Callable[[], Iterator[str]], side: str, notes: Notes) -> tuple[Rows, dict[str, Any]]:
+        folder = cache_folder() / f"rows-{key}-{LAYOUT}-{side}"
+        if not folder.exists():
+            write_rows(encode_rows(texts(), encode=encode, frame=frame), folder, max_length=max_length, notes=notes)
+        return open_rows(folder), read_notes(folder)
 
-    cleaning = cache_folder() / f"rows-{key}-cleaning.json"
-    eval_rows = rows_of(eval_texts, "eval")
+    first: list[str] = []
+    eval_rows, sample = rows_of(lambda: _noting(eval_texts(), first), "eval", lambda: {"sentences": first})
+    sentences = tuple(sample["sentences"])
 
     def streamed(length: int) -> StreamedRows:
         return StreamedRows(lambda: encode_rows(train_texts(), encode=encode, frame=frame), length=length)
 
     if config.streaming:
-        rows = rows_of(lambda: itertools.islice(train_texts(), 10 * STREAM_EVAL), "head")
+        rows, cleaned = rows_of(lambda: itertools.islice(train_texts(), 10 * STREAM_EVAL), "head", _nothing_cleaned)
     else:
-        rows = rows_of(train_texts, "train")
-        if not cleaning.exists():
-            write_json(cleaning, {"report": train.report.as_dict(), "lines": train.report.lines()})
+        rows, cleaned = rows_of(train_texts, "train", train.cleaned)
     if not len(eval_rows):
         rows, eval_rows = split_rows(rows)
-    cleaned = read_json(cleaning) if cleaning.exists() else {"report": {}, "lines": []}
     report = {**_report(cleaned, tokenizer, rows, eval_rows, sentences, say), **_shared(train, held, config, say)}
     return Prepared(
         tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows,
@@ -160,6 +160,19 @@ def prepare(
         counts=_counts(rows, tokenizer), sentences=sentences, report=report, key=key, inputs=inputs,
         name=name,
     )  # fmt: skip
+
+
+def _noting(texts: Iterator[str], first: list[str]) -> Iterator[str]:
+    """Yield texts, and keep of the first ones what is shown of them."""
+    for text in texts:
+        if len(first) < SAMPLE:
+            first.append(text[:SHOWN])
+        yield text
+
+
+def _nothing_cleaned() -> dict[str, Any]:
+    """Return what is told of a stream, which is never read to its end."""
+    return {"report": {}, "lines": []}
 
 
 def _shared(train: Corpus, held: Corpus | None, config: PretrainConfig, say: Say) -> dict[str, Any]:
@@ -209,55 +222,10 @@ def _sides(
     return (lambda: side(0)), (lambda: side(1))
 
 
-def _frame(tokenizer: "PreTrainedTokenizerBase", *, max_length: int, pack: bool, objective: str) -> Frame:
-    """Wrap pieces as the tokenizer wraps a text: [CLS] ... [SEP], or an end-of-text for next tokens."""
-    _check_tokens(tokenizer, objective)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    if objective == "clm":
-        # What ends a document stands at its end alone, and is put there before it is cut.
-        return Frame(before=(), after=(), pad_id=pad, max_length=max_length, pack=pack)
-    wrapped = tokenizer("a", add_special_tokens=True)["input_ids"]
-    inner = tokenizer("a", add_special_tokens=False)["input_ids"]
-    start = next((n for n in range(len(wrapped)) if wrapped[n : n + len(inner)] == inner), 0)
-    return Frame(
-        before=tuple(wrapped[:start]),
-        after=tuple(wrapped[start + len(inner) :]),
-        pad_id=pad,
-        max_length=max_length,
-        pack=pack,
-    )
-
-
-def _check_tokens(tokenizer: "PreTrainedTokenizerBase", objective: str) -> None:
-    """Raise ModelError where a tokenizer lacks a token that the objective needs."""
-    wanted = {"eos_token": tokenizer.eos_token_id}
-    if objective != "clm":
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        wanted = {"mask_token": tokenizer.mask_token_id, "pad_token": pad}
-    missing = [name for name, number in wanted.items() if number is None]
-    if missing:
-        raise ModelError(
-            f"The tokenizer {tokenizer.name_or_path} has no {' and no '.join(missing)}, which --objective {objective} "
-            "needs.",
-            fix="Name it in its tokenizer_config.json, or leave --tokenizer away: one is trained then.",
-        )
-
-
-def _encoder(tokenizer: "PreTrainedTokenizerBase", *, end: bool) -> Encode:
-    """Return the function from texts to ids, which end in an end-of-text where one is asked for."""
-
-    def encode(texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, truncation=False)["input_ids"]
-        return [[*one, tokenizer.eos_token_id] for one in ids] if end else ids
-
-    return encode
-
-
 def _counts(rows: Rows, tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.int64]:
     """Count each ordinary id in the training rows [V]: the unigram model that a run is compared with."""
     counts = np.zeros(len(tokenizer), dtype=np.int64)
-    for start in range(0, len(rows), 4096):
-        counts += np.bincount(rows.ids[start : start + 4096].ravel(), minlength=len(tokenizer))
+    counts[: len(rows.tally.ids)] = rows.tally.ids
     counts[special_flags(tokenizer)] = 0
     return counts
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from hflm.cache import cache_folder, staged
 from hflm.config import PretrainConfig
 from hflm.data.rows import cache_key
-from hflm.data.vocabulary import enough, lines, vocabulary_size
+from hflm.data.vocabulary import Again, enough, lines, vocabulary_size
 from hflm.errors import UsageError
 from hflm.models.architecture import ROBERTA_LIKE
 from hflm.models.load import model_folder
@@ -46,7 +46,7 @@ def obtain_tokenizer(
     size = config.vocab_size or vocabulary_size(enough(texts()))
     say(f"training a {kind} tokenizer of {size:,} pieces")
     tokenizer = train_tokenizer(
-        lines(enough(texts())), kind=kind, vocab_size=size, arch=arch, max_length=max_length,
+        Again(lambda: lines(enough(texts()))), kind=kind, vocab_size=size, arch=arch, max_length=max_length,
         objective=config.objective, lowercase=config.lowercase, strict=config.vocab_size is not None,
     )  # fmt: skip
     with staged(folder) as staging:

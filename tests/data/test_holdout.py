@@ -42,6 +42,8 @@ def test_rows_are_split_where_no_document_could_be() -> None:
     train, held = split_rows(rows)
     assert (len(train), len(held)) == (48, 2)
     assert np.concatenate([train.ids, held.ids]).tolist() == rows.ids.tolist()
+    assert (train.tokens, held.tokens) == (192, 8)
+    assert train.tally.ids.tolist() == Rows(train.ids, train.segments).tally.ids.tolist() + [0] * 8
 
 
 def test_sentences_to_show() -> None:

@@ -1,6 +1,8 @@
 """Packing loses nothing, mixes nothing, and makes no row longer than asked."""
 
+from collections.abc import Iterator
 from itertools import islice
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,43 @@ def test_little_padding(documents: list[list[int]]) -> None:
     rows = list(pack(documents, frame=wide))
     # All but the last row lack at most seven tokens and their frame.
     assert all((row.segments == PADDING).sum() < 7 + 3 for row in rows[:-1])
+
+
+def with_copies(documents: list[list[int]], frame: Frame) -> Iterator[list[list[int]]]:
+    """The pieces of each row as they were packed at first: the rest of a document copied for every row."""
+    row: list[list[int]] = []
+    for document in documents:
+        rest = document
+        while rest:
+            room = frame.max_length - sum(map(len, row)) - len(frame.before) - len(frame.after)
+            room = room if frame.pack or not row else 0
+            if row and room < min(len(rest), 8):
+                yield row
+                row = []
+                continue
+            row.append([*frame.before, *rest[:room], *frame.after])
+            rest = rest[room:]
+    if row:
+        yield row
+
+
+@given(documents=documents, frame=frames)
+def test_rows_are_those_that_runs_began_with(documents: list[list[int]], frame: Frame) -> None:
+    for row, expected in zip(pack(documents, frame=frame), with_copies(documents, frame), strict=True):
+        numbers = [number for number, piece in enumerate(expected) for _ in piece]
+        padding = frame.max_length - len(numbers)
+        assert row.ids.tolist() == [*(token for piece in expected for token in piece), *[PAD] * padding]
+        assert row.segments.tolist() == [*numbers, *[PADDING] * padding]
+
+
+def test_the_time_is_that_of_the_tokens_however_long_a_document() -> None:
+    document, seconds = list(range(800_000)), []
+    for _ in range(3):
+        began = perf_counter()
+        rows = sum(1 for _ in pack([document], frame=frame(max_length=128)))
+        seconds.append(perf_counter() - began)
+    # Copying the rest for every row takes some seconds.
+    assert rows == -(-800_000 // 126) and min(seconds) < 1
 
 
 def test_an_example() -> None:

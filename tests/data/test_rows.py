@@ -1,13 +1,15 @@
 """Rows on disk: as written, whole or not there, under a key that changes with the content."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hflm.cache import cache_folder
+from hflm.data import rows as on_disk
 from hflm.data.packing import Frame, Row
-from hflm.data.rows import BATCH, cache_key, encode_rows, open_rows, write_rows
+from hflm.data.rows import BATCH, Rows, batches, cache_key, encode_rows, open_rows, read_notes, write_rows
 
 
 def rows(number: int) -> list[Row]:
@@ -27,6 +29,33 @@ def test_rows_are_read_only(tmp_path: Path) -> None:
     found = write_rows(iter(rows(2)), tmp_path / "rows", max_length=4)
     with pytest.raises(ValueError):
         found.ids[0, 0] = 5
+
+
+@pytest.mark.parametrize("block", [1, 8, 20, 10**6])
+def test_what_they_hold_is_counted_as_they_are_written(
+    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_disk, "BLOCK", block)
+    write_rows(iter(rows(11)), tmp_path / "rows", max_length=4)
+    found = open_rows(tmp_path / "rows")
+    again = Rows(found.ids, found.segments)
+    assert found.known is not None and found.tally is found.known and again.known is None
+    assert found.tokens == again.tokens == 33
+    assert found.tally.ids.tolist() == again.tally.ids.tolist() == np.bincount(found.ids.ravel()).tolist()
+
+
+def test_notes_are_taken_when_all_rows_have_come(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def coming() -> Iterator[Row]:
+        for row in rows(3):
+            seen.append(int(row.ids[0]))
+            yield row
+
+    write_rows(coming(), tmp_path / "rows", max_length=4, notes=lambda: {"seen": seen, "text": "half a pair: \ud83d"})
+    assert read_notes(tmp_path / "rows") == {"seen": [0, 1, 2], "text": "half a pair: \ud83d"}
+    write_rows(iter(rows(3)), tmp_path / "bare", max_length=4)
+    assert read_notes(tmp_path / "bare") == {}
 
 
 def test_an_error_half_way_leaves_no_rows(tmp_path: Path) -> None:
@@ -51,6 +80,13 @@ def test_texts_are_encoded_in_batches_and_in_order() -> None:
     found = list(encode_rows((str(n) for n in range(BATCH + 10)), encode=encode, frame=frame))
     assert sizes == [BATCH, 10]
     assert np.concatenate([row.ids for row in found])[: BATCH + 10].tolist() == list(range(BATCH + 10))
+
+
+def test_a_batch_is_bounded_in_characters_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_disk, "CHARACTERS", 10)
+    texts = ["aaaa", "bbbb", "cc", "d", "e" * 25, "", "f" * 10, "g"]
+    assert list(batches(texts)) == [["aaaa", "bbbb", "cc"], ["d"], ["e" * 25], ["", "f" * 10], ["g"]]
+    assert list(batches([])) == []
 
 
 def test_keys() -> None:

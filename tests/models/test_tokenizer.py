@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hflm.errors import DataError, ModelError
@@ -101,6 +104,34 @@ def test_training_gives_the_same_in_every_process() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_is_repeatable(kind: str) -> None:
     assert train(kind).backend_tokenizer.to_str() == train(kind).backend_tokenizer.to_str()
+
+
+class Lines:
+    """Lines of ten words that are made anew whenever they are read, so that whoever keeps them needs their memory."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.readings = number, 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.readings += 1
+        draw = np.random.default_rng(1)
+        for _ in range(self.number):
+            yield " ".join(f"word{n}" for n in draw.integers(0, 500, 10).tolist())
+
+
+def test_texts_that_can_be_read_again_are_not_kept() -> None:
+    # What is imported for the first time is not what is measured.
+    train("wordpiece")
+    texts = Lines(20_000)
+    tracemalloc.start()
+    try:
+        again: Any = train_tokenizer(texts, kind="wordpiece", vocab_size=600, arch="bert", max_length=64)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert texts.readings == 2 and most < 1_000_000 < sum(map(len, texts))
+    once: Any = train_tokenizer(iter(texts), kind="wordpiece", vocab_size=600, arch="bert", max_length=64)
+    assert again.backend_tokenizer.to_str() == once.backend_tokenizer.to_str()
 
 
 # For each script some sentences to train on, then one that is new, of letters that were seen.
