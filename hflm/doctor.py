@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from hflm.environment import fast_bf16
 from hflm.models.hub import hub_state
 
 GIB = 2**30
@@ -65,7 +66,7 @@ def _device() -> list[Finding]:
     elif torch.backends.mps.is_available():
         device, meaning, native = "mps", "trains here", False
     else:
-        device, meaning, native = "cpu", "a mini model learns in minutes; a base model wants a GPU", _cpu_bf16()
+        device, meaning, native = "cpu", "a mini model learns in minutes; a base model wants a GPU", fast_bf16()
     threads, cores = torch.get_num_threads(), _cores()
     return [
         Finding(name="device", value=device, meaning=meaning),
@@ -91,15 +92,6 @@ def _cuda_bf16() -> bool:
 
     # Compute capability 8.0 (Ampere) is the first with bf16 units; torch counts emulation as support.
     return torch.cuda.get_device_capability() >= (8, 0)
-
-
-def _cpu_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Say whether the CPU multiplies bf16 in hardware."""
-    try:
-        flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
-    except OSError:
-        return False
-    return bool(flags & {"avx512_bf16", "amx_bf16"})
 
 
 def _cores() -> int:

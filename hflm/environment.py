@@ -6,6 +6,7 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 PACKAGES = ("hflm", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
@@ -31,6 +32,19 @@ def processor() -> str:
             return next((line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")), "")
     except OSError:
         return platform.processor()
+
+
+def fast_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Tell whether this processor multiplies bfloat16 faster than float32.
+
+    AMX does. So does AVX512-BF16 on AMD's cores; Intel's have the instruction and take twice the time of float32 with
+    it: 83 GFLOP/s against 154 on a core of a Xeon whose AMX was not passed on to its virtual machine.
+    """
+    try:
+        words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return False
+    return "amx_bf16" in words or ("avx512_bf16" in words and "GenuineIntel" not in words)
 
 
 def _version(name: str) -> str | None:

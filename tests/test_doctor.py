@@ -8,6 +8,7 @@ import pytest
 
 from hflm import doctor
 from hflm.cli.app import main
+from hflm.environment import fast_bf16
 
 
 def test_every_finding_has_a_value_and_a_meaning() -> None:
@@ -28,13 +29,18 @@ def test_json_and_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("flags", "native"),
-    [("fpu avx2 avx512_bf16", True), ("fpu amx_bf16 avx2", True), ("fpu avx2 avx512f", False)],
+    [
+        ("AuthenticAMD\nflags\t\t: fpu avx2 avx512_bf16", True),
+        ("GenuineIntel\nflags\t\t: fpu avx2 avx512_bf16", False),
+        ("GenuineIntel\nflags\t\t: fpu amx_bf16 avx512_bf16", True),
+        ("AuthenticAMD\nflags\t\t: fpu avx2 avx512f", False),
+    ],
 )
-def test_bf16_by_the_flags_of_the_cpu(flags: str, native: bool, tmp_path: Path) -> None:
+def test_bf16_where_it_is_the_faster_one(flags: str, native: bool, tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
-    assert doctor._cpu_bf16(cpuinfo) is native
-    assert doctor._cpu_bf16(tmp_path / "none") is False
+    cpuinfo.write_text(f"processor\t: 0\nvendor_id\t: {flags}\n")
+    assert fast_bf16(cpuinfo) is native
+    assert fast_bf16(tmp_path / "none") is False
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """What the machine can do: device, precision, and the speed of its matrix products."""
 
+import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from hflm.environment import fast_bf16
 from hflm.errors import UsageError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -23,7 +26,10 @@ class Device:
 
 
 def choose_device(precision: str) -> Device:
-    """Choose the device, and for `auto` the fastest precision that it has in hardware."""
+    """Choose the device, and for `auto` the precision in which it is fastest.
+
+    By rule and not by measurement: ranks must agree, and a run that goes on must find what it began with.
+    """
     kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if precision == "auto":
         precision = "bf16" if _has_bf16(kind) else "fp16" if kind == "cuda" else "fp32"
@@ -44,7 +50,8 @@ def fast_attention(device: Device, *, max_length: int) -> str | None:
 def _has_bf16(kind: str) -> bool:
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return kind == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return kind == "cpu" and bool(able) and fast_bf16()
 
 
 def matmul_ceiling(device: Device, *, size: int = 1024, seconds: float = 0.4) -> float:
@@ -71,4 +78,8 @@ def peak_memory(kind: str) -> int:
         import torch
 
         return int(torch.cuda.max_memory_allocated())
+    # What getrusage says begins at the peak of the process that started this one; what Linux itself says does not.
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(rb"^VmHWM:\s*(\d+) kB", status.read_bytes(), re.MULTILINE)):
+        return int(found[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
