@@ -11,6 +11,7 @@ from hflm.engine import ranks
 from hflm.engine.device import Device
 from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED, Encoded
+from hflm.inference.cast import cast_once
 from hflm.inference.generating import BUDGET, batches_by_length, generate_texts
 from hflm.training.training import autocast
 from hflm.triples import from_line
@@ -49,7 +50,7 @@ def write_rows(
 ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
     """Return the text written for each example, and how many were cut by the cap."""
     prompts = [family.prompt(example) for example in examples]
-    with autocast(device):
+    with autocast(device), cast_once(model, device):
         chances: dict[int, list[float]] = {}
         texts, capped = generate_texts(
             model, family, prompts, max_new_tokens=max_new_tokens, num_beams=num_beams, told=told, chances=chances,

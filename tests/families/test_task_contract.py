@@ -10,11 +10,14 @@ import pytest
 import torch
 
 from hflm.data.examples import Example
+from hflm.engine.device import Device
 from hflm.families.family import Item
 from hflm.finetune_config import resolve_finetune
 from hflm.finetuning.fitting import Fitted, fit, name_languages, read_data
+from hflm.inference.cast import cast_once
 from hflm.inference.predicting import classify_rows, lose_rows, write_rows
 from hflm.recipe_files import copy, find, load_task, recipe_paths
+from hflm.training.training import autocast
 from tests.tiny import DECODERS, ENCODERS, SEQ2SEQ, asked, facts, moods, pairs, tagged, write
 
 ABLE: dict[str, tuple[str, ...]] = {
@@ -201,6 +204,25 @@ def test_predicting_a_list_is_predicting_one_by_one(name: str, kind: str, fitted
             lose_rows(found.model, found.family, whole, device=found.device),
             [one for e in whole for one in lose_rows(found.model, found.family, [e], device=found.device)],
         )
+
+
+@pytest.mark.parametrize("kind", (*SEQ2SEQ, *DECODERS))
+def test_weights_that_are_cast_once_give_the_same_numbers(kind: str, fitted: Callable[[str, str], Fitted]) -> None:
+    found, device = fitted("summarization", kind), Device("cpu", "bf16")
+    batch = found.family.collate([Item(row, 0, number) for number, row in enumerate(found.train[:4])])
+    weights = {name: (id(weight), weight.data_ptr()) for name, weight in found.model.named_parameters()}
+
+    def loss() -> torch.Tensor:
+        with torch.inference_mode(), autocast(device):
+            return torch.as_tensor(found.family.sums(found.model, batch).loss)
+
+    usual = loss()
+    with cast_once(found.model, device):
+        dtypes = {weight.dtype for weight in found.model.parameters()}
+        assert torch.equal(loss(), usual)
+    assert dtypes == {torch.float32, torch.bfloat16}, "products are cast; embeddings and norms are not"
+    assert {name: (id(w), w.data_ptr()) for name, w in found.model.named_parameters()} == weights
+    assert torch.equal(loss(), usual)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
