@@ -53,6 +53,9 @@ format: $(INSTALLED) ## let ruff lay out and mend the files
 bench: $(INSTALLED) ## compare with plain-Trainer equivalents
 	$(BIN)/python -m bench
 
+bench-%: $(INSTALLED) # one measurement alone, as in `make bench-f2`
+	$(BIN)/python -m bench $*
+
 wheel: $(INSTALLED) ## build the wheel into dist/
 	rm -rf dist
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

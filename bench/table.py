@@ -7,23 +7,25 @@ from typing import Any
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 # Results that have pages of their own.
-FAULTS, STUDENTS, FAITHFULNESS = "faults", "distilling", "faithfulness"
+FAULTS = "faults"
+OWN_PAGES = (FAULTS, "distilling", "faithfulness", "forecast")
+
+
+def between(page: str, begin: str, end: str, text: str) -> str:
+    """Return a page with another text between two markers."""
+    before, rest = page.split(begin)
+    return f"{before}{begin}{text}{end}{rest.split(end)[1]}"
 
 
 def write_table(results: Path, page: Path) -> None:
     """Put the measured numbers between the markers of the page."""
-    text = page.read_text()
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{table(results)}{END}{after}")
+    page.write_text(between(page.read_text(), BEGIN, END, f"\n{table(results)}"))
 
 
 def write_faults(results: Path, page: Path) -> None:
     """Put what the last `make faults` found between the same markers of another page."""
-    text, path = page.read_text(), results / f"{FAULTS}.json"
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{faults(json.loads(path.read_text()))}{END}{after}")
+    found = json.loads((results / f"{FAULTS}.json").read_text())
+    page.write_text(between(page.read_text(), BEGIN, END, f"\n{faults(found)}"))
 
 
 def faults(found: Any) -> str:
@@ -37,7 +39,7 @@ def faults(found: Any) -> str:
 
 def table(results: Path) -> str:
     """Return the table in Markdown."""
-    files = [file for file in sorted(results.glob("*.json")) if file.stem not in (FAULTS, STUDENTS, FAITHFULNESS)]
+    files = [file for file in sorted(results.glob("*.json")) if file.stem not in OWN_PAGES]
     found = {file.stem: json.loads(file.read_text()) for file in files}
     lines = ["| | what | target | measured | |", "|---|---|---|---|---|"]
     for name, rows in ROWS.items():
@@ -86,6 +88,26 @@ def _processes(entry: Any, name: str, other: str) -> str:
     return f"{rate:,.0f} tokens/s against {base:,.0f}: {rate / base:.2f} x"
 
 
+def _worst(runs: Any) -> float:
+    return float(max(run["eval_loss"] for run in runs))
+
+
+def _best_plain(entry: Any) -> float:
+    """Return the lowest loss of the plain side, whatever threads it had: none of its runs is left out."""
+    return float(min(run["eval_loss"] for run in (*entry["swept"], entry["plain"])))
+
+
+def _losses(entry: Any) -> str:
+    seeds = ", ".join(f"{run['eval_loss']:.3f}" for run in entry["hflm"])
+    spent = max(run["steps"] * run["step_seconds"] for run in entry["hflm"])
+    plain = entry["plain"]
+    return f"loss {seeds} after {spent:.0f} s of steps against {plain['eval_loss']:.3f} after {plain['seconds']:,.0f} s"
+
+
+def _sizes(entry: Any) -> tuple[Any, Any]:
+    return entry["median"][entry["smallest"]], entry["median"][entry["largest"]]
+
+
 def _noted(entry: Any) -> str:
     return f" ({entry['note']})" if entry.get("note") else ""
 
@@ -115,6 +137,13 @@ ROWS: dict[str, list[Row]] = {
             lambda e: _speed(e["base"], "hflm"), lambda e: True,
         ),
     ],
+    "f2": [
+        (
+            "BERT mini by a plain Trainer, 10 minutes, best of 3 learning rates x 2 batches; `hflm pretrain` as it "
+            "comes, 1 minute, 3 seeds", "a loss as low in 1/10 of the time",
+            _losses, lambda e: _worst(e["hflm"]) <= _best_plain(e),
+        ),
+    ],
     "f3": [
         (
             "peak memory of the process, BERT mini, batch 32 x 128, V 30,522", "<= 1/2 of plain",
@@ -128,6 +157,15 @@ ROWS: dict[str, list[Row]] = {
             "share of the matmul ceiling, BERT base, batch 16 x 128, AdamW", ">= 50 %",
             lambda e: f"{e['median']['adamw']:.0%} (with Muon {e['median']['muon']:.0%})",
             lambda e: e["median"]["adamw"] >= 0.5,
+        ),
+    ],
+    "f5": [
+        (
+            "mood of 1,000 reviews, MiniLM, 2 epochs, as it comes", "<= 1/3 of plain's time, the same accuracy",
+            lambda e: f"{e['median']['hflm']:,.0f} s against {e['median']['plain']:,.0f}: "
+            f"{e['over_plain']['hflm']:.2f} x; accuracy {e['accuracy']['hflm']:.1%} against "
+            f"{e['accuracy']['plain']:.1%}",
+            lambda e: e["over_plain"]["hflm"] <= 1 / 3 and e["accuracy"]["hflm"] >= e["accuracy"]["plain"] - 0.01,
         ),
     ],
     "f6": [
@@ -173,6 +211,24 @@ ROWS: dict[str, list[Row]] = {
         (
             "`hflm --help`", "<= 0.25 s", lambda e: f"{e['median']['hflm --help']:.2f} s",
             lambda e: e["median"]["hflm --help"] <= 0.25,
+        ),
+    ],
+    "f10": [
+        (
+            "preparing text: tokens a second of the largest to those of 10 MB", ">= 0.9 x",
+            lambda e: f"{e['largest']}: {_sizes(e)[1]['tokens_per_second']:,.0f} tokens/s against "
+            f"{_sizes(e)[0]['tokens_per_second']:,.0f}: {e['over_smallest']['tokens_per_second']:.2f} x",
+            lambda e: e["over_smallest"]["tokens_per_second"] >= 0.9,
+        ),
+        (
+            "peak memory of the same", "<= 1.3 x",
+            lambda e: f"{_sizes(e)[1]['peak_memory_mib']:,.0f} MiB against {_sizes(e)[0]['peak_memory_mib']:,.0f}: "
+            f"{e['over_smallest']['peak_memory_mib']:.2f} x",
+            lambda e: e["over_smallest"]["peak_memory_mib"] <= 1.3,
+        ),
+        (
+            "the largest again, from the cache", "<= 10 s", lambda e: f"{_sizes(e)[1]['cached_seconds']:.1f} s",
+            lambda e: _sizes(e)[1]["cached_seconds"] <= 10,
         ),
     ],
     "f11": [

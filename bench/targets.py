@@ -1,8 +1,8 @@
 """The measurements: each runs both sides in processes of their own, in turns, and returns medians.
 
-F1 speed of masked-language-model training, F3 its peak memory, F4 its share of the machine's matrix speed,
-F6 batch prediction, F7 writing for many prompts, F8 for one, F9 `--help`, F11 two processes against one, graph: text
-into a knowledge graph.
+F1 speed of masked-language-model training, F2 its time to a loss, F3 its peak memory, F4 its share of the machine's
+matrix speed, F5 fine-tuning to an accuracy, F6 batch prediction, F7 writing for many prompts, F8 for one, F9 `--help`,
+F10 preparing text, F11 two processes against one, graph: text into a knowledge graph.
 """
 
 import json
@@ -49,6 +49,13 @@ def f1(rounds: int) -> dict[str, Any]:
     return {"mini": _over_plain(mini), "base": _over_plain(base)}
 
 
+def f2(rounds: int) -> dict[str, Any]:
+    """Loss of a plain Trainer after ten minutes, and of hflm after one; an hour in all, whatever the rounds."""
+    from bench.sooner import measure
+
+    return measure()
+
+
 def f3(rounds: int) -> dict[str, Any]:
     """Peak memory of the whole process in MiB, BERT mini with a vocabulary of 30,522."""
     size = ("--vocab-size", "30522", "--steps", "6")
@@ -63,6 +70,20 @@ def f4(rounds: int) -> dict[str, Any]:
     return interleave(
         {"muon": (*size, "--set", "optimizer=muon"), "adamw": (*size, *ADAMW)}, rounds=rounds, key="utilisation"
     )
+
+
+def f5(rounds: int) -> dict[str, Any]:
+    """Seconds of fine-tuning MiniLM on the mood of reviews, and the accuracy it comes to."""
+    from bench.tuning import measure
+
+    return measure(rounds)
+
+
+def f10(rounds: int) -> dict[str, Any]:
+    """Tokens a second and peak memory of preparing 10 MB of text, 200 MB and, where asked for, more."""
+    from bench.preparing import measure
+
+    return measure(rounds)
 
 
 def f9(rounds: int) -> dict[str, Any]:
@@ -131,6 +152,6 @@ def graph(rounds: int) -> dict[str, Any]:
 
 
 TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "f1": f1, "f3": f3, "f4": f4, "f6": f6, "f7": f7, "f8": f8, "f9": f9, "f11": f11, "graph": graph,
-    "attention": attention,
+    "f1": f1, "f2": f2, "f3": f3, "f4": f4, "f5": f5, "f6": f6, "f7": f7, "f8": f8, "f9": f9, "f10": f10, "f11": f11,
+    "graph": graph, "attention": attention,
 }  # fmt: skip

@@ -61,6 +61,7 @@ def _pretrain(
     from hflm.engine.callbacks import interruptible
     from hflm.pretraining.assemble import set_up
     from hflm.pretraining.measure import measure
+    from hflm.pretraining.outlook import suggestion
     from hflm.training.steps import fix_steps
     from hflm.training.train import train
 
@@ -77,6 +78,10 @@ def _pretrain(
         setup.training, resume=resume, spent=time.perf_counter() - began, say=say, like=like, allow_change=allow_change
     )
     check_same(training)
+    if config.budget and not resume and not like and ranks.first():
+        hint = suggestion(setup, steps=training.steps, step_seconds=float(training.plan["step_seconds"]))
+        if hint:
+            say(hint)
     if ranks.first():
         begin(
             run, to_yaml(setup.config), setup.data.tokenizer, recipe=None, create=create, resume=resume,

@@ -1,15 +1,17 @@
 """The numbers in the docs are those of the committed results, and the bench measures what it says."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
-from bench import attention, distilling, faithfulness, scaling
-from bench.table import BEGIN, END, FAITHFULNESS, FAULTS, ROWS, STUDENTS, faults, table
+from bench import attention, distilling, faithfulness, forecast, scaling
+from bench.table import BEGIN, END, FAULTS, OWN_PAGES, ROWS, faults, table
 from bench.targets import TARGETS
+from hflm.pretraining.forecast import LAW
 from tests.promises import PROMISES
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +27,7 @@ def test_every_row_has_a_measurement_behind_it() -> None:
     assert set(ROWS) <= set(TARGETS)
     for path in RESULTS.glob("*.json"):
         entry = json.loads(path.read_text(encoding="utf-8"))
-        assert path.stem in (*TARGETS, FAULTS, STUDENTS, FAITHFULNESS)
+        assert path.stem in (*TARGETS, *OWN_PAGES)
         assert entry["machine"]["processor"] and entry["date"]
 
 
@@ -37,13 +39,13 @@ def test_the_table_of_promises_is_what_was_measured() -> None:
 
 def test_the_table_of_students_is_that_of_the_results() -> None:
     page = (ROOT / "docs" / "distilling.md").read_text(encoding="utf-8")
-    found = json.loads((RESULTS / f"{STUDENTS}.json").read_text(encoding="utf-8"))
+    found = json.loads((RESULTS / "distilling.json").read_text(encoding="utf-8"))
     assert page.split(distilling.BEGIN)[1].split(distilling.END)[0] == distilling.table(found)
 
 
 def test_the_table_of_faithfulness_is_that_of_the_results() -> None:
     page = (ROOT / "docs" / "explaining.md").read_text(encoding="utf-8")
-    found = json.loads((RESULTS / f"{FAITHFULNESS}.json").read_text(encoding="utf-8"))
+    found = json.loads((RESULTS / "faithfulness.json").read_text(encoding="utf-8"))
     assert page.split(faithfulness.BEGIN)[1].split(faithfulness.END)[0] == faithfulness.table(found)
 
 
@@ -78,3 +80,11 @@ def test_both_attentions_are_the_same_sum(attend: object) -> None:
     torch.testing.assert_close(
         attend(query, key, value, mask), functional.scaled_dot_product_attention(query, key, value)
     )
+
+
+def test_the_law_is_that_of_the_fit() -> None:
+    found = json.loads((RESULTS / "forecast.json").read_text(encoding="utf-8"))
+    assert asdict(LAW) == pytest.approx(found["law"], rel=1e-3)
+    assert LAW.error >= max(found["left_out"].values()) - 1e-3
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert page.split(forecast.BEGIN)[1].split(forecast.END)[0] == forecast.table(found)

@@ -53,7 +53,8 @@ def make_commands(target: str) -> list[str]:
 
 def made_small(words: list[str]) -> list[str]:
     """Give a run that trains four steps of a tiny model."""
-    if words[0] not in ("pretrain", "finetune", "distill") or {"--help", "--resume"} & set(words):
+    trains = words[0] in ("pretrain", "finetune", "distill") or (words[0] == "plan" and "--task" not in words)
+    if not trains or {"--help", "--resume"} & set(words):
         return words
     if words[0] in ("finetune", "distill"):
         return [*words, "--batch-size", "4", "--precision", "fp32", "--threads", "1", "--max-steps", "4"]

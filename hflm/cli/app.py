@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "launch": ("hflm.cli.launch", "Run a script of your own on several processes."),
     "resume": ("hflm.cli.resume", "Go on with a run that was stopped."),
     "reproduce": ("hflm.cli.reproduce", "Do a run again, and say which figures agree."),
-    "plan": ("hflm.cli.plan", "Say what a fine-tuning would do and take, and train nothing."),
+    "plan": ("hflm.cli.plan", "Say what a training would do, take and come to, and train nothing."),
     "data": ("hflm.cli.data", "Look at data: which rows cannot be used, and why."),
     "evaluate": ("hflm.cli.evaluate", "Score a model on rows of a task."),
     "compare": ("hflm.cli.compare", "Say whether two runs differ by more than chance."),

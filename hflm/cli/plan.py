@@ -1,16 +1,21 @@
 """`hflm plan`: parse, call, show."""
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hflm.cli.finetune import resolved_task
+from hflm.cli.pretrain import resolved_pretraining
 from hflm.cli.progress import Progress
 from hflm.cli.settings import notices, with_settings
 from hflm.cli.show import print_json
+from hflm.config import PretrainConfig
+from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
+from hflm.settings import flag, read_yaml
 
 
 def _plan(
@@ -19,16 +24,34 @@ def _plan(
     config: Annotated[Path | None, typer.Option(help="YAML file with settings; flags win over it.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON, and nothing else.")] = False,
 ) -> None:
-    """Say what `hflm finetune` with the same settings would do and take; nothing is trained or written."""
-    task, resolved = resolved_task(settings, config)
-    from hflm.plan import plan
+    """Say what `hflm pretrain`, or with --task `hflm finetune`, would do with the same settings, and train nothing.
 
+    hflm plan book.txt --budget 10m
+
+    hflm plan --task sentiment --model bert-base-cased --data reviews.jsonl
+    """
+    file = read_yaml(config) if config else {}
     with Progress(quiet=json) as progress:
         for notice in notices(sys.argv, FinetuneConfig):
             progress.note(notice)
-        found = plan(resolved, task, watch=progress.watch)
+        if {**file, **settings}.get("task"):
+            task, resolved = resolved_task(settings, config)
+            from hflm.plan import plan
+
+            found = plan(resolved, task, watch=progress.watch)
+        else:
+            if wrong := ONLY_FINETUNE.intersection(settings):
+                raise UsageError(
+                    f"--{flag(min(wrong))} is for a fine-tuning, and no task is named.",
+                    fix="Pass --task; `hflm recipes list` shows what there is.",
+                )
+            from hflm.plan_pretraining import plan_pretraining
+
+            progress.note("a pretraining; --task plans a fine-tuning")
+            found = plan_pretraining(resolved_pretraining(settings, file, config), watch=progress.watch)
     if json:
         print_json(found)
 
 
-command = with_settings(_plan, FinetuneConfig, argument="data")
+ONLY_FINETUNE = {item.name for item in fields(FinetuneConfig)} - {item.name for item in fields(PretrainConfig)}
+command = with_settings(_plan, FinetuneConfig, PretrainConfig, argument="data")

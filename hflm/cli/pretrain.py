@@ -42,9 +42,7 @@ def _pretrain(
     if resume:
         _, resolved = resumed(PretrainConfig, output_dir, given=settings, config=config, allow_change=allow_change)
     else:
-        file = read_yaml(config) if config else {}
-        recipe = load_task({**file, **settings}.get("recipe", "pretraining"))
-        resolved = resolve(recipe=recipe.defaults, file=file, flags=settings, where=str(config or "the command line"))
+        resolved = resolved_pretraining(settings, read_yaml(config) if config else {}, config)
     if slurm:
         return hand_over("pretrain", settings, folder, config, nodes=nodes, **asked)
     progress = Progress(quiet=json)
@@ -60,6 +58,14 @@ def _pretrain(
         print_json({"run": str(folder), **metrics})
     else:
         report(folder, metrics)
+
+
+def resolved_pretraining(
+    settings: Mapping[str, Any], file: Mapping[str, Any], config: Path | None
+) -> PretrainConfig:  # fmt: skip
+    """Return the settings with the numbers of the recipe that is named below them."""
+    recipe = load_task({**file, **settings}.get("recipe", "pretraining"))
+    return resolve(recipe=recipe.defaults, file=file, flags=settings, where=str(config or "the command line"))
 
 
 def report(folder: Path, metrics: Mapping[str, Any]) -> None:

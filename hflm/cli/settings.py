@@ -3,7 +3,7 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,16 +25,18 @@ Settings = dict[str, Any]
 
 
 def with_settings(
-    command: Callable[..., None], kind: type[Config], *, argument: str | None = None
+    command: Callable[..., None], *kinds: type[Config], argument: str | None = None
 ) -> Callable[..., None]:
-    """Give a command an option for every setting; it receives those given as `settings`.
+    """Give a command an option for every setting of one job or several; it receives those given as `settings`.
 
-    `argument` names the setting, if any, that is read from the words without a flag.
+    `argument` names the setting, if any, that is read from the words without a flag. A name that several jobs have is
+    described as the first of them does.
     """
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
-    hints = typing.get_type_hints(kind)
-    found = [_parameter(item, hints[item.name], positional=False) for item in _own_first(kind)]
-    words = [_parameter(item, hints[item.name], positional=True) for item in fields(kind) if item.name == argument]
+    hints = {name: hint for kind in reversed(kinds) for name, hint in typing.get_type_hints(kind).items()}
+    items = {item.name: item for kind in reversed(kinds) for item in _own_first(kind)}
+    found = [_parameter(items[item.name], hints[item.name], positional=False) for item in _in_order(kinds)]
+    words = [_parameter(item, hints[name], positional=True) for name, item in items.items() if name == argument]
     # `--data a.txt b.txt`, as a shell spells out a glob: the option takes the first, the bare words are the rest.
     made = [parameter for parameter in (*words, *found) if parameter is not None]
     names = [parameter.name for parameter in found if parameter is not None]
@@ -49,6 +51,13 @@ def with_settings(
     called.__signature__ = inspect.Signature([*(p for p in made if p), *own])  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in [*made, *own] if p}
     return called
+
+
+def _in_order(kinds: Sequence[type[Config]]) -> list[Field[Any]]:
+    """Return the fields of the jobs, each once: of the jobs themselves in turn, then what all of them share."""
+    seen = {item.name: item for kind in kinds for item in _own_first(kind)}
+    shared = {item.name for item in fields(TrainingSettings)}
+    return sorted(seen.values(), key=lambda item: item.name in shared)
 
 
 def _own_first(kind: type[Config]) -> list[Field[Any]]:

@@ -32,7 +32,7 @@ def choose_device(precision: str) -> Device:
     """
     kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if precision == "auto":
-        precision = "bf16" if _has_bf16(kind) else "fp16" if kind == "cuda" else "fp32"
+        precision = "bf16" if _fast_bf16(kind) else "fp16" if kind == "cuda" else "fp32"
     if precision == "fp16" and kind != "cuda":
         raise UsageError(f"--precision fp16 needs a CUDA device; this is {kind}.", fix="Pass --precision bf16 or fp32.")
     return Device(kind, precision)
@@ -47,11 +47,16 @@ def fast_attention(device: Device, *, max_length: int) -> str | None:
     return "eager" if device.kind == "cpu" and device.precision == "bf16" and max_length < 256 else None
 
 
-def _has_bf16(kind: str) -> bool:
+def native_bf16(kind: str) -> bool:
+    """Tell whether a device has instructions for bfloat16: then it can be read as it is, which writing waits for."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return kind == "cpu" and bool(able) and fast_bf16()
+    return kind == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _fast_bf16(kind: str) -> bool:
+    """Tell whether bfloat16 is faster than float32, which training waits for."""
+    return native_bf16(kind) and (kind != "cpu" or fast_bf16())
 
 
 def matmul_ceiling(device: Device, *, size: int = 1024, seconds: float = 0.4) -> float:

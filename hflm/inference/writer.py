@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from hflm.engine.device import Device, choose_device
+from hflm.engine.device import Device, choose_device, native_bf16
 from hflm.engine.trainer import quiet_libraries
 from hflm.errors import ModelError, UsageError
 from hflm.inference.decoding import Answer, Listen, Prompt, Settings, Timing, write
@@ -120,7 +120,8 @@ def _choose_way(config: Any, *, quantize: str, beams: bool) -> Way:
             f"on {device.kind}.",
             fix="Leave it out.",
         )  # fmt: skip
-    hardware = device.precision == "bf16"
+    # One token after the other waits for memory, and not for products: half the bytes win wherever they can be read.
+    hardware = native_bf16(device.kind)
     int8 = lean and (quantize == "int8" or (quantize == "auto" and hardware))
     # Elsewhere rows of a batch are padded, and in narrow floats their last bits would change texts.
     narrow = int8 or (lean and hardware) or device.kind == "cuda"

@@ -73,7 +73,7 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
         config, arch=arch, max_length=max_length, pack=packs, say=say, saved=run.tokenizer if resume else None
     )
     inputs = {**data.inputs, **({"model": weights_key(loaded)} if loaded else {})}
-    model = loaded or _build(config, arch, data, max_length)
+    model = loaded or build(config, arch, data, max_length)
     if packs and (attention := fast_attention(device, max_length=max_length)):
         model.set_attn_implementation(attention)
     family = _family(config, data, model)
@@ -96,7 +96,8 @@ def _length(config: PretrainConfig, loaded: "PreTrainedModel | None") -> int:
     return min(config.max_length, limit)
 
 
-def _build(config: PretrainConfig, arch: str, data: Prepared, max_length: int) -> "PreTrainedModel":
+def build(config: PretrainConfig, arch: str, data: Prepared, max_length: int) -> "PreTrainedModel":
+    """Build the model that the settings describe, with weights drawn from the seed."""
     shape = choose_shape(size=config.size, layers=config.layers, width=config.width, heads=config.heads)
     built = build_config(
         arch=arch, shape=shape, vocab_size=len(data.tokenizer), max_length=max_length, tokenizer=data.tokenizer,

@@ -13,6 +13,7 @@ from hflm.inference.fill_mask import blank_one_word, fill_mask
 from hflm.models.architecture import count_parameters
 from hflm.models.flops import flops_shape, forward_flops
 from hflm.pretraining.assemble import Setup
+from hflm.pretraining.forecast import body_parameters
 from hflm.run import read_json
 from hflm.training.training import Trained
 
@@ -38,6 +39,7 @@ def measure(setup: Setup, trained: Trained) -> dict[str, Any]:
         "arch": setup.arch,
         "objective": setup.config.objective,
         "parameters": count_parameters(setup.model),
+        "body_parameters": body_parameters(setup.model),
         "steps": steps,
         "seconds": round(trained.seconds, 2),
         "train_tokens": setup.data.report["tokens"],

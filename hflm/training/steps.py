@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,16 @@ DEFAULT_EPOCHS = 3.0
 ENDING = 3.0
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a step, an evaluation and a saving of this run on this machine; and those of finding that out."""
+
+    step: float
+    evaluation: float
+    saving: float
+    probing: float
+
+
 def fix_steps(
     training: Training, *, resume: bool, spent: float, say: Say, like: RunFolder | None = None,
     allow_change: bool = False,
@@ -38,8 +48,10 @@ def fix_steps(
         return _as_recorded(training, resume=resume, like=like, allow_change=allow_change, say=say)
     steps, evaluations, plan = config.max_steps, EVALUATIONS, dict[str, Any]()
     if config.budget:
-        training, found = _steps_in_memory(training, spent=spent, say=say)
-        steps, evaluations, plan["step_seconds"] = ranks.agreed(found)
+        budget = seconds(config.budget)
+        training, pace = pace_in_memory(training, left=budget - spent, say=say)
+        steps, evaluations = ranks.agreed(steps_at(pace, config, budget=budget, spent=spent))
+        plan["step_seconds"] = ranks.agreed(pace.step)
         say(f"budget: {config.budget} holds {steps:,} steps of {1000 * float(plan['step_seconds']):.0f} ms")
     elif steps is None:
         steps = steps_of(config, training.count)
@@ -80,22 +92,20 @@ def steps_of(config: TrainingSettings, rows: int | None) -> int:
     return max(1, math.ceil((config.epochs or DEFAULT_EPOCHS) * rows / config.batch_size))
 
 
-def _steps_in_memory(training: Training, *, spent: float, say: Say) -> tuple[Training, tuple[int, int, float]]:
-    """Probe with smaller micro-batches where memory is short."""
-    assert training.config.budget
+def pace_in_memory(training: Training, *, left: float, say: Say) -> tuple[Training, Pace]:
+    """Time steps, evaluation and saving; where memory is short, with smaller micro-batches."""
     while True:
         try:
-            return training, _steps_in(training, seconds(training.config.budget), spent=spent)
+            return training, pace_of(training, left=left)
         except Exception as error:
             if not out_of_memory(error):
                 raise
         training = smaller(training, 1, say=say)
 
 
-def _steps_in(training: Training, budget: float, *, spent: float) -> tuple[int, int, float]:
-    """Probe steps, evaluation and saving; return how many steps and evaluations the budget holds, and a step's time."""
-    config, device = training.config, training.device.kind
-    context, begin, left = partial(autocast, training.device), time.perf_counter(), budget - spent
+def pace_of(training: Training, *, left: float) -> Pace:
+    """Time some steps, an evaluation and a saving of a run that has `left` seconds, in a small part of these."""
+    context, begin, device = partial(autocast, training.device), time.perf_counter(), training.device.kind
     evaluation = evaluation_seconds(
         training.model, training.eval_rows, family=training.family, context=context, device=device
     )
@@ -107,16 +117,24 @@ def _steps_in(training: Training, budget: float, *, spent: float) -> tuple[int, 
         split=training.split, make_optimizer=optimizer_of(training), context=context, seconds=min(10.0, 0.05 * left),
         most=0.2 * left, device=device,
     )  # fmt: skip
+    return Pace(found.step_seconds, evaluation, saving, time.perf_counter() - begin)
+
+
+def steps_at(pace: Pace, config: TrainingSettings, *, budget: float, spent: float) -> tuple[int, int]:
+    """Return how many steps and evaluations a budget of seconds holds at a pace.
+
+    Raises UsageError where these are too few to call it a run.
+    """
     # At the end the model is saved once more, the machine measured and a picture drawn.
-    left -= time.perf_counter() - begin + saving + min(ENDING, 0.1 * budget)
-    pauses = [(evaluation, config.eval_steps), (saving, config.save_steps or config.eval_steps)]
+    left = budget - spent - pace.probing - pace.saving - min(ENDING, 0.1 * budget)
+    pauses = [(pace.evaluation, config.eval_steps), (pace.saving, config.save_steps or config.eval_steps)]
     # Few evaluations rather than few steps: they may take a fifth of the time.
-    usual = max(1, min(EVALUATIONS, int(0.2 * left / (evaluation + saving))))
-    steps = steps_within(left, step=found.step_seconds, pauses=pauses, usual=usual)
+    usual = max(1, min(EVALUATIONS, int(0.2 * left / (pace.evaluation + pace.saving))))
+    steps = steps_within(left, step=pace.step, pauses=pauses, usual=usual)
     if ranks.agreed(steps) < 10:
         raise UsageError(
-            f"--budget {config.budget} holds {steps} steps of {found.step_seconds:.2f} s: preparing, evaluating and "
-            f"saving take {budget - left + usual * (evaluation + saving):.1f} s.",
+            f"--budget {config.budget} holds {steps} steps of {pace.step:.2f} s: preparing, evaluating and "
+            f"saving take {budget - left + usual * (pace.evaluation + pace.saving):.1f} s.",
             fix="Give more time or a smaller model or batch; where other programs are busy, fewer --threads.",
         )
-    return steps, usual, found.step_seconds
+    return steps, usual
