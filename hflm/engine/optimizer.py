@@ -10,17 +10,33 @@ from torch.optim import AdamW, Optimizer
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 MOMENTUM = 0.95
+# Numbers in matrices that are orthogonalized at once: small ones take half the time so, and large ones only memory.
+TOGETHER = 4_000_000
 
 
-def orthogonalize(matrix: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """Bring the singular values of a matrix [m, n] near one by Newton-Schulz rounds in `dtype`."""
+def orthogonalize(matrices: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """Bring the singular values of each of some matrices [N, m, n] near one by Newton-Schulz rounds in `dtype`."""
     a, b, c = QUINTIC
-    wide = matrix.to(dtype) if matrix.size(0) <= matrix.size(1) else matrix.to(dtype).T
-    wide = wide / wide.norm().clamp(min=1e-7)
+    held = matrices.to(dtype)
+    held = held / held.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
+    # The products with itself are of the shorter side, and nothing is transposed for it.
+    tall = held.size(1) > held.size(2)
     for _ in range(ROUNDS):
-        gram = wide @ wide.T  # [m, m]
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
-    return wide if matrix.size(0) <= matrix.size(1) else wide.T
+        gram = held.mT @ held if tall else held @ held.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        held = torch.baddbmm(held, *((held, polynomial) if tall else (polynomial, held)), beta=a)
+    return held
+
+
+def alike(weights: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Put weights of the same shape together, no more than TOGETHER numbers, or one weight that is larger."""
+    groups: dict[tuple[torch.Size, torch.device], list[list[nn.Parameter]]] = {}
+    for weight in weights:
+        known = groups.setdefault((weight.shape, weight.device), [[]])
+        if known[-1] and (len(known[-1]) + 1) * weight.numel() > TOGETHER:
+            known.append([])
+        known[-1].append(weight)
+    return [group for known in groups.values() for group in known]
 
 
 class Muon(Optimizer):
@@ -38,18 +54,22 @@ class Muon(Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Move every matrix that has a gradient."""
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(weight)
-                momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
-                update = orthogonalize(weight.grad.lerp(momentum, MOMENTUM), dtype=self.dtype)
+            for weights in alike([weight for weight in group["params"] if weight.grad is not None]):
+                sought = torch.stack([self._direction(weight).to(self.dtype) for weight in weights])
                 # 0.2 is the root mean square of AdamW's usual update.
-                scale = 0.2 * max(weight.shape) ** 0.5
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(update, alpha=-group["lr"] * scale)
+                scale = 0.2 * max(weights[0].shape) ** 0.5
+                for weight, update in zip(weights, orthogonalize(sought, dtype=self.dtype), strict=True):
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.add_(update, alpha=-group["lr"] * scale)
+
+    def _direction(self, weight: nn.Parameter) -> Tensor:
+        """Return the gradient of a weight [m, n] with Nesterov's momentum, which is moved on."""
+        assert weight.grad is not None
+        state = self.state[weight]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
+        return weight.grad.lerp(momentum, MOMENTUM)
 
 
 class MuonWithAdamW(Optimizer):

@@ -128,8 +128,8 @@ def steps_at(pace: Pace, config: TrainingSettings, *, budget: float, spent: floa
     # At the end the model is saved once more, the machine measured and a picture drawn.
     left = budget - spent - pace.probing - pace.saving - min(ENDING, 0.1 * budget)
     pauses = [(pace.evaluation, config.eval_steps), (pace.saving, config.save_steps or config.eval_steps)]
-    # Few evaluations rather than few steps: they may take a fifth of the time.
-    usual = max(1, min(EVALUATIONS, int(0.2 * left / (pace.evaluation + pace.saving))))
+    # Few evaluations rather than few steps: they may take a tenth of the time.
+    usual = max(1, min(EVALUATIONS, int(0.1 * left / (pace.evaluation + pace.saving))))
     steps = steps_within(left, step=pace.step, pauses=pauses, usual=usual)
     if ranks.agreed(steps) < 10:
         raise UsageError(

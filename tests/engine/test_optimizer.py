@@ -87,5 +87,28 @@ def test_muon_in_bfloat16_is_that_of_torch() -> None:
 @pytest.mark.parametrize("shape", [(20, 60), (60, 20)])
 def test_orthogonalize_brings_singular_values_near_one(shape: tuple[int, int]) -> None:
     draw = torch.Generator().manual_seed(0)
-    values = torch.linalg.svdvals(orthogonalize(torch.randn(*shape, generator=draw), dtype=torch.float32))
+    values = torch.linalg.svdvals(orthogonalize(torch.randn(3, *shape, generator=draw), dtype=torch.float32))
     assert values.min() > 0.6 and values.max() < 1.3
+
+
+def test_matrices_of_a_shape_are_moved_together_as_each_would_be_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some without a gradient among them, and more than are taken at once."""
+
+    def moved(most: int) -> list[torch.Tensor]:
+        monkeypatch.setattr("hflm.engine.optimizer.TOGETHER", most)
+        draw = torch.Generator().manual_seed(0)
+        shapes = [(20, 60), (60, 20), (20, 60), (30, 30), (20, 60), (20, 60)]
+        weights = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
+        optimizer = Muon(weights, lr=1e-2, weight_decay=0.1, dtype=torch.float32)
+        for _ in range(2):
+            for weight in weights[1:]:
+                weight.grad = torch.randn(weight.shape, generator=draw)
+            optimizer.step()
+        return [weight.detach() for weight in weights]
+
+    alone, together, three = moved(1), moved(10**6), moved(2 * 1200)
+    assert torch.equal(together[0], torch.ones(20, 60))
+    assert not torch.allclose(together[2], together[4], atol=1e-3)
+    for one, other, third in zip(alone, together, three, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(one, third, rtol=1e-6, atol=1e-6)

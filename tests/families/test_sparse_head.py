@@ -83,6 +83,19 @@ def test_the_model_is_whole_again_after_each_use(arch: str) -> None:
         assert torch.equal(model(input_ids=batch["input_ids"]).logits, before)
 
 
+def test_the_head_meets_few_shapes() -> None:
+    """Batches with ever other numbers of masked tokens come to it by 64."""
+    model, family = model_of("bert"), family_of("bert")
+    family.prepare(model)
+    seen = []
+    model.get_output_embeddings().register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
+    whole = batch_of("bert")
+    for count in (len(whole["labels"]), 5, 64, 0):
+        many = {"positions": whole["positions"].repeat(20)[:count], "labels": whole["labels"].repeat(20)[:count]}
+        assert len(family.scores(model, {**whole, **many})[0]) == count
+    assert [shape[-2] for shape in seen] == [64, 64, 64, 0] and len(whole["labels"]) < 64
+
+
 def test_it_is_not_used_where_it_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of("bert").train()
     assert fits(model) and model.training
