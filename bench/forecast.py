@@ -1,6 +1,7 @@
 """What loss a pretraining comes to: runs of several sizes, lengths and texts, and the law that is fitted over them.
 
 python -m bench.forecast run novels TEXT.txt ...   # the embedded novels and other texts; what was run before is kept
+python -m bench.forecast add RUN ...               # runs that were made by hand, of ten minutes for example
 python -m bench.forecast fit                       # fit the law, with the texts and the longest runs left out in turn
 
 The constants of `hflm/pretraining/forecast.py` are those of the fit; a test holds them together.
@@ -22,6 +23,7 @@ from bench.beside import run_beside, threads
 from bench.machine import machine
 from bench.table import between
 from hflm.pretraining.forecast import Law, forecast
+from hflm.settings import read_yaml
 
 RESULTS = Path(__file__).parent / "results" / "forecast.json"
 NOVELS = "novels"
@@ -70,6 +72,15 @@ def run_text(text: str, rows: list[dict[str, Any]], *, at_once: int) -> None:
             if Path(words[-1]).name not in known
         ]  # fmt: skip
         run_beside(missing, at_once=at_once, done=keep)
+
+
+def add_run(folder: str, rows: list[dict[str, Any]]) -> None:
+    """Add a run of `hflm pretrain` that is there already, in the place of another of its text, size and steps."""
+    metrics = json.loads(Path(folder, "metrics.json").read_text())
+    config = read_yaml(Path(folder, "config.yaml"))
+    name = Path(config["data"][0]).stem if config["data"] else NOVELS
+    one = row(name, {**metrics, "run": f"{config['size']}-{metrics['steps']}"})
+    rows[:] = [other for other in rows if (other["text"], other["run"]) != (one["text"], one["run"])] + [one]
 
 
 def fit(rows: Sequence[dict[str, Any]]) -> Law:
@@ -147,7 +158,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 def main() -> None:
     """Run the grid, or fit the law."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["run", "fit"])
+    parser.add_argument("what", choices=["run", "add", "fit"])
     parser.add_argument("texts", nargs="*")
     parser.add_argument("--at-once", type=int, default=2)
     options = parser.parse_args()
@@ -155,6 +166,8 @@ def main() -> None:
     rows = known["rows"]
     for text in options.texts if options.what == "run" else ():
         run_text(text, rows, at_once=options.at_once)
+    for folder in options.texts if options.what == "add" else ():
+        add_run(folder, rows)
     law = fit(rows)
     out = left_out(rows)
     law = replace(law, error=max(out.values()))

@@ -13,7 +13,8 @@ from hflm.environment import processor
 def machine() -> dict[str, Any]:
     """Name the processor, the cores that this process may use, and the versions that matter."""
     return {
-        "processor": processor(),
+        # By its name alone a Xeon with AMX is one without.
+        "processor": processor() + (" with AMX" if torch.cpu._is_amx_tile_supported() else ""),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),

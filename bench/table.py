@@ -8,7 +8,7 @@ from typing import Any
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 # Results that have pages of their own.
 FAULTS = "faults"
-OWN_PAGES = (FAULTS, "distilling", "faithfulness", "forecast")
+OWN_PAGES = (FAULTS, "distilling", "faithfulness", "forecast", "levers")
 
 
 def between(page: str, begin: str, end: str, text: str) -> str:
@@ -104,6 +104,11 @@ def _losses(entry: Any) -> str:
     return f"loss {seeds} after {spent:.0f} s of steps against {plain['eval_loss']:.3f} after {plain['seconds']:,.0f} s"
 
 
+def _shapes(entry: Any, what: str) -> str:
+    with_it, without = entry["median"]["as it is"], entry["median"][what]
+    return f"{without:,.0f} ms for {with_it:,.0f}: {without / with_it - 1:.0%} longer"
+
+
 def _sizes(entry: Any) -> tuple[Any, Any]:
     return entry["median"][entry["smallest"]], entry["median"][entry["largest"]]
 
@@ -141,6 +146,12 @@ ROWS: dict[str, list[Row]] = {
         (
             "BERT mini by a plain Trainer, 10 minutes, best of 3 learning rates x 2 batches; `hflm pretrain` as it "
             "comes, 1 minute, 3 seeds", "a loss as low in 1/10 of the time",
+            _losses, lambda e: _worst(e["hflm"]) <= _best_plain(e),
+        ),
+    ],
+    "f2-small": [
+        (
+            "the same at size small: plain 5 minutes, hflm 1", "a loss as low in 1/5 of the time",
             _losses, lambda e: _worst(e["hflm"]) <= _best_plain(e),
         ),
     ],
@@ -246,6 +257,16 @@ ROWS: dict[str, list[Row]] = {
             lambda e: f"{e['exchange']['gradient_bytes'] / 1e6:.1f} MB in "
             f"{1000 * e['exchange']['all_reduce_seconds']:.0f} ms: {e['exchange']['all_reduce_share']:.0%} of a step "
             f"by itself, {e['exchange']['exposed_share']:.0%} longer than without it" + _noted(e), lambda e: True,
+        ),
+    ],
+    "shapes": [
+        (
+            "a step of `hflm pretrain`, mini: the output layer for any number of positions, not 64 by 64", "none",
+            lambda e: _shapes(e, "any number of positions"), lambda e: True,
+        ),
+        (
+            "the same: Muon's matrices one by one, not those of a shape together", "none",
+            lambda e: _shapes(e, "matrices one by one"), lambda e: True,
         ),
     ],
     "graph": [

@@ -56,6 +56,13 @@ def f2(rounds: int) -> dict[str, Any]:
     return measure()
 
 
+def f2_small(rounds: int) -> dict[str, Any]:
+    """The same at size small: a plain Trainer's five minutes, and hflm after one; half an hour in all."""
+    from bench.sooner import measure
+
+    return measure(size="small", seconds=300, share=0.2)
+
+
 def f3(rounds: int) -> dict[str, Any]:
     """Peak memory of the whole process in MiB, BERT mini with a vocabulary of 30,522."""
     size = ("--vocab-size", "30522", "--steps", "6")
@@ -84,6 +91,22 @@ def f10(rounds: int) -> dict[str, Any]:
     from bench.preparing import measure
 
     return measure(rounds)
+
+
+def levers(rounds: int) -> dict[str, Any]:
+    """The loss of `hflm pretrain` in the same time, with one setting of its recipe changed at a time."""
+    from bench.levers import measure, write
+
+    found = measure()
+    write(found)
+    return found
+
+
+def shapes(rounds: int) -> dict[str, Any]:
+    """Milliseconds of a step with the shapes of its products as they come, and as hflm makes them."""
+    from bench.shapes import measure
+
+    return measure(steps=8 * rounds)
 
 
 def f9(rounds: int) -> dict[str, Any]:
@@ -152,6 +175,6 @@ def graph(rounds: int) -> dict[str, Any]:
 
 
 TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "f1": f1, "f2": f2, "f3": f3, "f4": f4, "f5": f5, "f6": f6, "f7": f7, "f8": f8, "f9": f9, "f10": f10, "f11": f11,
-    "graph": graph, "attention": attention,
+    "f1": f1, "f2": f2, "f2-small": f2_small, "f3": f3, "f4": f4, "f5": f5, "f6": f6, "f7": f7, "f8": f8, "f9": f9,
+    "f10": f10, "f11": f11, "graph": graph, "attention": attention, "levers": levers, "shapes": shapes,
 }  # fmt: skip

@@ -45,7 +45,7 @@ class Texts(torch.utils.data.Dataset[dict[str, Any]]):
     """Rows that are tokenized before the training begins, each padded to its whole length."""
 
     def __init__(self, path: Path, tokenizer: Any) -> None:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         texts, self.labels = [row["text"] for row in rows], [row["label"] for row in rows]
         self.columns = tokenizer(texts, padding="max_length", max_length=LENGTH, truncation=True)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench import attention, distilling, faithfulness, forecast, scaling
+from bench import attention, distilling, faithfulness, forecast, levers, scaling, tuning
 from bench.table import BEGIN, END, FAULTS, OWN_PAGES, ROWS, faults, table
 from bench.targets import TARGETS
 from hflm.pretraining.forecast import LAW
@@ -88,3 +88,50 @@ def test_the_law_is_that_of_the_fit() -> None:
     assert LAW.error >= max(found["left_out"].values()) - 1e-3
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert page.split(forecast.BEGIN)[1].split(forecast.END)[0] == forecast.table(found)
+
+
+def test_the_table_of_levers_is_that_of_the_results() -> None:
+    found = json.loads((RESULTS / "levers.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert page.split(levers.BEGIN)[1].split(levers.END)[0] == levers.lines(found)
+    assert list(found["levers"]) == list(levers.LEVERS) and list(found["further"]) == list(levers.FURTHER)
+
+
+def test_a_lever_counts_only_beyond_what_seeds_do() -> None:
+    found = {
+        "size": "mini", "steps": 100, "recipe": [5.0, 5.2], "noise": 0.28, "median": {"recipe": 5.1},
+        "levers": {
+            what: {"eval_loss": loss, "steps": 80, "cost": 1.25}
+            for what, loss in {"a little": 5.3, "much": 6.0, "less": 4.0}.items()
+        },
+        "further": {"longer": {"steps": 700, "eval_loss": 3.2}},
+    }  # fmt: skip
+    rows = levers.lines(found).splitlines()
+    assert rows[1].startswith("| mini |") and "5.100" in rows[3] and "0.280" in rows[3]
+    assert [row.split("|")[-2].strip() for row in rows[4:7]] == ["the same", "worse", "better"]
+    assert "+0.900" in rows[5] and "-1.100" in rows[6] and "| 1.25 | 80 |" in rows[4]
+    assert rows[-1] == "| longer | 700 | 3.200 |"
+
+
+def test_a_lever_is_a_run_that_takes_its_steps(tmp_path: Path) -> None:
+    """The changed setting is in the run, and its step moves the weights."""
+    side = levers.prepared(("--arch", "bert", "--size", "tiny", "--batch-size", "2", "--max-length", "32"), tmp_path)
+    model = side.training.model
+    before = [weight.clone() for weight in model.parameters()]
+    side.step()
+    assert model.config.model_type == "bert" and side.training.split.micro_batch == 2 and len(side.times) == 1
+    assert not all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
+
+
+def test_rows_with_signs_that_end_a_line_elsewhere_are_read_whole(tmp_path: Path) -> None:
+    """JSON leaves U+0085 as it is, and `str.splitlines` takes it for the end of a line."""
+    path = tmp_path / "rows.jsonl"
+    rows = [{"text": "one\x85two\u2028three", "label": 1}, {"text": "four", "label": 0}]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    seen: list[str] = []
+
+    def tokenizer(texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+        seen.extend(texts)
+        return {"input_ids": [[1]] * len(texts)}
+
+    assert tuning.Texts(path, tokenizer).labels == [1, 0] and seen == [row["text"] for row in rows]
