@@ -2,7 +2,7 @@
 
 What a changed step costs is measured first, in one process that takes its steps and those of the recipe in turns. From
 there on nothing depends on the clock: each run has as many steps as take the time of the recipe's. They train on two
-novels and are scored on a third, which F2 neither trains on alone nor scores. A difference counts as one where it is
+novels and are scored on a third, which F2 does not score. A difference counts as one where it is
 larger than what seeds differ by.
 
 python -m bench levers
@@ -15,15 +15,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench.beside import run_beside, threads
+from bench.side import value_of
 from bench.table import between
 from hflm.config import resolve
 from hflm.data.corpus import embedded_corpus
+from hflm.engine.budget import take_step
 from hflm.engine.order import Placed
 from hflm.engine.trainer import quiet_libraries
 from hflm.models.architecture import DEFAULT_ARCH
@@ -79,25 +80,18 @@ class Side:
         """Take an optimizer step, and keep its seconds."""
         begin, run = time.perf_counter(), self.training
         items = [self.rows[place] for _, place in zip(range(run.split.micro_batch), self.places, strict=False)]
-        for _ in range(run.split.accumulation):
-            batch = run.family.collate(items)
-            with autocast(run.device):
-                loss = run.family.sums(run.model, batch).loss / run.family.count(batch)
-            loss.backward()
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0).item()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        take_step(
+            run.model, self.optimizer, items, family=run.family, split=run.split,
+            context=partial(autocast, run.device), device=run.device.kind,
+        )  # fmt: skip
         self.times.append(time.perf_counter() - begin)
 
 
 def prepared(words: Sequence[str], folder: Path) -> Side:
     """Set a run up that has these settings changed."""
-    settings = {
-        word.removeprefix("--").replace("-", "_"): value for word, value in zip(words[::2], words[1::2], strict=True)
-    }
-    recipe = load_task(settings.pop("recipe", "pretraining")).defaults
-    kinds = {name: type(value) for name, value in recipe.items()} | {"max_length": int, "dropout": float}
-    flags = {name: kinds.get(name, str)(value) for name, value in settings.items()}
+    names = (word.removeprefix("--").replace("-", "_") for word in words[::2])
+    flags = {name: value_of(value) for name, value in zip(names, words[1::2], strict=True)}
+    recipe = load_task(flags.pop("recipe", "pretraining")).defaults
     config = resolve(recipe=recipe, flags={"threads": threads(1), **flags})
     arch = config.arch or DEFAULT_ARCH[config.objective]
     return Side(set_up(config, RunFolder(folder), arch=arch, say=lambda _: None))
@@ -125,14 +119,13 @@ def measure(*, size: str = "mini", steps: int = STEPS, at_once: int = 1) -> dict
     runs: list[tuple[int, tuple[str, ...]]] = [(steps, ("--seed", str(seed))) for seed in SEEDS]
     runs += [(round(steps / costs[what]), words) for what, words in LEVERS.items()]
     losses = trained([*runs, *FURTHER.values()], size=size, at_once=at_once)
-    further = losses[len(runs) :]
-    usual = losses[: len(SEEDS)]
+    usual, changed, further = losses[: len(SEEDS)], losses[len(SEEDS) : len(runs)], losses[len(runs) :]
     return {
         "size": size, "steps": steps, "recipe": usual, "noise": 2 * statistics.stdev(usual),
         "median": {"recipe": statistics.median(usual)},
         "levers": {
-            what: {"cost": costs[what], "steps": round(steps / costs[what]), "eval_loss": loss}
-            for what, loss in zip(LEVERS, losses[len(SEEDS) : len(runs)], strict=True)
+            what: {"cost": costs[what], "steps": count, "eval_loss": loss}
+            for what, (count, _), loss in zip(LEVERS, runs[len(SEEDS) :], changed, strict=True)
         },
         "further": {
             what: {"steps": count, "eval_loss": loss}

@@ -14,11 +14,11 @@ from typing import Any
 
 from bench.levers import prepared
 from hflm.engine import optimizer
-from hflm.families import language_model
+from hflm.families import sparse_head
 
 # What is turned off -> the module and its number.
 OFF: Mapping[str, tuple[Any, str]] = {
-    "any number of positions": (language_model, "MULTIPLE"), "matrices one by one": (optimizer, "TOGETHER"),
+    "any number of positions": (sparse_head, "MULTIPLE"), "matrices one by one": (optimizer, "TOGETHER"),
 }  # fmt: skip
 
 

@@ -52,11 +52,12 @@ def config_of(options: argparse.Namespace) -> PretrainConfig:
     }  # fmt: skip
     for pair in options.set:
         name, _, value = pair.partition("=")
-        flags[name] = type(flags[name])(value) if name in flags else _value(value)
+        flags[name] = type(flags[name])(value) if name in flags else value_of(value)
     return resolve(recipe=load_task("pretraining").defaults, flags=flags)
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """Return the number, truth or text that is written here."""
     for kind in (int, float):
         try:
             return kind(text)

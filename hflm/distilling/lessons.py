@@ -10,7 +10,7 @@ from hflm.distilling.answers import with_answers
 from hflm.distilling.teacher import check_tokenizers, check_widths, class_order, freeze, open_teacher, with_teacher
 from hflm.distilling.teacher import student_folder as folder_of
 from hflm.engine import ranks
-from hflm.engine.device import choose_device, fast_attention
+from hflm.engine.device import choose_device, use_fast_attention
 from hflm.errors import UsageError
 from hflm.families.distilled import Distilled
 from hflm.families.language_model import MaskedLM
@@ -133,8 +133,8 @@ def prepare_text_lesson(config: DistillConfig, run: RunFolder, *, say: Say, resu
     setup = set_up(plain, run, arch="", say=say, resume=resume)
     _check_packing(setup.model, teacher)
     device = choose_device(config.precision)
-    if supports_packing(teacher.config) and (attention := fast_attention(device, max_length=most)):
-        teacher.set_attn_implementation(attention)
+    if supports_packing(teacher.config):
+        use_fast_attention(teacher, device, max_length=most)
     teacher.to(device.kind)  # type: ignore[arg-type]
     taught: Any = setup.family
     if isinstance(setup.family, MaskedLM):

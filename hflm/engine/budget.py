@@ -63,18 +63,25 @@ def probe(
             if len(items) < split.micro_batch:
                 places = iter(order)
                 continue
-            for _ in range(split.accumulation):
-                batch = {name: value.to(device) for name, value in family.collate(items).items()}
-                with context():
-                    loss = family.sums(model, batch).loss
-                (loss / family.count(batch)).backward()
-            ranks.average_gradients(model)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
-            optimizer.step()
-            optimizer.zero_grad()
+            take_step(model, optimizer, items, family=family, split=split, context=context, device=device)
             times.append(time.perf_counter() - start)
             sizes.append(split.accumulation * size([item.row for item in items]))
     return Probe(typical(times), per_unit(times, sizes), time.perf_counter() - begin)
+
+
+def take_step(
+    model: Any, optimizer: Optimizer, items: list[Any], *, family: Family, split: Split, context: Context, device: Any
+) -> None:
+    """Take an optimizer step for its time alone: the rows of a micro-batch stand for all of them."""
+    for _ in range(split.accumulation):
+        batch = {name: value.to(device) for name, value in family.collate(items).items()}
+        with context():
+            loss = family.sums(model, batch).loss
+        (loss / family.count(batch)).backward()
+    ranks.average_gradients(model)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class Muon(Optimizer):
         """Move every matrix that has a gradient."""
         for group in self.param_groups:
             for weights in alike([weight for weight in group["params"] if weight.grad is not None]):
-                sought = torch.stack([self._direction(weight).to(self.dtype) for weight in weights])
+                sought = torch.stack([self._direction(weight) for weight in weights])
                 # 0.2 is the root mean square of AdamW's usual update.
                 scale = 0.2 * max(weights[0].shape) ** 0.5
                 for weight, update in zip(weights, orthogonalize(sought, dtype=self.dtype), strict=True):

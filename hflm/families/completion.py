@@ -105,11 +105,7 @@ class Completion:
         if self.head is None:
             logits = model(**inputs).logits.flatten(0, 1).index_select(0, batch["positions"])  # [M, V]
         else:
-            self.head.positions = batch["positions"]
-            try:
-                logits = model(**inputs).logits[0]  # [M, V]
-            finally:
-                self.head.positions = None
+            logits = self.head.logits(model, batch["positions"], **inputs)  # [M, V]
         loss = cross_entropy(logits, batch["labels"])
         if not torch.is_grad_enabled():
             return Sums(loss, (logits.argmax(dim=-1) == batch["labels"]).sum(), batch["labels"].numel())

@@ -20,9 +20,6 @@ from hflm.families.family import Batch, Item, Sums, plain_config
 from hflm.families.sparse_head import SparseHead, fits
 from hflm.models.attention import packed_inputs
 
-# oneDNN compiles a matrix product anew for each shape, which takes longer than the product: so few shapes.
-MULTIPLE = 64
-
 
 def sum_up(logits: Tensor, labels: Tensor) -> Sums:
     """Sum the cross-entropy of logits [M, V]; without a gradient, count the right ones too."""
@@ -84,11 +81,7 @@ class MaskedLM:
         if self.head is None:
             logits = model(input_ids=batch["input_ids"], **extra).logits.flatten(0, 1)[batch["positions"]]  # [M, V]
         else:
-            self.head.positions = to_multiple(batch["positions"])
-            try:
-                logits = model(input_ids=batch["input_ids"], **extra).logits[0, : len(batch["labels"])]  # [M, V]
-            finally:
-                self.head.positions = None
+            logits = self.head.logits(model, batch["positions"], input_ids=batch["input_ids"], **extra)  # [M, V]
         return logits, batch["labels"]
 
 
@@ -123,11 +116,6 @@ class CausalLM:
         if batch["positions"].numel() < len(logits):
             logits = logits.index_select(0, batch["positions"])  # [M, V]
         return logits, batch["labels"]
-
-
-def to_multiple(positions: Tensor) -> Tensor:
-    """Lengthen positions [M] to a multiple of some number with zeros, for the sake of the matrix products."""
-    return functional.pad(positions, (0, -len(positions) % MULTIPLE))
 
 
 def _segments(items: list[Item]) -> Tensor:

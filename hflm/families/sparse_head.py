@@ -9,6 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+# oneDNN compiles a matrix product anew for each shape, which takes longer than the product: so few shapes.
+MULTIPLE = 64
 
 
 class SparseHead:
@@ -17,6 +21,16 @@ class SparseHead:
     def __init__(self, model: nn.Module) -> None:
         self.positions: Tensor | None = None
         self._handle = model.base_model.register_forward_hook(self._gather)  # type: ignore[union-attr]
+
+    def logits(self, model: Any, positions: Tensor, **inputs: Any) -> Tensor:
+        """Return the logits [M, V] of a model that reads `inputs`, at positions [M] of the flattened batch."""
+        # The first position fills the last of the MULTIPLE, and is cut off again.
+        self.positions = functional.pad(positions, (0, -len(positions) % MULTIPLE))
+        try:
+            found: Tensor = model(**inputs).logits[0, : len(positions)]
+        finally:
+            self.positions = None
+        return found
 
     def remove(self) -> None:
         """Take the hook off the model."""

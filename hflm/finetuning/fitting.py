@@ -16,7 +16,7 @@ from hflm.data.row_problems import LEARNED, READ
 from hflm.data.samples import sample_files
 from hflm.data.sources import find_sources, fingerprint
 from hflm.data.splits import Splits, content_key, read_splits
-from hflm.engine.device import Device, choose_device, fast_attention
+from hflm.engine.device import Device, choose_device, use_fast_attention
 from hflm.errors import ModelError, UsageError
 from hflm.families.classification import Classification
 from hflm.families.completion import Completion
@@ -135,8 +135,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
         set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
     inputs = {**_files(config, task), "model": weights_key(model), "tokenizer": tokenizer_key(tokenizer)}
     usual = int(np.percentile([row.length for row in train], 95))
-    if attention := fast_attention(device, max_length=usual):
-        model.set_attn_implementation(attention)
+    use_fast_attention(model, device, max_length=usual)
     if config.gradient_checkpointing:
         recompute(model)
     if config.freeze:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hflm.config import PretrainConfig
 from hflm.data.masking import Masking
 from hflm.engine import ranks
-from hflm.engine.device import Device, choose_device, fast_attention
+from hflm.engine.device import Device, choose_device, use_fast_attention
 from hflm.engine.order import Order
 from hflm.engine.split import Split, split_batch
 from hflm.errors import UsageError
@@ -74,8 +74,8 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
     )
     inputs = {**data.inputs, **({"model": weights_key(loaded)} if loaded else {})}
     model = loaded or build(config, arch, data, max_length)
-    if packs and (attention := fast_attention(device, max_length=max_length)):
-        model.set_attn_implementation(attention)
+    if packs:
+        use_fast_attention(model, device, max_length=max_length)
     family = _family(config, data, model)
     split = split_batch(
         config.batch_size, micro_batch=config.micro_batch_size, processes=ranks.world(), max_length=max_length,
