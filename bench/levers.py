@@ -76,10 +76,11 @@ class Side:
         self.optimizer = optimizer_of(self.training)(self.training.model)
         self.training.model.train()
 
-    def step(self) -> None:
-        """Take an optimizer step, and keep its seconds."""
+    def step(self, count: int | None = None) -> None:
+        """Take an optimizer step over as many rows as the recipe has, or `count`, and keep its seconds."""
         begin, run = time.perf_counter(), self.training
-        items = [self.rows[place] for _, place in zip(range(run.split.micro_batch), self.places, strict=False)]
+        many = count or run.split.micro_batch
+        items = [self.rows[place] for _, place in zip(range(many), self.places, strict=False)]
         take_step(
             run.model, self.optimizer, items, family=run.family, split=run.split,
             context=partial(autocast, run.device), device=run.device.kind,
@@ -87,12 +88,18 @@ class Side:
         self.times.append(time.perf_counter() - begin)
 
 
-def prepared(words: Sequence[str], folder: Path) -> Side:
+def novels() -> dict[str, Any]:
+    """Return the settings that name two of the novels to train on, and a third to be scored on."""
+    (*train, scored), _ = embedded_corpus()
+    return {"data": tuple(map(str, train)), "eval_data": (str(scored),), "documents": "file"}
+
+
+def prepared(words: Sequence[str], folder: Path, **more: Any) -> Side:
     """Set a run up that has these settings changed."""
     names = (word.removeprefix("--").replace("-", "_") for word in words[::2])
     flags = {name: value_of(value) for name, value in zip(names, words[1::2], strict=True)}
     recipe = load_task(flags.pop("recipe", "pretraining")).defaults
-    config = resolve(recipe=recipe, flags={"threads": threads(1), **flags})
+    config = resolve(recipe=recipe, flags={"threads": threads(1), **flags, **more})
     arch = config.arch or DEFAULT_ARCH[config.objective]
     return Side(set_up(config, RunFolder(folder), arch=arch, say=lambda _: None))
 
@@ -136,14 +143,20 @@ def measure(*, size: str = "mini", steps: int = STEPS, at_once: int = 1) -> dict
 
 def trained(runs: Sequence[tuple[int, Sequence[str]]], *, size: str, at_once: int) -> list[float]:
     """Train for so many steps with these words each, and return the losses on the novel that is held out."""
-    (*train, scored), _ = embedded_corpus()
+    texts = novels()
     with tempfile.TemporaryDirectory() as name:
         commands = [
-            ["hflm", "pretrain", *map(str, train), "--eval-data", str(scored), "--documents", "file", "--size", size,
-             "--max-steps", str(count), "--eval-steps", str(count), "--threads", str(threads(at_once)), "--json",
-             "-o", f"{name}/{number}", *words] for number, (count, words) in enumerate(runs)
+            ["hflm", "pretrain", *texts["data"], "--eval-data", *texts["eval_data"], "--documents", texts["documents"],
+             "--size", size, "--max-steps", str(count), "--eval-steps", str(count),
+             "--threads", str(threads(at_once)), "--json", "-o", f"{name}/{number}", *words]
+            for number, (count, words) in enumerate(runs)
         ]  # fmt: skip
         return [run["eval_loss"] for run in run_beside(commands, at_once=at_once)]
+
+
+def verdict(gap: float, noise: float) -> str:
+    """Say whether a loss that is so much higher than another differs by more than seeds do."""
+    return "the same" if abs(gap) <= noise else "better" if gap < 0 else "worse"
 
 
 def lines(found: dict[str, Any]) -> str:
@@ -155,9 +168,9 @@ def lines(found: dict[str, Any]) -> str:
             f"seeds: {noise:.3f} |  |"]  # fmt: skip
     for what, run in found["levers"].items():
         gap = run["eval_loss"] - recipe
-        verdict = "the same" if abs(gap) <= noise else "better" if gap < 0 else "worse"
         rows.append(
-            f"| {what} | {run['cost']:.2f} | {run['steps']} | {run['eval_loss']:.3f} | {gap:+.3f} | {verdict} |"
+            f"| {what} | {run['cost']:.2f} | {run['steps']} | {run['eval_loss']:.3f} | {gap:+.3f} | "
+            f"{verdict(gap, noise)} |"
         )
     rows += ["", "| further runs | steps | eval loss |", "|---|---|---|"]
     rows += [f"| {what} | {run['steps']} | {run['eval_loss']:.3f} |" for what, run in found["further"].items()]

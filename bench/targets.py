@@ -102,6 +102,31 @@ def levers(rounds: int) -> dict[str, Any]:
     return found
 
 
+def beginnings(rounds: int) -> dict[str, Any]:
+    """The loss of the recipe's steps with weights drawn otherwise, and with batches that grow."""
+    from bench.beginnings import measure, write
+
+    found = measure()
+    write(found)
+    return found
+
+
+def downstream(rounds: int) -> dict[str, Any]:
+    """Accuracy on a task of two encoders that were pretrained for the same time; half an hour."""
+    from bench.downstream import measure
+
+    return measure()
+
+
+def parts(rounds: int) -> dict[str, Any]:
+    """What a step of F4 spends its time on, operation by operation."""
+    from bench.parts import measure, write
+
+    found = measure()
+    write(found)
+    return found
+
+
 def shapes(rounds: int) -> dict[str, Any]:
     """Milliseconds of a step with the shapes of its products as they come, and as hflm makes them."""
     from bench.shapes import measure
@@ -177,4 +202,5 @@ def graph(rounds: int) -> dict[str, Any]:
 TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
     "f1": f1, "f2": f2, "f2-small": f2_small, "f3": f3, "f4": f4, "f5": f5, "f6": f6, "f7": f7, "f8": f8, "f9": f9,
     "f10": f10, "f11": f11, "graph": graph, "attention": attention, "levers": levers, "shapes": shapes,
+    "beginnings": beginnings, "parts": parts, "downstream": downstream,
 }  # fmt: skip

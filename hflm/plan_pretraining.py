@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Seconds of a run for which a probe is as long as that of a budget: ten seconds.
 PROBED = 200.0
-BEYOND = "far longer than the runs of the law"
+BEYOND = "far from the runs of the law"
 
 
 def plan_pretraining(config: PretrainConfig, *, watch: "Watch") -> dict[str, Any]:
@@ -119,8 +119,9 @@ def _compare(
     for one in found:
         say(f"  {one.size:<6} {one.parameters:>12,} {1000 * one.step_seconds:>10,.0f} {one.steps:>8,} "
             f"{one.passes:>7.1f} {one.loss:>6.2f}{'  ' + BEYOND if one.beyond else ''}")  # fmt: skip
-    if best := min((one for one in found if not one.beyond), key=lambda one: one.loss, default=None):
-        say(f"the lowest forecast that the law knows such runs of: --size {best.size}")
+    known = [one for one in found if not one.beyond]
+    if known and min(found, key=lambda one: one.loss) in known:
+        say(f"the lowest forecast: --size {min(known, key=lambda one: one.loss).size}")
     return found
 
 

@@ -3,13 +3,15 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
 
-from bench import attention, distilling, faithfulness, forecast, levers, scaling, tuning
-from bench.table import BEGIN, END, FAULTS, OWN_PAGES, ROWS, faults, table
+from bench import attention, beginnings, distilling, faithfulness, forecast, levers, parts, scaling, tuning
+from bench.rows import ROWS
+from bench.table import BEGIN, END, FAULTS, OWN_PAGES, faults, table
 from bench.targets import TARGETS
 from hflm.pretraining.forecast import LAW
 from tests.promises import PROMISES
@@ -95,6 +97,51 @@ def test_the_table_of_levers_is_that_of_the_results() -> None:
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert page.split(levers.BEGIN)[1].split(levers.END)[0] == levers.lines(found)
     assert list(found["levers"]) == list(levers.LEVERS) and list(found["further"]) == list(levers.FURTHER)
+
+
+@pytest.mark.parametrize(("name", "module"), [("beginnings", beginnings), ("parts", parts)])
+def test_the_tables_of_one_bench_are_those_of_the_results(name: str, module: Any) -> None:
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert page.split(module.BEGIN)[1].split(module.END)[0] == module.lines(found)
+
+
+def test_stages_have_the_time_of_the_recipe() -> None:
+    costs = {8: 0.6, 16: 1.0, 32: 1.8}
+    plan = beginnings.stages((8, 16, 32), costs, steps=300)
+    assert [rows for rows, _ in plan] == [8, 16, 32]
+    assert sum(costs[rows] * steps for rows, steps in plan) == pytest.approx(300, abs=2)
+
+
+def test_growing_batches_are_trained_on(tmp_path: Path) -> None:
+    """Each stage has its rows, the learning rate ends near zero, and a loss comes out."""
+    words = ("--size", "tiny", "--batch-size", "2", "--max-length", "32")
+    side = levers.prepared(words, tmp_path, max_documents=40)
+    seen, step = list[int](), side.step
+
+    def counted(count: int | None = None) -> None:
+        seen.append(count or 0)
+        step(count)
+
+    side.step = counted  # type: ignore[method-assign]
+    loss = beginnings.trained(side, [(2, 6), (4, 3)], {2: 1.0, 4: 2.0})
+    assert seen == [2] * 6 + [4] * 3 and 0 < loss < 20
+    assert all(0 < group["lr"] < 2e-3 for group in side.optimizer.param_groups)
+
+
+def test_weights_are_drawn_otherwise(tmp_path: Path) -> None:
+    side = levers.prepared(("--size", "tiny"), tmp_path)
+    model = side.training.model
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    beginnings.redraw(model, beginnings.INITIAL["the last matrix of each block zero"])
+    zero = {name for name, weight in model.named_parameters() if not weight.any() and before[name].any()}
+    assert len(zero) == 2 * model.config.num_hidden_layers and all(name.endswith(beginnings.LAST) for name in zero)
+
+
+def test_operations_are_told_apart() -> None:
+    names = ["aten::mm", "aten::bmm", "aten::mul", "aten::max", "aten::_to_copy", "aten::addmm", "aten::add_", "Mine"]
+    short = [parts.group_of(name).split(":")[0].split(" ")[0] for name in names]
+    assert short == ["matrix", "attention", "sums,", "cross-entropy", "copies", "matrix", "sums,", "everything"]
 
 
 def test_a_lever_counts_only_beyond_what_seeds_do() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hflm.cli.app import main
 from hflm.pretraining import outlook
-from hflm.pretraining.forecast import LAW, forecast, worth
+from hflm.pretraining.forecast import LAW, forecast, is_beyond, worth
 
 Plan = Callable[..., dict[str, Any]]
 TEXT = ["--max-length", "32", "--batch-size", "8", "--vocab-size", "500", "--threads", "2"]
@@ -35,6 +35,13 @@ def test_a_loss_begins_at_the_unigram_model_and_falls_with_tokens_and_size() -> 
     assert losses == sorted(losses, reverse=True) and losses[-1] > 0
     assert of(1e7, body=12_000_000) < of(1e7)
     assert of(1e7) < of(1e7, unique=1e6), "the same tokens again teach less than others"
+    other = forecast(body=3_000_000, tokens=1e7, unique=1e9, unigram_loss=6.0, elsewhere=True)
+    assert of(1e7) < other < 6.0, "another text is harder"
+
+
+def test_what_the_law_has_not_seen_is_told() -> None:
+    assert not is_beyond(body=3_000_000, tokens=1e7)
+    assert is_beyond(body=3_000_000, tokens=1e9) and is_beyond(body=85_000_000, tokens=1e6)
 
 
 def test_passes_count_for_less_and_less() -> None:

@@ -276,21 +276,6 @@ def test_patience_brings_the_best_model_back(run_pretrain: Run, save_steps: int)
     assert all(torch.equal(one[name], two[name]) for name in two)
 
 
-def test_a_budget_is_kept_and_can_be_repeated(run_pretrain: Run) -> None:
-    import time
-
-    run_pretrain()  # so that the text is prepared, as the budget does not tell of imports
-    begin = time.perf_counter()
-    run = run_pretrain(budget="3s", max_steps=None, eval_steps=None, save_steps=None)
-    assert time.perf_counter() - begin < 6
-    plan = json.loads((run / "plan.json").read_text())
-    assert 1 <= plan["evaluations"] <= 5
-    assert plan["steps"] == metrics_of(run)["steps"] >= 10 and plan["step_seconds"] > 0
-    again = run_pretrain(max_steps=plan["steps"], eval_steps=None, save_steps=None)
-    one, two = (load_file(folder / "model" / "model.safetensors") for folder in (run, again))
-    assert all(torch.equal(one[key], two[key]) for key in one)
-
-
 @pytest.mark.slow
 def test_compiled(run_pretrain: Run) -> None:
     run = run_pretrain(torch_compile=True, max_steps=4)

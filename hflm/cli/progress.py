@@ -121,7 +121,7 @@ class Progress:
             )
             self._task = self._bar.add_task("", total=content["steps"], rate=0.0, loss="")
             self._bar.start()
-        self._bar.update(self._task, completed=content["step"], rate=rate, loss=self._loss)
+        self._bar.update(self._task, total=content["steps"], completed=content["step"], rate=rate, loss=self._loss)
 
 
 def _clock(seconds: float) -> str:

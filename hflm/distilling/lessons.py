@@ -134,7 +134,7 @@ def prepare_text_lesson(config: DistillConfig, run: RunFolder, *, say: Say, resu
     _check_packing(setup.model, teacher)
     device = choose_device(config.precision)
     if supports_packing(teacher.config):
-        use_fast_attention(teacher, device, max_length=most)
+        use_fast_attention(teacher, device, usual=most)
     teacher.to(device.kind)  # type: ignore[arg-type]
     taught: Any = setup.family
     if isinstance(setup.family, MaskedLM):

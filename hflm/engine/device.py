@@ -2,7 +2,9 @@
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import torch
 from hflm.environment import fast_bf16
 from hflm.errors import UsageError
 
+# Tokens of a row that is short for attention on a CPU.
+SHORT = 256
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -39,14 +43,28 @@ def choose_device(precision: str) -> Device:
     return Device(kind, precision)
 
 
-def use_fast_attention(model: Any, device: Device, *, max_length: int) -> None:
-    """Give a model the attention of transformers that is fastest here for rows of this length, or leave it its own.
+def use_fast_attention(model: Any, device: Device, *, usual: int, longest: int | None = None) -> None:
+    """Give a model the attention of transformers that is fastest here for rows of a usual length, or leave it its own.
 
     On a CPU in bfloat16 the backward of scaled_dot_product_attention takes twice the time of plain products at 128
-    tokens, and wins from 256 on (`python -m bench attention`).
+    tokens, and wins from 256 on (`python -m bench attention`). The scores of plain products are kept for the backward
+    pass, and grow with the square of the length: where the longest row is no short one, each batch has its own.
     """
-    if device.kind == "cpu" and device.precision == "bf16" and max_length < 256:
-        model.set_attn_implementation("eager")
+    if device.kind != "cpu" or device.precision != "bf16" or usual >= SHORT:
+        return
+    own = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    if longest is not None and longest >= SHORT and own != "eager":
+        model.register_forward_pre_hook(partial(_attend_by_length, own=own), with_kwargs=True)
+
+
+def _attend_by_length(model: Any, words: Sequence[Any], named: Mapping[str, Any], *, own: str) -> None:
+    """Choose the attention for the batch that is about to be read."""
+    given = (value for value in (*words, *named.values()) if isinstance(value, torch.Tensor))
+    lengths = [value.shape[1] for value in given if value.ndim > 1]
+    wanted = "eager" if max(lengths, default=0) < SHORT else own
+    if model.config._attn_implementation != wanted:
+        model.set_attn_implementation(wanted)
 
 
 def native_bf16(kind: str) -> bool:

@@ -135,7 +135,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
         set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
     inputs = {**_files(config, task), "model": weights_key(model), "tokenizer": tokenizer_key(tokenizer)}
     usual = int(np.percentile([row.length for row in train], 95))
-    use_fast_attention(model, device, max_length=usual)
+    use_fast_attention(model, device, usual=usual, longest=max(row.length for row in (*train, *held)))
     if config.gradient_checkpointing:
         recompute(model)
     if config.freeze:

@@ -225,6 +225,8 @@ def _one_line(arch: str, shape: Shape) -> Iterator[None]:
 
 
 EXTRAS: Mapping[str, Mapping[str, Any]] = {
+    # Hiding words teaches the first token of a row little: a class is read off the mean of all (docs/performance.md).
+    "modernbert": {"classifier_pooling": "mean"},
     # T5 1.1: a gated feed-forward layer, as in mT5 (Shazeer 2020).
     "t5": {"feed_forward_proj": "gated-gelu"},
     # Disentangled attention (He et al. 2021): content to position and back, positions in the scores only.

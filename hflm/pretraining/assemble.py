@@ -75,7 +75,7 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
     inputs = {**data.inputs, **({"model": weights_key(loaded)} if loaded else {})}
     model = loaded or build(config, arch, data, max_length)
     if packs:
-        use_fast_attention(model, device, max_length=max_length)
+        use_fast_attention(model, device, usual=max_length)
     family = _family(config, data, model)
     split = split_batch(
         config.batch_size, micro_batch=config.micro_batch_size, processes=ranks.world(), max_length=max_length,

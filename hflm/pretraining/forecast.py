@@ -6,8 +6,9 @@ gives away before training. From there the loss falls with the tokens that are r
     loss = unigram x (floor + (1 - floor) / (1 + (D / d) ** slope)),  d = half x (N / 1e6) ** -half_power
 
 N parameters without the embedding, D tokens read; those of a second and later pass count for less and less, as if no
-more than `passes` passes more could be had of them (Muennighoff et al. 2023, whose number is taken). It is a law of one
-recipe, hflm's own, and of short runs: where sizes part ways for good it has not seen.
+more than `passes` passes more could be had of them (Muennighoff et al. 2023, whose number is taken). Where a run is
+scored on another text than it is trained on, its floor is `elsewhere` times as high. It is a law of one recipe, hflm's
+own, and of runs of minutes: where sizes part ways for good it has not seen.
 """
 
 import math
@@ -22,28 +23,36 @@ if TYPE_CHECKING:
 class Law:
     """The constants, and `error`: how far, in the logarithm of the loss, it was from runs that it had not seen."""
 
-    floor: float = 0.30563
-    half: float = 997_204
-    half_power: float = 0.12983
-    slope: float = 1.31323
+    floor: float = 0.388587
+    half: float = 682_497
+    half_power: float = 0.167435
+    slope: float = 1.58692
     passes: float = 15.0
-    error: float = 0.1027
+    elsewhere: float = 1.28930
+    error: float = 0.0686
 
 
 LAW = Law()
-# Twice the tokens of the longest runs of all sizes but one that the law was fitted over. Beyond, one run of one size
-# has been seen: it says where mini comes to, and nothing of where sizes part.
-LONGEST = 2e6
+# What the law has seen: twice the tokens of its longest run, and from half of its smallest model to twice its largest.
+LONGEST, BODIES = 1.6e7, (224_000, 26_200_000)
 
 
-def forecast(*, body: int, tokens: float, unique: float, unigram_loss: float, law: Law = LAW) -> float:
+def is_beyond(*, body: int, tokens: float) -> bool:
+    """Tell whether a run is far from those that the law was fitted over."""
+    return tokens > LONGEST or not BODIES[0] <= body <= BODIES[1]
+
+
+def forecast(
+    *, body: int, tokens: float, unique: float, unigram_loss: float, elsewhere: bool = False, law: Law = LAW
+) -> float:
     """Return the loss, in nats a token, of a run over `tokens` tokens, `unique` of them in a pass.
 
-    `body` is the number of parameters without the embedding.
+    `body` is the number of parameters without the embedding; `elsewhere` says that the run is scored on another text.
     """
     half = law.half * math.pow(body / 1e6, -law.half_power)
     read = worth(tokens, unique=unique, passes=law.passes)
-    share = law.floor + (1 - law.floor) / (1 + math.pow(read / half, law.slope))
+    floor = law.floor * (law.elsewhere if elsewhere else 1.0)
+    share = floor + (1 - floor) / (1 + math.pow(read / half, law.slope))
     return unigram_loss * share
 
 

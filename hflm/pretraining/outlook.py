@@ -9,7 +9,7 @@ from hflm.config import PretrainConfig
 from hflm.models.architecture import DEFAULT_ARCH, SIZES, count_parameters
 from hflm.models.flops import flops_shape, forward_flops, muon_flops
 from hflm.pretraining.assemble import Setup, build
-from hflm.pretraining.forecast import LAW, LONGEST, body_parameters, forecast
+from hflm.pretraining.forecast import LAW, body_parameters, forecast, is_beyond
 from hflm.pretraining.measure import unigram_loss
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FEWEST = 20
 class Outlook:
     """A size: its parameters, the seconds of a step, the steps that the time holds, and the forecast of its loss.
 
-    `beyond` says that the run is far longer than those of the law.
+    `beyond` says that the run is far from those of the law.
     """
 
     size: str
@@ -38,6 +38,11 @@ class Outlook:
 def has_law(config: PretrainConfig, arch: str) -> bool:
     """Tell whether the law speaks of such a run: masked tokens, from scratch, the recipe's own architecture."""
     return config.objective == "mlm" and not config.model and arch == DEFAULT_ARCH["mlm"] and config.dropout == 0
+
+
+def scored_elsewhere(config: PretrainConfig) -> bool:
+    """Tell whether a run is scored on another text than it is trained on: one that is given, or the sample's novel."""
+    return bool(config.eval_data) or not config.data
 
 
 def outlook_of(setup: Setup, *, steps: int, step_seconds: float) -> Outlook:
@@ -105,7 +110,7 @@ def _operations(setup: Setup, model: "PreTrainedModel") -> float:
 
 def _outlook(setup: Setup, model: "PreTrainedModel", *, size: str, steps: int, step_seconds: float) -> Outlook:
     tokens, unique = steps * setup.training.tokens_per_step, setup.data.report["tokens"]
-    loss = forecast(
-        body=body_parameters(model), tokens=tokens, unique=unique, unigram_loss=unigram_loss(setup)
-    )  # fmt: skip
-    return Outlook(size, count_parameters(model), step_seconds, steps, tokens / unique, loss, tokens > LONGEST)
+    body, elsewhere = body_parameters(model), scored_elsewhere(setup.config)
+    loss = forecast(body=body, tokens=tokens, unique=unique, unigram_loss=unigram_loss(setup), elsewhere=elsewhere)
+    beyond = is_beyond(body=body, tokens=tokens)
+    return Outlook(size, count_parameters(model), step_seconds, steps, tokens / unique, loss, beyond)

@@ -10,6 +10,7 @@ import torch
 
 from hflm.engine import ranks
 from hflm.engine.budget import evaluation_seconds, probe, saving_seconds, steps_within
+from hflm.engine.deadline import Deadline
 from hflm.engine.memory import out_of_memory
 from hflm.errors import UsageError
 from hflm.run import RunFolder
@@ -47,15 +48,17 @@ def fix_steps(
     if resume or like:
         return _as_recorded(training, resume=resume, like=like, allow_change=allow_change, say=say)
     steps, evaluations, plan = config.max_steps, EVALUATIONS, dict[str, Any]()
+    deadline = None
     if config.budget:
-        budget = seconds(config.budget)
+        budget, began = seconds(config.budget), time.perf_counter() - spent
         training, pace = pace_in_memory(training, left=budget - spent, say=say)
         steps, evaluations = ranks.agreed(steps_at(pace, config, budget=budget, spent=spent))
         plan["step_seconds"] = ranks.agreed(pace.step)
+        deadline = Deadline(began + budget - _ending(pace, budget=budget), pace.evaluation, pace.saving)
         say(f"budget: {config.budget} holds {steps:,} steps of {1000 * float(plan['step_seconds']):.0f} ms")
     elif steps is None:
         steps = steps_of(config, training.count)
-    training = replace(training, steps=steps, evaluations=evaluations, plan=plan)
+    training = replace(training, steps=steps, evaluations=evaluations, plan=plan, deadline=deadline)
     check_run_fits(training.model, config=config, run=training.run, saves=math.ceil(steps / save_every(training)))
     return planned(training)
 
@@ -74,14 +77,15 @@ def _as_recorded(training: Training, *, resume: bool, like: RunFolder | None, al
         mend(run, say=say)
     note_machine(run, plan, threads=torch.get_num_threads(), say=say)
     fields = {change.field for change in found}
-    steps = plan["steps"]
+    steps, turns = plan["steps"], [(at, count) for at, count in plan.get("turns", [])]
     if fields & {*LENGTHS, "batch_size"} and not config.budget:
-        steps = config.max_steps or steps_of(config, training.count)
+        steps, turns = config.max_steps or steps_of(config, training.count), []
     micro = plan.get("micro_batch")
     if micro and not fields & {"batch_size", "micro_batch_size", "processes"}:
         share = training.split.micro_batch * training.split.accumulation
         training = replace(training, split=replace(training.split, micro_batch=micro, accumulation=share // micro))
-    training = replace(training, steps=steps, evaluations=plan.get("evaluations", EVALUATIONS), plan=plan)
+    evaluations = plan.get("evaluations", EVALUATIONS)
+    training = replace(training, steps=steps, turns=turns, evaluations=evaluations, plan=plan)
     return planned(training, changes=accepted(plan, found)) if resume else planned(training)
 
 
@@ -120,13 +124,17 @@ def pace_of(training: Training, *, left: float) -> Pace:
     return Pace(found.step_seconds, evaluation, saving, time.perf_counter() - begin)
 
 
+def _ending(pace: Pace, *, budget: float) -> float:
+    """Return the seconds after the last step: the model is saved again, the machine measured and a picture drawn."""
+    return pace.saving + min(ENDING, 0.1 * budget)
+
+
 def steps_at(pace: Pace, config: TrainingSettings, *, budget: float, spent: float) -> tuple[int, int]:
     """Return how many steps and evaluations a budget of seconds holds at a pace.
 
     Raises UsageError where these are too few to call it a run.
     """
-    # At the end the model is saved once more, the machine measured and a picture drawn.
-    left = budget - spent - pace.probing - pace.saving - min(ENDING, 0.1 * budget)
+    left = budget - spent - pace.probing - _ending(pace, budget=budget)
     pauses = [(pace.evaluation, config.eval_steps), (pace.saving, config.save_steps or config.eval_steps)]
     # Few evaluations rather than few steps: they may take a tenth of the time.
     usual = max(1, min(EVALUATIONS, int(0.1 * left / (pace.evaluation + pace.saving))))

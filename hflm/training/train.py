@@ -9,17 +9,18 @@ from typing import Any
 
 from hflm.engine import checkpoints, ranks
 from hflm.engine.callbacks import Recorder, SaveBest, StopOnSignal, Watch
+from hflm.engine.deadline import KeepDeadline
 from hflm.engine.evaluating import CatchUp, Patience
 from hflm.engine.memory import give_back, halved, out_of_memory
 from hflm.engine.numbers import Spikes
-from hflm.engine.schedule import factor, warmup_steps
+from hflm.engine.schedule import Course, factor, warmup_steps
 from hflm.engine.steady import Trim
 from hflm.engine.trainer import EngineTrainer
 from hflm.errors import Interrupted, UsageError
 from hflm.sealed import write_plan
 from hflm.training.arguments import training_arguments
 from hflm.training.recorded import steps_logged
-from hflm.training.training import Say, Trained, Training, optimizer_of, planned, save_every
+from hflm.training.training import Say, Trained, Training, evaluate_every, optimizer_of, planned, save_every
 
 
 def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
@@ -42,7 +43,8 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
         stopped = signals.came()
     if stopped:
         raise Interrupted(
-            f"Stopped by a signal after step {trainer.state.global_step} of {training.steps}; everything is saved.",
+            f"Stopped by a signal after step {trainer.state.global_step} of {trainer.state.max_steps}; "
+            "everything is saved.",
             fix=f"Go on with `hflm resume {training.run.path}`.",
         )
     trainer.make_whole()
@@ -121,6 +123,14 @@ def _restore_best(training: Training, trainer: EngineTrainer, *, say: Say) -> in
     return int(step)
 
 
+def _turned(training: Training, say: Say, each: float) -> None:
+    """Record that the number of steps was reckoned anew, and say so."""
+    if ranks.first():
+        write_plan(training.run, planned(training).plan)
+    (at, steps), before = training.turns[-1], Course(training.steps, training.turns[:-1]).steps
+    say(f"budget: steps take {1000 * each:.0f} ms at step {at:,}: {steps:,} of them in all, not {before:,}")
+
+
 def _trainer_kind(training: Training) -> type[EngineTrainer]:
     if training.config.strategy != "fsdp2" or ranks.world() == 1:
         return EngineTrainer
@@ -136,16 +146,27 @@ def make_trainer(
     """Map the settings onto the Trainer."""
     from transformers import PrinterCallback, ProgressCallback
 
-    config, steps = training.config, training.steps
+    config, steps, course = training.config, training.steps, training.course
     warmup = warmup_steps(config.warmup, steps=steps)
+
+    def rate(step: int) -> float:
+        return factor(course.place(step), name=config.schedule, steps=steps, warmup=warmup, decay=config.decay)
+
     trainer = _trainer_kind(training)(
         model=training.model, args=training_arguments(training), family=training.family,
-        rows=training.rows_for(steps * config.batch_size), eval_rows=training.eval_rows, order=training.order(steps),
+        rows=training.rows_for(training.room * config.batch_size), eval_rows=training.eval_rows,
+        order=training.order(training.room),
         make_optimizer=optimizer_of(training), keep=config.save_total_limit, callbacks=callbacks,
         skip_bad=config.on_nan == "skip", name_row=training.name_row, say=say,
-        stopped=stopped,
-        rate=partial(factor, name=config.schedule, steps=steps, warmup=warmup, decay=config.decay),
+        stopped=stopped, rate=rate,
     )  # fmt: skip
+    if training.deadline:
+        trainer.add_callback(
+            KeepDeadline(
+                training.deadline, course, eval_every=evaluate_every(training), save_every=save_every(training),
+                turned=partial(_turned, training, say),
+            )
+        )  # fmt: skip
     metric, larger = training.best
     if _keeps_best(training):
         trainer.add_callback(SaveBest(metric, larger=larger))

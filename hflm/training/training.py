@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
+from hflm.engine.deadline import ROOM, Deadline
 from hflm.engine.device import Device
 from hflm.engine.optimizer import build_optimizer
 from hflm.engine.order import Order, Readable
+from hflm.engine.schedule import Course
 from hflm.engine.split import Split
 from hflm.families.family import Family
 from hflm.run import RunFolder
@@ -27,7 +29,8 @@ class Training:
 
     `order` gives the order of a number of steps; `key` stands for the content of the data, and `inputs` for that of
     each thing that the run began with; `name_row` names a row for people; `plan` is what the run folder is to
-    record beside the steps.
+    record beside the steps. `steps` are as planned, and `turns` tell where they were reckoned anew to keep a
+    `deadline`: the list grows while the run is under way, and every copy of a training has the same one.
     """
 
     config: TrainingSettings
@@ -45,10 +48,22 @@ class Training:
     keep_best: bool = False
     best: tuple[str, bool] = ("loss", False)
     steps: int = 0
+    turns: list[tuple[int, int]] = field(default_factory=list)
+    deadline: Deadline | None = None
     evaluations: int = EVALUATIONS
     inputs: Mapping[str, str] = field(default_factory=dict)
     name_row: Callable[[int], str] = "row {}".format
     plan: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def course(self) -> Course:
+        """The steps, and the turns at which their number was reckoned anew."""
+        return Course(self.steps, self.turns)
+
+    @property
+    def room(self) -> int:
+        """The most steps that the run may come to have."""
+        return ROOM * self.steps if self.deadline else self.course.steps
 
     def rows_for(self, length: int) -> Readable:
         """Return the rows; of a stream, its first `length`."""
@@ -69,7 +84,7 @@ class Trained:
 def planned(training: Training, **more: Any) -> Training:
     """Put into the plan what a run that goes on, or is done again, must find unchanged."""
     plan = {
-        "steps": training.steps, "evaluations": training.evaluations, "data": training.key,
+        "steps": training.steps, "turns": training.turns, "evaluations": training.evaluations, "data": training.key,
         "inputs": dict(training.inputs), "split": str(training.split), "micro_batch": training.split.micro_batch,
         "threads": torch.get_num_threads(), "settings": to_dict(training.config),
     }  # fmt: skip

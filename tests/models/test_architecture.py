@@ -65,6 +65,11 @@ def test_special_ids_come_from_the_tokenizer() -> None:
     assert build("bert").config.pad_token_id == 0
 
 
+def test_a_class_is_read_off_the_mean_of_a_row() -> None:
+    """The default of ModernBERT, the first token, has learned little from hidden words alone."""
+    assert build("modernbert").config.classifier_pooling == "mean"
+
+
 def test_sizes() -> None:
     assert choose_shape(size="mini", layers=None, width=None, heads=None) == SIZES["mini"]
     assert choose_shape(size="mini", layers=3, width=None, heads=None) == Shape(3, 256, 4)
