@@ -7,7 +7,6 @@ on the clock after that. They train and are scored on the novels of `bench.lever
 python -m bench beginnings
 """
 
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -122,4 +121,4 @@ def lines(found: dict[str, Any]) -> str:
 
 def write(found: dict[str, Any]) -> None:
     """Put the table into the page."""
-    PAGE.write_text(between(PAGE.read_text(), BEGIN, END, lines(json.loads(json.dumps(found)))))
+    PAGE.write_text(between(PAGE.read_text(), BEGIN, END, lines(found)))

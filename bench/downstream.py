@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.beside import run_beside, threads
 from bench.sooner import RESULTS as F2
 from bench.sooner import command, run_first
 from bench.tuning import write_rows
-from hflm.metrics.result import draws
+from hflm.metrics.paired import compare_statistics
+from hflm.metrics.result import Statistics
 
 ROWS = {"train": 3_000, "validation": 600, "test": 2_000}
 SEEDS, RATES = (1, 2, 3), ("5e-4", "1e-3")
@@ -49,7 +49,13 @@ def pretrained(folder: Path, *, size: str, seconds: float) -> dict[str, tuple[Pa
     (ours,) = run_beside([command("hflm", **usual, seed=1)], at_once=1)
     kept = ("eval_loss", "steps", "parameters")
     return {
-        "plain": (folder / f"plain-{plain['lr']}", {name: plain[name] for name in (*kept, "lr", "batch_size")}),
+        "plain": (
+            folder / f"plain-{plain['lr']}",
+            {
+                **{name: plain[name] for name in (*kept, "lr", "batch_size")},
+                "tried": [{name: run[name] for name in ("lr", "eval_loss")} for run in tried],
+            },
+        ),
         "hflm": (Path(ours["run"]), {name: ours[name] for name in kept}),
     }
 
@@ -72,21 +78,23 @@ def tuned(model: Path, rows: Path, *, seed: int, rate: str) -> dict[str, Any]:
     return {"run": str(out), "lr": rate, "seed": seed, "eval": found["eval_accuracy"], "accuracy": test}
 
 
-def right(run: str) -> NDArray[np.float64]:
-    """Return 1 for each test row whose class a run told, and 0 for the others."""
-    rows = Path(run, "predictions.jsonl").read_text(encoding="utf-8").split("\n")
-    found = [json.loads(row) for row in rows if row]
-    return np.array([float(row["prediction"] == row["reference"]) for row in found])
+def right(runs: Sequence[str]) -> Statistics:
+    """Return for each test row in how many of the runs its class was told, as a share."""
+    told = []
+    for run in runs:
+        rows = Path(run, "predictions.jsonl").read_text(encoding="utf-8").split("\n")
+        found = [json.loads(row) for row in rows if row]
+        told.append([float(row["prediction"] == row["reference"]) for row in found])
+    share = np.mean(told, axis=0)
+    return Statistics(
+        rows=np.stack([share, np.ones_like(share)], axis=1), scores=lambda sums: {"accuracy": float(sums[0] / sums[1])}
+    )
 
 
 def difference(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, float]:
-    """Compare the runs of all seeds row by row: the difference of accuracy, its 95 % interval, and its p-value."""
-    gaps = np.mean([right(run) for run in ours], axis=0) - np.mean([right(run) for run in theirs], axis=0)
-    drawn = np.array([np.average(gaps, weights=weights) for weights in draws(len(gaps))])
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    fewer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p_value = min(1.0, 2 * (fewer + 1) / (len(drawn) + 1))
-    return {"difference": float(gaps.mean()), "low": float(low), "high": float(high), "p_value": p_value}
+    """Compare runs row by row: the difference of accuracy, its 95 % interval, and its p-value."""
+    (found,) = compare_statistics(right(ours), right(theirs))
+    return {name: getattr(found, name) for name in ("difference", "low", "high", "p_value")}
 
 
 def measure(*, size: str = "mini", seconds: float = 300) -> dict[str, Any]:
@@ -106,12 +114,15 @@ def measure(*, size: str = "mini", seconds: float = 300) -> dict[str, Any]:
         runs[FIRST] = [
             max((tuned(other, rows, seed=SEEDS[0], rate=rate) for rate in RATES), key=lambda run: run["eval"])
         ]
-        compared = difference(*([run["run"] for run in runs[side]] for side in ("hflm", "plain")))
+        ours, theirs = ([str(run["run"]) for run in runs[side]] for side in ("hflm", "plain"))
+        compared = difference(ours, theirs)
+        each = [difference([one], [other]) for one, other in zip(ours, theirs, strict=True)]
     for found in runs.values():
         for run in found:
             run.pop("run")
     return {
         "size": size, "seconds": seconds, "rows": ROWS,
         "pretrained": {side: found for side, (_, found) in models.items()}, "tuned": runs, "compared": compared,
+        "each_seed": each,
         "median": {side: statistics.median(run["accuracy"] for run in found) for side, found in runs.items()},
     }  # fmt: skip

@@ -76,13 +76,16 @@ class Side:
         self.optimizer = optimizer_of(self.training)(self.training.model)
         self.training.model.train()
 
+    def items(self, count: int | None = None) -> list[Any]:
+        """Return the next rows, as many as the recipe has in a batch, or `count`."""
+        many = count or self.training.split.micro_batch
+        return [self.rows[place] for _, place in zip(range(many), self.places, strict=False)]
+
     def step(self, count: int | None = None) -> None:
         """Take an optimizer step over as many rows as the recipe has, or `count`, and keep its seconds."""
         begin, run = time.perf_counter(), self.training
-        many = count or run.split.micro_batch
-        items = [self.rows[place] for _, place in zip(range(many), self.places, strict=False)]
         take_step(
-            run.model, self.optimizer, items, family=run.family, split=run.split,
+            run.model, self.optimizer, self.items(count), family=run.family, split=run.split,
             context=partial(autocast, run.device), device=run.device.kind,
         )  # fmt: skip
         self.times.append(time.perf_counter() - begin)

@@ -9,26 +9,27 @@ python -m bench parts
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from bench.levers import Side
 from bench.side import config_of, widen
 from bench.table import between
 from hflm.engine.device import matmul_ceiling
-from hflm.engine.order import Placed
 from hflm.models.flops import flops_shape, forward_flops
-from hflm.pretraining.assemble import set_up
+from hflm.pretraining.assemble import Setup, set_up
 from hflm.recipe_files import load_task
 from hflm.run import RunFolder
-from hflm.training.training import Training, autocast, optimizer_of
+from hflm.training.training import autocast
 
 WARM_UP, STEPS, PROFILED = 3, 8, 3
 BATCH, LENGTH, VOCABULARY = 16, 128, 30_522
@@ -62,44 +63,31 @@ def group_of(operation: str) -> str:
 class Steps:
     """Steps of a training that are taken by hand, each part timed."""
 
-    def __init__(self, training: Training) -> None:
-        self.training, self.rows = training, Placed(training.rows_for(10**6))
-        self.places, self.optimizer = iter(training.order(10**6)), optimizer_of(training)(training.model)
-        self.times: list[list[float]] = []
-        training.model.train()
-
-    def batch(self) -> Any:
-        """Return the next micro-batch."""
-        items = [
-            self.rows[place] for _, place in zip(range(self.training.split.micro_batch), self.places, strict=False)
-        ]
-        return self.training.family.collate(items)
+    def __init__(self, setup: Setup) -> None:
+        self.side, self.times = Side(setup), list[list[float]]()
 
     def both_ways(self, batch: Any, times: list[float]) -> None:
         """Go forward and back, and note when each was done."""
-        family = self.training.family
-        with autocast(self.training.device):
-            loss = family.sums(self.training.model, batch).loss
+        training = self.side.training
+        with autocast(training.device):
+            loss = training.family.sums(training.model, batch).loss
         times.append(time.perf_counter())
-        (loss / family.count(batch)).backward()
+        (loss / training.family.count(batch)).backward()
         times.append(time.perf_counter())
 
-    def step(self, around: Any = None) -> None:
+    def step(self, around: AbstractContextManager[Any] | None = None) -> None:
         """Take a step; `around` is a context for forward and backward."""
-        times = [time.perf_counter()]
-        batch = self.batch()
+        side, times = self.side, [time.perf_counter()]
+        batch = side.training.family.collate(side.items())
         times.append(time.perf_counter())
-        if around is None:
+        with around or nullcontext():
             self.both_ways(batch, times)
-        else:
-            with around:
-                self.both_ways(batch, times)
-        torch.nn.utils.clip_grad_norm_(self.training.model.parameters(), 1.0).item()
+        torch.nn.utils.clip_grad_norm_(side.training.model.parameters(), 1.0).item()
         times.append(time.perf_counter())
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        side.optimizer.step()
+        side.optimizer.zero_grad()
         times.append(time.perf_counter())
-        self.times.append([end - begin for begin, end in zip(times, times[1:], strict=False)])
+        self.times.append([end - begin for begin, end in pairwise(times)])
 
 
 def groups(profiled: Any) -> dict[str, float]:
@@ -117,15 +105,15 @@ def prepared(folder: Path) -> Steps:
     )
     setup = set_up(config_of(options), RunFolder(folder), arch="bert", say=lambda text: None)
     widen(setup, VOCABULARY)
-    return Steps(setup.training)
+    return Steps(setup)
 
 
 def measure() -> dict[str, Any]:
     """Return the seconds of each part of a step, and how near the products and the whole come to the ceiling."""
     with tempfile.TemporaryDirectory() as folder:
         steps, compiled = prepared(Path(folder)), prepared(Path(folder))
-    compiled.training.model.compile()
-    device = steps.training.device
+    compiled.side.training.model.compile()
+    device = steps.side.training.device
     # The machine is not as fast all the time: its ceiling is looked for around the steps too, and the best counts.
     ceilings = [matmul_ceiling(device)]
     for _ in range(WARM_UP + STEPS):
@@ -141,7 +129,7 @@ def measure() -> dict[str, Any]:
     inner = [groups(one) for one in taken]
     return {
         "outer": outer, "inner": {group: statistics.median(one[group] for one in inner) for group in inner[0]},
-        "operations": operations(steps.training.model), "ceiling": max(ceilings), "precision": device.precision,
+        "operations": operations(steps.side.training.model), "ceiling": max(ceilings), "precision": device.precision,
         "compiled": statistics.median(map(sum, compiled.times[WARM_UP:])),
         "median": {"step": sum(outer.values())},
     }  # fmt: skip
@@ -179,4 +167,4 @@ def lines(found: dict[str, Any]) -> str:
 
 def write(found: dict[str, Any]) -> None:
     """Put the table into the page."""
-    PAGE.write_text(between(PAGE.read_text(), BEGIN, END, lines(json.loads(json.dumps(found)))))
+    PAGE.write_text(between(PAGE.read_text(), BEGIN, END, lines(found)))

@@ -93,22 +93,25 @@ def f10(rounds: int) -> dict[str, Any]:
     return measure(rounds)
 
 
+def _on_its_page(module: Any) -> dict[str, Any]:
+    """Measure, and write the table where the docs have it."""
+    found: dict[str, Any] = module.measure()
+    module.write(found)
+    return found
+
+
 def levers(rounds: int) -> dict[str, Any]:
     """The loss of `hflm pretrain` in the same time, with one setting of its recipe changed at a time."""
-    from bench.levers import measure, write
+    from bench import levers
 
-    found = measure()
-    write(found)
-    return found
+    return _on_its_page(levers)
 
 
 def beginnings(rounds: int) -> dict[str, Any]:
     """The loss of the recipe's steps with weights drawn otherwise, and with batches that grow."""
-    from bench.beginnings import measure, write
+    from bench import beginnings
 
-    found = measure()
-    write(found)
-    return found
+    return _on_its_page(beginnings)
 
 
 def downstream(rounds: int) -> dict[str, Any]:
@@ -120,11 +123,9 @@ def downstream(rounds: int) -> dict[str, Any]:
 
 def parts(rounds: int) -> dict[str, Any]:
     """What a step of F4 spends its time on, operation by operation."""
-    from bench.parts import measure, write
+    from bench import parts
 
-    found = measure()
-    write(found)
-    return found
+    return _on_its_page(parts)
 
 
 def shapes(rounds: int) -> dict[str, Any]:

@@ -119,9 +119,9 @@ def _compare(
     for one in found:
         say(f"  {one.size:<6} {one.parameters:>12,} {1000 * one.step_seconds:>10,.0f} {one.steps:>8,} "
             f"{one.passes:>7.1f} {one.loss:>6.2f}{'  ' + BEYOND if one.beyond else ''}")  # fmt: skip
-    known = [one for one in found if not one.beyond]
-    if known and min(found, key=lambda one: one.loss) in known:
-        say(f"the lowest forecast: --size {min(known, key=lambda one: one.loss).size}")
+    best = min(found, key=lambda one: one.loss)
+    if not best.beyond:
+        say(f"the lowest forecast: --size {best.size}")
     return found
 
 
