@@ -1,40 +1,57 @@
 """Measure, and keep what was measured.
 
-python -m bench               # everything
+python -m bench               # the targets F1 to F11
 python -m bench f1 --rounds 5
+python -m bench levers        # a study
 python -m bench table         # write the table of docs/performance.md from the results
 """
 
 import argparse
 import datetime
 import json
+import subprocess
+import sys
 from pathlib import Path
 
-from bench.machine import machine
-from bench.table import write_faults, write_table
-from bench.targets import TARGETS
+from bench.machine import ceilings, machine
+from bench.table import read, write_faults, write_table
+from bench.targets import STUDIES, TARGETS
+from bench.verdicts import lines
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Run the measurements named, or all."""
+    """Run the measurements named, or every target; end with 1 where one could not be taken."""
+    every = {**TARGETS, **STUDIES}
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(TARGETS)} or table; default: all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help=f"{', '.join(TARGETS)}; the studies {', '.join(STUDIES)}; or table. Default: every target",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="times that each side runs; the median counts")
     options = parser.parse_args()
-    unknown = [name for name in options.names if name not in (*TARGETS, "table")]
+    unknown = [name for name in options.names if name not in (*every, "table")]
     if unknown:
-        parser.error(f"{unknown[0]!r} is not a measurement; there are {', '.join(TARGETS)} and table")
-    for name in options.names or TARGETS:
-        if name == "table":
+        parser.error(f"{unknown[0]!r} is not a measurement; there are {', '.join(every)} and table")
+    names, failed = [name for name in options.names or TARGETS if name != "table"], []
+    for name in names:
+        print(f"{name}: {(every[name].__doc__ or '').strip()}", flush=True)
+        try:
+            taken = {"gflops": ceilings(), **every[name](options.rounds)}
+        except (subprocess.CalledProcessError, RuntimeError) as error:
+            # Hours may lie before this one and others behind it: they count.
+            print(f"{name} was not measured: {error} {getattr(error, 'stderr', None) or ''}", file=sys.stderr)
+            failed.append(name)
             continue
-        print(f"{name}: {(TARGETS[name].__doc__ or '').strip()}", flush=True)
-        found = {"machine": machine(), "date": datetime.date.today().isoformat(), **TARGETS[name](options.rounds)}
+        found = {"machine": machine(), "date": datetime.date.today().isoformat(), **taken}
         (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
         print(json.dumps(found.get("over_plain") or found.get("median") or found, indent=1), flush=True)
     write_table(RESULTS, Path("docs/performance.md"))
     write_faults(RESULTS, Path("docs/reliability.md"))
+    shown = {name: None for name in (names or TARGETS) if name in TARGETS}
+    print("", *lines({name: entry for name, entry in read(RESULTS).items() if name not in failed}, shown), sep="\n")
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

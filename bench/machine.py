@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import transformers
 
+from hflm.engine.device import Device, matmul_ceiling
 from hflm.environment import processor
 
 
@@ -21,3 +22,9 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def ceilings() -> dict[str, float]:
+    """Measure the GFLOP/s of matrix products in float32 and in bfloat16, as fast as they are at this moment."""
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    return {name: round(matmul_ceiling(Device(kind, name)) / 1e9, 1) for name in ("fp32", "bf16")}

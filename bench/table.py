@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rows import ROWS
+from bench.verdicts import shortfall
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 # Results that have pages of their own.
@@ -40,10 +41,15 @@ def faults(found: Any) -> str:
     return "\n".join([*lines, "", "Run on " + _machine(found) + ".", ""])
 
 
-def table(results: Path) -> str:
-    """Return the table in Markdown."""
+def read(results: Path) -> dict[str, Any]:
+    """Return what was measured, by name."""
     files = [file for file in sorted(results.glob("*.json")) if file.stem not in OWN_PAGES]
-    found = {file.stem: json.loads(file.read_text()) for file in files}
+    return {file.stem: json.loads(file.read_text()) for file in files}
+
+
+def table(results: Path) -> str:
+    """Return the table in Markdown, and what falls short."""
+    found = read(results)
     lines = ["| | what | target | measured | | on |", "|---|---|---|---|---|---|"]
     for name, rows in ROWS.items():
         for what, target, value, good in rows:
@@ -52,7 +58,7 @@ def table(results: Path) -> str:
                 cells = (name.upper(), what, target, value(entry), _verdict(target, good, entry), processor(entry))
                 lines.append(f"| {' | '.join(cells)} |")
     machines = sorted({_machine(entry) for entry in found.values()})
-    return "\n".join([*lines, "", "Measured on " + "; ".join(machines) + ".", ""])
+    return "\n".join([*lines, "", shortfall(found), "", "Measured on " + "; ".join(machines) + ".", ""])
 
 
 def _verdict(target: str, good: Callable[[Any], bool], entry: Any) -> str:

@@ -9,10 +9,21 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench import attention, beginnings, distilling, faithfulness, forecast, levers, parts, scaling, tuning
+from bench import (
+    attention,
+    beginnings,
+    distilling,
+    faithfulness,
+    forecast,
+    levers,
+    parts,
+    scaling,
+    tuning,
+    verdicts,
+)
 from bench.rows import ROWS
 from bench.table import BEGIN, END, FAULTS, OWN_PAGES, faults, table
-from bench.targets import TARGETS
+from bench.targets import STUDIES, TARGETS
 from hflm.pretraining.forecast import LAW
 from tests.promises import PROMISES
 
@@ -26,10 +37,10 @@ def test_the_table_in_the_docs_is_that_of_the_results() -> None:
 
 
 def test_every_row_has_a_measurement_behind_it() -> None:
-    assert set(ROWS) <= set(TARGETS)
+    assert set(TARGETS) <= set(ROWS) <= {*TARGETS, *STUDIES}
     for path in RESULTS.glob("*.json"):
         entry = json.loads(path.read_text(encoding="utf-8"))
-        assert path.stem in (*TARGETS, *OWN_PAGES)
+        assert path.stem in (*TARGETS, *STUDIES, *OWN_PAGES)
         assert entry["machine"]["processor"] and entry["date"]
 
 
@@ -71,6 +82,20 @@ def test_a_slow_network_hides_less_and_a_single_gpu_sends_nothing() -> None:
 def test_a_target_that_is_missed_is_said_to_be() -> None:
     ((_, _, _, good),) = ROWS["f3"]
     assert good({"over_plain": {"hflm": 0.5}}) and not good({"over_plain": {"hflm": 0.51}})
+
+
+def test_what_falls_short_is_printed_with_its_reason() -> None:
+    """A slow bfloat16 and a busy machine are read off the results; what was not measured is said too."""
+    side = {"rounds": {"plain": [100.0, 101.0], "hflm": [200.0, 290.0]}, "median": {"plain": 100.0, "hflm": 250.0}}
+    speed = {**side, "over_plain": {"plain": 1.0, "hflm": 2.5, "hflm, adamw": 3.5}}
+    speed["median"] = {**side["median"], "hflm, adamw": 350.0}
+    found = {"f1": {"mini": speed, "base": speed, "gflops": {"fp32": 150.0, "bf16": 80.0}}}
+    said = " ".join("\n".join(verdicts.lines(found, {"f1": None, "f9": None})).split())
+    assert said.count("NOT REACHED") == 1 and said.count(": reached") == 2 and "F9 not measured" in said
+    assert "0.5 x as fast as in float32" in said and "differ by 1.4 x" in said
+    assert verdicts.shortfall(found).count("- **F1**") == 1
+    assert "reached" in verdicts.shortfall({"f9": {"median": {"hflm --help": 0.1}}})
+    assert set(verdicts.LIMITS) == set(TARGETS)
 
 
 @pytest.mark.parametrize("attend", [attention.eager, attention.fused])
