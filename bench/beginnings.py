@@ -4,7 +4,10 @@ hflm has no setting for either, so the steps are taken here, by its own parts: r
 runs have the time of the recipe's steps, at the price of a step of each batch that is measured first; nothing depends
 on the clock after that. They train and are scored on the novels of `bench.levers`.
 
+What gains there may lose in a longer run; the two best have 700 steps, too.
+
 python -m bench beginnings
+python -m bench longer
 """
 
 import statistics
@@ -39,7 +42,10 @@ GROWING: dict[str, tuple[int, ...]] = {
     "8 rows, 16, 32": (8, 16, 32),
     "16 rows, then 8": (16, 8),
 }
+BEST = ("all matrices three times as large (1 / sqrt(width))", "8 rows, then 16")
+LONGER = 700
 PAGE, BEGIN, END = Path("docs/performance.md"), "<!-- beginnings -->", "<!-- /beginnings -->"
+LONGER_BEGIN, LONGER_END = "<!-- longer -->", "<!-- /longer -->"
 
 
 def stages(batches: Sequence[int], costs: dict[int, float], *, steps: int) -> list[tuple[int, int]]:
@@ -87,22 +93,33 @@ def one(plan: Sequence[tuple[int, int]], costs: dict[int, float], *, seed: int, 
         return trained(side, plan, costs)
 
 
-def measure(*, steps: int = STEPS, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+def measure(
+    *, steps: int = STEPS, seeds: Sequence[int] = SEEDS, names: Sequence[str] = (*INITIAL, *GROWING)
+) -> dict[str, Any]:
     """Run the recipe with each of the seeds, and each beginning with two of them."""
     costs, usual = {16: 1.0}, [(16, steps)]
-    for rows in sorted({rows for batches in GROWING.values() for rows in batches} - costs.keys()):
+    growing = {name: batches for name, batches in GROWING.items() if name in names}
+    for rows in sorted({rows for batches in growing.values() for rows in batches} - costs.keys()):
         (found,) = run_beside([["bench.levers", "cost", "--batch-size", str(rows)]], at_once=1)
         costs[rows] = found["cost"]
+    plans = {
+        name: stages(growing[name], costs, steps=steps) if name in growing else usual for name in names
+    }  # fmt: skip
     recipe = [one(usual, costs, seed=seed) for seed in seeds]
-    few = seeds[:2]
-    initial = {what: [one(usual, costs, seed=seed, scale=scale) for seed in few] for what, scale in INITIAL.items()}
-    plans = {what: stages(batches, costs, steps=steps) for what, batches in GROWING.items()}
-    growing = {what: [one(plan, costs, seed=seed) for seed in few] for what, plan in plans.items()}
+    runs = {
+        name: [one(plan, costs, seed=seed, scale=INITIAL.get(name)) for seed in seeds[:2]]
+        for name, plan in plans.items()
+    }
     return {
         "steps": steps, "costs": {str(rows): cost for rows, cost in costs.items()}, "recipe": recipe,
         "noise": 2 * statistics.stdev(recipe), "median": {"recipe": statistics.median(recipe)},
-        "plans": {**dict.fromkeys(INITIAL, usual), **plans}, "runs": {**initial, **growing},
+        "plans": plans, "runs": runs,
     }  # fmt: skip
+
+
+def measure_longer() -> dict[str, Any]:
+    """Run the best beginnings for so long that twice the learning rate had lost what it gained."""
+    return measure(steps=LONGER, names=BEST)
 
 
 def lines(found: dict[str, Any]) -> str:
@@ -119,6 +136,6 @@ def lines(found: dict[str, Any]) -> str:
     return "\n".join([*rows, ""])
 
 
-def write(found: dict[str, Any]) -> None:
+def write(found: dict[str, Any], begin: str = BEGIN, end: str = END) -> None:
     """Put the table into the page."""
-    PAGE.write_text(between(PAGE.read_text(), BEGIN, END, lines(found)))
+    PAGE.write_text(between(PAGE.read_text(), begin, end, lines(found)))

@@ -12,7 +12,7 @@ from bench.verdicts import shortfall
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 # Results that have pages of their own.
 FAULTS = "faults"
-OWN_PAGES = (FAULTS, "distilling", "faithfulness", "forecast", "levers", "beginnings", "parts")
+OWN_PAGES = (FAULTS, "distilling", "faithfulness", "forecast", "levers", "beginnings", "longer", "parts")
 
 
 def between(page: str, begin: str, end: str, text: str) -> str:

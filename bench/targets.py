@@ -114,6 +114,15 @@ def beginnings(rounds: int) -> dict[str, Any]:
     return _on_its_page(beginnings)
 
 
+def longer(rounds: int) -> dict[str, Any]:
+    """The best of these beginnings in runs of more than three times as many steps."""
+    from bench import beginnings
+
+    found = beginnings.measure_longer()
+    beginnings.write(found, beginnings.LONGER_BEGIN, beginnings.LONGER_END)
+    return found
+
+
 def downstream(rounds: int) -> dict[str, Any]:
     """Accuracy on a task of two encoders that were pretrained for the same time; half an hour."""
     from bench.downstream import measure
@@ -207,5 +216,5 @@ TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
 # What explains the targets, or has none: each is called by its name.
 STUDIES: dict[str, Callable[[int], dict[str, Any]]] = {
     "graph": graph, "attention": attention, "levers": levers, "shapes": shapes, "beginnings": beginnings,
-    "parts": parts, "downstream": downstream,
+    "longer": longer, "parts": parts, "downstream": downstream,
 }  # fmt: skip
