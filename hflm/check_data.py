@@ -15,7 +15,7 @@ from hflm.data.documents import choose_unit, read_documents
 from hflm.data.examples import Shape, read_examples
 from hflm.data.overlap import find_overlap, text_of
 from hflm.data.records import read_records
-from hflm.data.row_problems import READ, row_problem
+from hflm.data.row_problems import SEEN, row_problem
 from hflm.data.sources import Source, find_sources
 from hflm.errors import DataError
 from hflm.task import Task
@@ -104,7 +104,7 @@ def _examples(source: Source, shape: Shape, seen: Seen, bad: LeftOut) -> Iterato
         label = example.values.get("label")
         if label is not None and (label in seen.labels or len(seen.labels) < MOST_LABELS):
             seen.labels[label] += 1
-        yield example.where, text_of(example.values, READ)
+        yield example.where, text_of(example.values, SEEN)
 
 
 def _documents(source: Source, text_column: str | None, bad: LeftOut) -> Iterator[Text]:

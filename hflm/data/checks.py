@@ -1,5 +1,6 @@
 """What is wrong with examples before anything is trained on them, and what is worth knowing."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,7 +8,7 @@ from typing import Any
 
 from hflm.data.examples import Example
 from hflm.data.overlap import find_overlap, text_of
-from hflm.data.row_problems import LEARNED, READ, blank, silent
+from hflm.data.row_problems import LEARNED, READ, SEEN, blank, silent
 from hflm.data.splits import Splits
 from hflm.errors import DataError
 
@@ -130,9 +131,13 @@ def _is_fraction(label: str) -> bool:
 
 def _in_order(labels: set[str]) -> list[str]:
     try:
-        return sorted(labels, key=float)
-    except ValueError:
+        numbers = {label: float(label) for label in labels}
+    except (ValueError, OverflowError):
         return sorted(labels)
+    if any(map(math.isnan, numbers.values())):
+        return sorted(labels)
+    # Two names of one number have an order too: the same in every process.
+    return sorted(labels, key=lambda label: (numbers[label], label))
 
 
 def findings(splits: Splits) -> dict[str, Any]:
@@ -154,11 +159,11 @@ def findings(splits: Splits) -> dict[str, Any]:
 
 
 def _overlap(held: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
-    found = find_overlap(*(((e.where, text_of(e.values, READ)) for e in rows) for rows in (held, train)))
+    found = find_overlap(*(((e.where, text_of(e.values, SEEN)) for e in rows) for rows in (held, train)))
     return found.to_json()
 
 
 def _key(example: Example) -> str:
     """Return what an example reads, with case and spaces made equal."""
-    parts = (str(example[role]) for role in READ if role in example.values)
+    parts = (str(example[role]) for role in SEEN if role in example.values)
     return " ".join(" ".join(parts).casefold().split())

@@ -2,19 +2,24 @@
 
 import json
 import math
+import re
+import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.chats import answered, asked, messages
 from hflm.data.columns import Mapped, Roles, by_place, could_be_languages, language_roles, match_columns
+from hflm.data.lines import command_for
 from hflm.data.records import Record, show
 from hflm.data.triple_rows import triples_line
 from hflm.errors import DataError
 
+WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
 # The number by which the libraries mark what is not to be learned: no class has it for a name.
 IGNORED = -100
 
@@ -59,14 +64,24 @@ def read_examples(
     mapping: Mapped | None = None
     for record in records:
         values = _flat(record.values)
-        if mapping is None:
-            mapping = _mapping(values, shape, record)
+        known = mapping or _mapping(values, shape, record)
+        mapping = {**_loose(values, known, shape), **known}
         try:
             example = Example(record.where, _roles(values, mapping, record.where, shape))
         except DataError as error:
             on_bad(error)
             continue
         yield example, mapping
+
+
+def _loose(values: Mapping[str, Any], mapping: Mapped, shape: Shape) -> Mapped:
+    """Return the columns of roles that no row needs, as an `input`: where the first row had none, a later one may."""
+    bound = {role for roles in shape.shapes for role in roles} | mapping.keys()
+    return {
+        role: column
+        for role, names in shape.roles.items()
+        if role not in bound and (column := next((name for name in names if name in values), None))
+    }
 
 
 def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -95,7 +110,9 @@ def _mapping(values: Mapping[str, Any], shape: Shape, record: Record) -> Mapped:
             raise DataError(error.problem, fix=fix) from error
         inner = next((key for key, value in values.items() if _are_rows(value)), None)
         if inner is not None:
-            fix = f"If the rows are in {inner!r}: jq -c '.[\"{inner}\"][]' {record.path} > rows.jsonl"
+            program = f'.["{inner}"][]'.replace("{", "{{").replace("}", "}}")
+            command = f"jq -c {shlex.quote(program)} {{path}} > {{stem}}.rows.jsonl"
+            fix = f"If the rows are in {inner!r}: {command_for(Path(record.path), command)}"
             raise DataError(error.problem, fix=fix) from error
         raise
 
@@ -151,7 +168,9 @@ def label(value: Any, where: str) -> str:
     odd = value is None or value == IGNORED or isinstance(value, (list, dict)) or _no_number(value)
     if odd or str(value).strip() == "":
         raise DataError(f"{where}: found {show(value)}, which is no label.", fix="Give every row one label.")
-    return unicodedata.normalize("NFC", str(value).strip())
+    name = unicodedata.normalize("NFC", str(value).strip())
+    # As numbers are written by a program that has them as fractions.
+    return WHOLE.sub(r"\1", name)
 
 
 def _no_number(value: Any) -> bool:

@@ -1,14 +1,17 @@
 """Lines of UTF-8 with their true numbers, one at a time, from plain and gzipped files."""
 
+import re
 import shlex
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.sources import BLOCK, Source, unreadable
 from hflm.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
+ESCAPED = re.compile("[\udc80-\udcff]")
 # First bytes of UTF-16 and UTF-32, which begins with the mark of UTF-16.
 ENCODINGS = ((b"\xff\xfe\x00\x00", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 # First bytes that are no text at all: what the file is, and what to do with it.
@@ -24,25 +27,34 @@ FORMATS_IN_GZIP = (
 )
 
 
-def read_lines(source: Source, *, on_bad: OnBad = refuse) -> Iterator[tuple[int, str]]:
+def read_lines(source: Source, *, on_bad: OnBad = refuse, errors: str = "strict") -> Iterator[tuple[int, str]]:
     r"""Yield (1-based number, text without its line ending); \n, \r\n and \r end a line, a BOM is dropped.
 
-    Memory is one line. `on_bad` hears of a line that is not UTF-8; raises DataError on damaged gzip, naming the line.
+    Memory is one line. `on_bad` hears of a line that is not UTF-8, unless `errors` is another handler of Python's, as
+    surrogateescape; raises DataError on damaged gzip, naming the line.
     """
     for number, raw in _raw_lines(source):
         try:
-            line = raw.decode("utf-8")
+            line = raw.decode("utf-8", errors)
         except UnicodeDecodeError as error:
-            on_bad(_not_utf8(source, number, raw, error))
+            on_bad(not_utf8(source, number, f"byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the line"))
             continue
         yield number, line
 
 
-def _not_utf8(source: Source, number: int, raw: bytes, error: UnicodeDecodeError) -> DataError:
-    byte = f"byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the line"
+def not_utf8(source: Source, number: int, byte: str) -> DataError:
+    """Say which byte of a line is not UTF-8, and how to convert the file."""
     return DataError(
-        f"{source.path}, line {number}: not UTF-8: {byte}.", fix=f"If it is Latin-1: {_iconv(source, 'LATIN1')}"
+        f"{source.path}, line {number}: not UTF-8: {byte}.",
+        fix=f"If it is of the West: {_iconv(source, 'CP1252')}; Chinese is often GB18030, Japanese CP932, Korean "
+        "CP949, Russian CP1251, Arabic CP1256.",
     )
+
+
+def escaped(text: str) -> str:
+    """Name the first byte of a text that was not UTF-8 and is escaped in it (surrogateescape); "" where none is."""
+    found = None if text.isascii() else ESCAPED.search(text)
+    return f"byte 0x{ord(found[0]) - 0xDC00:02x}" if found else ""
 
 
 def read_head(source: Source, *, size: int = BLOCK) -> str:
@@ -78,17 +90,22 @@ def _refuse_signatures(source: Source, raw: bytes) -> None:
             raise DataError(f"{where} {encoding}, not UTF-8.", fix=f"Run: {_iconv(source, encoding)}")
     for signature, what, command in FORMATS_IN_GZIP if source.gzipped else FORMATS:
         if raw.startswith(signature):
-            raise DataError(f"{where} {what}.", fix=f"Run: {_command(source, command)}")
+            raise DataError(f"{where} {what}.", fix=f"Run: {command_for(source.path, command)}")
+    first, second = raw[::2].count(0), raw[1::2].count(0)
+    if abs(first - second) > max(4, len(raw) / 4):
+        # Of text of the West every other byte is a NUL.
+        encoding = "UTF-16LE" if second > first else "UTF-16BE"
+        raise DataError(f"{where} {encoding} without its mark, not UTF-8.", fix=f"Run: {_iconv(source, encoding)}")
 
 
 def _iconv(source: Source, encoding: str) -> str:
     convert = f"iconv -f {encoding} -t UTF-8"
     command = f"gzip -dc {{path}} | {convert} | gzip > {{new}}" if source.gzipped else f"{convert} {{path}} > {{new}}"
-    return _command(source, command)
+    return command_for(source.path, command)
 
 
-def _command(source: Source, command: str) -> str:
-    path = source.path
+def command_for(path: Path, command: str) -> str:
+    """Return a command of the shell with the names of a file, {path}, of a {new} one beside it, and of its {stem}."""
     stem, _, rest = path.name.partition(".")
     names = {"path": path, "new": path.with_name(f"{stem}.utf8.{rest}"), "stem": path.with_name(stem or "data")}
     return command.format_map({key: shlex.quote(str(value)) for key, value in names.items()})

@@ -20,6 +20,8 @@ ALONE = (
     (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
     (0xF900, 0xFAFF),
 )  # fmt: skip
+# The same for a class of a regular expression.
+LETTERS = "".join(f"{chr(first)}-{chr(last)}" for first, last in ALONE)
 # Beyond are no letters.
 MOST_POINTS = 0x32400
 # Rows and characters that are looked at together, and characters of one piece of a long text.

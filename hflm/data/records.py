@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hflm.data.bad_rows import OnBad, refuse
-from hflm.data.lines import read_lines
+from hflm.data.lines import command_for, escaped, not_utf8, read_lines
 from hflm.data.sources import Source, unreadable
+from hflm.data.tabs import tab_rows
 from hflm.errors import DataError
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
@@ -83,11 +84,11 @@ def json_rows(source: Source, *, on_bad: OnBad = refuse) -> Rows:
 
 
 def _is_array(source: Source) -> bool:
-    for _, line in read_lines(source):
-        if line.strip():
-            # `[{...}, {...}]` on one line or over many; a line that is a whole list is refused by json_rows.
-            return source.path.name.lower().removesuffix(".gz").endswith(".json") and line.lstrip().startswith("[")
-    return False
+    # `[{...}, {...}]` on one line or over many; in other files, a line that is a whole list is refused by json_rows.
+    if not source.path.name.lower().removesuffix(".gz").endswith(".json"):
+        return False
+    first = next((line for _, line in read_lines(source, on_bad=lambda error: None) if line.strip()), "")
+    return first.lstrip().startswith("[")
 
 
 def _json_array(source: Source, *, on_bad: OnBad) -> Rows:
@@ -117,29 +118,41 @@ def separated_rows(
     Newlines may be quoted. A row that is too short lacks its last columns; of one that is too long `on_bad` hears.
     `on_header` hears the header and where it stands before any row is read.
     """
-    csv.field_size_limit(LARGEST_FIELD)  # a setting of the whole process; the one we found was only a safeguard
-    separator = _separator(source)
-    rows = csv.reader((f"{line}\n" for _, line in read_lines(source)), delimiter=separator, strict=True)
     header: list[str] = []
-    start = 1
+    for line, row in _cells(source):
+        if not row:
+            continue
+        where = f"{source.path}, line {line}"
+        if not header:
+            header = row
+            twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
+            if twice:
+                raise DataError(f"{where}: two columns are called {show(twice)}.", fix="Give each its own name.")
+            if on_header:
+                on_header(header, where)
+        elif escaped("".join(row)):
+            column, byte = next((at, found) for at, cell in enumerate(row) if (found := escaped(cell)))
+            named = repr(header[column]) if column < len(header) else column + 1
+            on_bad(not_utf8(source, line, f"{byte} in column {named}"))
+        elif any(row[len(header) :]):
+            on_bad(wrong_width(where, row, header))
+        else:
+            yield line, dict(zip(header, row, strict=False))
+
+
+def _cells(source: Source) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line on which a row starts, its cells); bytes that are not UTF-8 are escaped."""
+    csv.field_size_limit(LARGEST_FIELD)  # a setting of the whole process; the one we found was only a safeguard
+    separator, start = _separator(source), 1
+    lines = read_lines(source, errors="surrogateescape")
+    if source.kind == "tsv" and separator == SEPARATORS["tsv"]:
+        yield from tab_rows(lines)
+        return
+    rows = csv.reader((f"{line}\n" for _, line in lines), delimiter=separator, strict=True)
     try:
         for row in rows:
             line, start = start, rows.line_num + 1
-            if not row:
-                continue
-            if not header:
-                header = row
-                twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
-                if twice:
-                    where = f"{source.path}, line {line}"
-                    raise DataError(f"{where}: two columns are called {show(twice)}.", fix="Give each its own name.")
-                if on_header:
-                    on_header(header, f"{source.path}, line {line}")
-                continue
-            if any(row[len(header) :]):
-                on_bad(wrong_width(f"{source.path}, line {line}", row, header))
-                continue
-            yield line, dict(zip(header, row, strict=False))
+            yield line, row
     except csv.Error as error:
         raise DataError(
             f"{source.path}, line {start}: the row that starts here is not {source.kind.upper()}: {error}.",
@@ -232,6 +245,6 @@ def _one_a_line(source: Source, line: str) -> str:
     start = line.strip()
     if start == "{" or start.startswith("["):
         program = "." if start == "{" else ".[]"
-        unpack = f"gzip -dc {source.path}" if source.gzipped else f"cat {source.path}"
-        return f"Write one object a line: {unpack} | jq -c '{program}' > rows.jsonl"
+        read = f"gzip -dc {{path}} | jq -c '{program}'" if source.gzipped else f"jq -c '{program}' {{path}}"
+        return f"Write one object a line: {command_for(source.path, f'{read} > {{stem}}.rows.jsonl')}"
     return 'Write one object a line, as {"text": "..."}.'

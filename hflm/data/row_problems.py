@@ -8,6 +8,8 @@ from hflm.errors import DataError
 
 # What is read, and what is to be learned, by the roles that hold it.
 READ = ("text", "source", "prompt", "instruction", "tokens", "messages", "conversations")
+# All that is read: of an instruction, also what it is about, which may be empty.
+SEEN = (*READ, "input")
 LEARNED = ("label", "target", "completion", "output", "tags")
 # Soft hyphen, zero-width space and joiners, marks of direction, word joiner, byte-order mark.
 UNSEEN = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF])

@@ -5,6 +5,7 @@ import glob
 import gzip
 import hashlib
 import os
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -65,6 +66,14 @@ def find_sources(paths: Sequence[str]) -> list[Source]:
     return list(found.values())
 
 
+def one_source(path: str | Path) -> Source:
+    """Find the one file behind a path; raises DataError as `find_sources` does, and where there are several."""
+    found = find_sources([str(path)])
+    if len(found) > 1:
+        raise DataError(f"{path} is {len(found)} files, and one is read here.", fix=f"Name one, as {found[0].path}.")
+    return found[0]
+
+
 def fingerprint(sources: Iterable[Source]) -> str:
     """Return the sha256 (hex) over kinds and contents in order: the same for the same data under other names."""
     total = hashlib.sha256()
@@ -82,15 +91,14 @@ def unreadable(path: Path, error: Exception, *, after: str = "") -> DataError:
     """Say why a file cannot be read, as a DataError; `after` says how far reading had come."""
     where = f"{path}{after}"
     if isinstance(error, PermissionError):
-        fix = f"Allow it: chmod +r {path}, and +x on the folders above."
+        fix = f"Allow it: chmod +r {shlex.quote(str(path))}, and +x on the folders above."
         return DataError(f"{where} cannot be read: permission denied.", fix=fix)
     # The same error later in the file means that something else was put behind the gzip.
     if isinstance(error, gzip.BadGzipFile) and "Not a gzipped file" in str(error) and not after:
         return DataError(f"{where} is not gzip, though its name ends in .gz.", fix="Rename it without .gz.")
     if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
-        return DataError(
-            f"{where} is cut off or damaged gzip ({error}).", fix=f"Fetch or make it again, and test it: gzip -t {path}"
-        )
+        fix = f"Fetch or make it again, and test it: gzip -t {shlex.quote(str(path))}"
+        return DataError(f"{where} is cut off or damaged gzip ({error}).", fix=fix)
     reason = getattr(error, "strerror", None) or str(error)
     return DataError(
         f"{where} cannot be read: {(reason.splitlines() or ['no reason given'])[0].rstrip('.')}.", fix="Check the file."

@@ -1,6 +1,8 @@
 """Train, eval and test: from files that say so, from a data set's own splits, or by the content of each row."""
 
+import glob
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,21 +81,40 @@ def read_splits(
     return Splits(kept["train"], kept["eval"], kept["test"], columns, held, left_out.to_json() if skip_bad else {})
 
 
-def split_of(name: str) -> str:
-    """Tell a split by a file's name, as rows.validation.jsonl; what names none is for training."""
-    parts = re.split(r"[^a-z]+", name.lower())
-    return next((split for split, words in NAMES.items() if any(word in parts for word in words)), "train")
+def split_named(name: str) -> str | None:
+    """Tell a split by a name, as rows.validation.jsonl; None where it names none."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((split for split, known in NAMES.items() if any(word in words for word in known)), None)
+
+
+def split_of(path: Path, below: Sequence[Path] = ()) -> str:
+    """Tell the split of a file by its name, else by the folders above it that lie below a folder that was named.
+
+    What names none is for training.
+    """
+    folder = next((folder for folder in below if path.is_relative_to(folder)), path.parent)
+    named = (split_named(part) for part in reversed(path.relative_to(folder).parts))
+    return next((split for split in named if split), "train")
 
 
 def _by_split(data: Sequence[str], on_bad: OnBad) -> Records:
     if len(data) == 1 and looks_like_hub_id(data[0]):
         return _hub(data[0])
     sources = find_sources(data)
+    folders = [_folder(Path(path).expanduser()) for path in data]
     found: Records = {}
     for source in sources:
-        split = split_of(source.path.name) if len(sources) > 1 else "train"
+        split = split_of(source.path, folders) if len(sources) > 1 else "train"
         found.setdefault(split, []).extend(_read([source], on_bad))
     return found
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder that a path names: itself, or what stands before the first star of a pattern."""
+    if path.is_dir():
+        return path
+    before = [part for part in itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)]
+    return Path(*before) if len(before) < len(path.parts) else path.parent
 
 
 def _read(sources: Iterable[Source], on_bad: OnBad) -> Iterator[Record]:
@@ -112,13 +133,24 @@ def _hub(name: str) -> Records:
             f"{name!r} is no file here, and no data set that the hub answers for ({type(error).__name__}).",
             fix="Check the path; offline, name a file or a folder.",
         ) from error
-    return {
-        split_of(split): [
+    kinds = {split: split_named(split) for split in sets}
+    found: Records = {}
+    for split, rows in sets.items():
+        kind = kinds[split] or ("train" if "train" not in kinds.values() else None)
+        if kind is None or (kind == "test" and _unanswered(rows)):
+            # As `unsupervised`, beside a `train`; and tests whose answers are kept back.
+            continue
+        found.setdefault(kind, []).extend(
             Record(f"{name}, {split}", number, _named(row, rows.features), "row")
             for number, row in enumerate(rows, start=1)
-        ]
-        for split, rows in sets.items()
-    }
+        )
+    return found
+
+
+def _unanswered(rows: Any) -> bool:
+    """Tell whether all classes of a split are -1, as in the tests of GLUE."""
+    columns = [name for name, feature in rows.features.items() if getattr(feature, "names", None)]
+    return bool(columns) and all(value == -1 for name in columns for value in rows[name])
 
 
 def _named(row: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:

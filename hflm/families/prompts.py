@@ -22,6 +22,8 @@ def as_messages(values: Mapping[str, Any], *, instruction: str) -> Messages | No
         answer = values.get("output")
     elif "prompt" in values:
         ask, answer = values["prompt"], values.get("completion")
+        if values.get("input") and isinstance(ask, str):
+            ask = f"{values['input']}\n\n{ask}"
         if isinstance(ask, list) or isinstance(answer, list):
             return [*_turns("user", ask), *_turns("assistant", answer)]
     else:

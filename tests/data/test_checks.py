@@ -136,3 +136,16 @@ def test_too_few_rows_for_two_classes() -> None:
     found = replace(splits(labelled("a"), labelled("b"), labelled("b")), held_out=("eval", "test"))
     with pytest.raises(DataError, match="Too few rows.*1 to train, 1 to eval, 1 to test.*--test-fraction 0"):
         label_list(found)
+
+
+def test_two_names_of_one_number_have_an_order() -> None:
+    """Sets of texts come in another order in every process, and ranks must agree on the classes."""
+    assert label_list(splits(labelled("1", "01", "1.00", "0"))) == ["0", "01", "1", "1.00"]
+    assert label_list(splits(labelled("nan", "2", "10"))) == ["10", "2", "nan"]
+
+
+def test_what_an_instruction_is_about_tells_rows_apart() -> None:
+    """One instruction for many inputs is no copy; the same input on both sides is."""
+    asked = rows(*({"instruction": "Translate.", "input": f"word {n}", "output": "x"} for n in range(6)))
+    found = findings(splits(asked, asked[:1], rows({"instruction": "Translate.", "input": "other", "output": "x"})))
+    assert found["duplicates"] == 0 and found["overlap"] == {"eval": 1, "test": 0}

@@ -164,3 +164,18 @@ def test_rows_inside_an_object() -> None:
     with pytest.raises(DataError) as caught:
         read("sentiment", {"version": 1, "data": [{"text": "a", "label": 1}]})
     assert """jq -c '.["data"][]' a.jsonl""" in str(caught.value)
+
+
+def test_an_input_that_comes_up_later_is_read() -> None:
+    """The first row of an Alpaca file may have none."""
+    rows = [{"instruction": "Say hello.", "output": "Hello."},
+            {"instruction": "Translate.", "input": "uno", "output": "one"}]  # fmt: skip
+    found = [example.values for example in read("generation", *rows)]
+    assert "input" not in found[0] and found[1]["input"] == "uno"
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [("1.0", "1"), (1.0, "1"), ("-2.00", "-2"), ("1.5", "1.5"), ("v1.0", "v1.0")]
+)
+def test_a_whole_number_has_one_name(given: Any, name: str) -> None:
+    assert label(given, "a row") == name

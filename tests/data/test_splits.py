@@ -84,7 +84,7 @@ def test_more_rows_do_not_move_those_before(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_split_is_told_by_a_name(name: str, split: str) -> None:
-    assert split_of(name) == split
+    assert split_of(Path(name)) == split
 
 
 def test_a_folder_with_a_file_for_each_split(tmp_path: Path) -> None:
@@ -161,3 +161,46 @@ def test_a_file_without_rows_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n")
     with pytest.raises(DataError, match=r"no rows to train on in .*a\.csv"):
         read(tmp_path / "a.csv")
+
+
+def test_a_split_is_told_by_a_folder_below_the_one_that_is_named(tmp_path: Path) -> None:
+    """Rows to test in `test/part-0.jsonl` are no rows to train on; what stands above the named folder says nothing."""
+    top = tmp_path / "test data" / "reviews"
+    for split, count in (("train", 20), ("test", 6)):
+        (top / split).mkdir(parents=True)
+        write(top / split / "part-0.jsonl", [{**row, "text": f"{split} {row['text']}"} for row in moods(count)])
+    for named in (top, top / "*" / "part-*.jsonl"):
+        found = read(named)
+        assert len(found.test) == 6 and all(row["text"].startswith("test") for row in found.test)
+        assert len(found.train) + len(found.eval) == 20 and found.held_out == ("eval",)
+
+
+class Rows(list[dict[str, Any]]):
+    """A split as the library of data sets gives it: rows, and columns by name."""
+
+    class Classes:
+        names = ("bad", "good")
+
+    features: dict[str, Any] = {"text": None, "label": Classes}
+
+    def __getitem__(self, name: Any) -> Any:
+        return [row[name] for row in self] if isinstance(name, str) else super().__getitem__(name)
+
+
+def classes(count: int, label: int | None = None) -> Rows:
+    return Rows({"text": f"row {n} {label}", "label": n % 2 if label is None else label} for n in range(count))
+
+
+def test_splits_of_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`unsupervised` does not take the place of `train`, two validations are one, a test without answers is none."""
+    sets = {
+        "train": classes(40), "validation_matched": classes(6), "validation_mismatched": classes(4),
+        "unsupervised": classes(90, -1), "test": classes(8, -1),
+    }  # fmt: skip
+    monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: sets)
+    found = read(Path("owner/set"))
+    assert len(found.eval) == 10 and found.held_out == ("test",) and len(found.train) + len(found.test) == 40
+    assert {row["label"] for row in found.train} == {"bad", "good"}
+    sets.clear()
+    sets.update(train_sft=classes(30), test_sft=classes(5))
+    assert len(read(Path("owner/set")).test) == 5

@@ -132,3 +132,12 @@ def test_calls_of_tools_are_said_where_a_template_knows_none(tokenizer: Any) -> 
         prompt_ids(tokenizer, [USER, call, USER])[: len(prompt_ids(tokenizer, [USER]))]
         == ids[: len(prompt_ids(tokenizer, [USER]))]
     )
+
+
+def test_a_question_is_asked_with_its_passage() -> None:
+    values = {"prompt": "Who ran?", "input": "Ada ran home.", "completion": "Ada."}
+    asked = as_messages(values, instruction="")
+    assert asked is not None and [turn["content"] for turn in asked] == ["Ada ran home.\n\nWho ran?", "Ada."]
+    assert as_messages({**values, "input": ""}, instruction="") == as_messages(
+        {name: value for name, value in values.items() if name != "input"}, instruction=""
+    )
