@@ -30,6 +30,14 @@ class HflmError(Exception):
     def __str__(self) -> str:
         return f"{self.problem} {self.fix}"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # One process hands it to another whole.
+        return _again, (type(self), self.problem, self.fix)
+
+
+def _again(kind: type[HflmError], problem: str, fix: str) -> HflmError:
+    return kind(problem, fix=fix)
+
 
 class UsageError(HflmError):
     """An option, a configuration key or a path that cannot be used."""

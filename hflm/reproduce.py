@@ -63,6 +63,8 @@ def reproduce(run: Path, folder: Path, *, overwrite: bool, watch: "Watch") -> Re
     Raises UsageError where the run is not done, or where data, tokenizer, recipe or weights are not what they were.
     """
     recorded = RunFolder.open(run)
+    if folder.resolve() == run.resolve():
+        raise UsageError("A run cannot be done again in its own folder.", fix="Name another --output-dir.")
     if results(recorded) is None:
         raise UsageError(f"{run} is not done: there is nothing to compare with.", fix=f"First `hflm resume {run}`.")
     check_results(recorded, under="model/")

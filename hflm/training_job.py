@@ -1,10 +1,12 @@
 """What every job that trains does around its work: open the run, hand it to ranks or hold it, begin its folder."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hflm.environment import environment
+from hflm.errors import UsageError
 from hflm.launch import launch, wants_ranks, with_processes
 from hflm.lock import sole_writer
 from hflm.run import RunFolder, results, set_aside, write_json, write_text
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
 
 Config = TypeVar("Config", bound=TrainingSettings)
+# Settings that name files or folders which a run reads.
+INPUTS = (
+    "model", "teacher", "tokenizer", "data", "eval_data", "train_file", "validation_file", "test_file"
+)  # fmt: skip
 Taken = TypeVar("Taken", bound=TrainingSettings, contravariant=True)
 
 
@@ -43,6 +49,8 @@ def carry_out(
     if resume and run.metrics.exists():
         watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
         set_aside(run.metrics)
+    if overwrite and not resume:
+        _check_inputs(config, run)
     config = with_processes(config)
     if wants_ranks(config):
         task = None if recipe is None else run.recipe if resume else recipe()
@@ -52,6 +60,15 @@ def carry_out(
         )  # fmt: skip
     with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
         return work(config, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create)
+
+
+def _check_inputs(config: TrainingSettings, run: RunFolder) -> None:
+    """Raise UsageError where the run that is replaced holds what the new one reads: it could not go on without."""
+    named = [getattr(config, name, None) or () for name in INPUTS]
+    for name in (one for names in named for one in ([names] if isinstance(names, str) else names)):
+        path = Path(name).expanduser()
+        if os.path.exists(path) and path.resolve().is_relative_to(run.path.resolve()):
+            raise UsageError(f"{name} lies in {run.path}, which --overwrite empties.", fix="Name another --output-dir.")
 
 
 def begin(

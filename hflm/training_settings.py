@@ -95,7 +95,7 @@ class TrainingSettings(Settings):
     report_to: tuple[str, ...] = setting((), "Also log to tensorboard, wandb or trackio.", group="Saving")
     license: str | None = setting(None, "Licence named in the model card.", group="Saving")
     training_arguments: Mapping[str, Any] = setting(
-        {}, "Any other field of transformers.TrainingArguments (in --config only).", group="Saving"
+        {}, "Further fields of transformers.TrainingArguments (in --config only).", group="Saving"
     )
 
     def check(self) -> None:
@@ -107,10 +107,14 @@ class TrainingSettings(Settings):
         seconds(self.rank_timeout, name="rank_timeout")
         _check_strategy(self)
         _check_machines(self)
+        if self.seed > LARGEST_SEED:
+            raise UsageError(f"--seed is {self.seed}.", fix=f"It is {LARGEST_SEED} at most.")
         if not 0 <= self.decay < 1:
             raise UsageError(f"--decay is {self.decay}.", fix="It is a share, such as 0.1.")
 
 
+# numpy takes no larger one.
+LARGEST_SEED = 2**32 - 1
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("trapezoid", "linear"),
     "optimizer": ("auto", "muon", "adamw"),

@@ -12,7 +12,7 @@ from hflm.config import PretrainConfig
 from hflm.engine.split import check_share
 from hflm.errors import UsageError
 from hflm.launch import wants_ranks, with_processes
-from hflm.launching.agent import again
+from hflm.launching.agent import _mark, again
 from hflm.launching.job import Job
 from hflm.launching.processes import Events
 from hflm.pretrain import pretrain
@@ -101,6 +101,23 @@ def test_what_is_started_again_goes_on(tmp_path: Path) -> None:
     assert again(job).overwrite and not again(job).resume
     (tmp_path / "run" / "plan.json").write_text("{}")
     assert again(job).resume and not again(job).overwrite
+
+
+def test_what_is_started_again_knows_its_own_run(tmp_path: Path) -> None:
+    """A run that is to be replaced stands until then; and a data set of the hub has its revision in the run."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("data: [owner/name@abc]\nseed: 1\nmax_restarts: 1\n")
+    (run / "plan.json").write_text("{}")
+    settings = {"data": ["owner/name"], "seed": 1, "max_restarts": 3}
+    job = Job(name="pretrain", settings=settings, folder=str(run), overwrite=True)
+    old = _mark(job)
+    assert not again(job, replaced=old).resume and again(job, replaced=old).overwrite
+    (run / "plan.json").unlink()
+    (run / "plan.json").write_text('{"steps": 4}')
+    found = again(job, replaced=old)
+    assert found.resume and not found.overwrite
+    assert found.settings == {"data": ["owner/name@abc"], "seed": 1, "max_restarts": 3}
 
 
 def test_events_come_whole_whatever_pieces_they_are_read_in() -> None:

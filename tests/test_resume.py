@@ -272,3 +272,28 @@ def test_the_log_goes_on(straight: Path, stopped: Path) -> None:
     assert resume(stopped) == 0
     one, two = (read_log(run / "log.jsonl") for run in (straight, stopped))
     assert [(line["step"], line.get("loss")) for line in one] == [(line["step"], line.get("loss")) for line in two]
+
+
+def test_a_run_that_was_ended_at_its_first_saving_begins_again(run_pretrain: Run, tmp_path: Path) -> None:
+    """The evaluation before the saving is logged already, with the step of the saving."""
+    run = run_pretrain(max_steps=8, save_steps=4, eval_steps=4, logging_steps=4)
+    ended = stopped_at(run, tmp_path / "ended", 0)
+    log = ended / "log.jsonl"
+    lines = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= 4]
+    log.write_text("\n".join([*lines, ""]))
+    assert resume(ended) == 0
+    assert_same_run(run, ended, "checkpoint-8")
+
+
+def test_another_interval_is_kept_after_a_resume(stopped: Path) -> None:
+    words = ["--save-steps", "2", "--eval-steps", "2", "--allow-change", "--json"]
+    assert main(["pretrain", "-o", str(stopped), "--resume", *words]) == 0
+    found = [json.loads(line) for line in (stopped / "log.jsonl").read_text().splitlines()]
+    assert {line["step"] for line in found if "eval_loss" in line} == {6, 8, 10, 12}
+    assert (stopped / "checkpoints" / "checkpoint-8").exists()
+
+
+def test_a_budget_is_no_new_number_of_steps(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Pass --max-steps with another one; it has 12." in refused(
+        capsys, stopped, "--budget", "3m", "--allow-change"
+    )

@@ -1,11 +1,16 @@
 """What stands around the work of every job that trains: nothing of an old run goes before it has been read."""
 
+import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from hflm.cli.app import main
-from hflm.run import read_json
+from hflm.run import RunFolder, read_json
 from hflm.signals import caught
 from tests.tiny import moods, write
 
@@ -31,3 +36,40 @@ def test_signals_are_caught_on_the_main_thread_alone() -> None:
     other.start()
     other.join()
     assert found == [True, False]
+
+
+def test_what_a_run_reads_is_not_emptied_by_it(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that goes on needs the weights that it began with."""
+    out = Path(shutil.copytree(finished, tmp_path / "out"))
+    text = out / "book.txt"
+    text.write_text("A line of text.\n" * 200)
+    for words in (["--model", str(out)], ["--model", str(out / "model")], ["--data", str(text)]):
+        assert main(["pretrain", *words, "-o", str(tmp_path / "." / "out"), "--overwrite", "--max-steps", "1"]) == 2
+        assert "which --overwrite empties" in capsys.readouterr().err
+    assert (out / "model" / "model.safetensors").exists() and text.exists()
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
+def test_a_saving_is_tried_where_it_will_be(finished: Path, tmp_path: Path) -> None:
+    from hflm.training.steps import _disk_of
+
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    assert _disk_of(RunFolder(closed / "run")) == Path(tempfile.gettempdir())
+
+
+def test_the_disk_of_a_run_is_its_own(tmp_path: Path) -> None:
+    from hflm.training.steps import _disk_of
+
+    assert _disk_of(RunFolder(tmp_path)) == tmp_path
+    assert _disk_of(RunFolder(tmp_path / "runs" / "one")) == tmp_path
+
+
+def test_a_run_is_not_done_again_in_its_own_folder(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    assert main(["reproduce", str(run), "-o", str(tmp_path / "." / "run"), "--overwrite"]) == 2
+    assert "in its own folder" in capsys.readouterr().err and (run / "metrics.json").exists()

@@ -41,16 +41,27 @@ class Recorder(TrainerCallback):
             os.truncate(self.path, whole.rfind(b"\n") + 1)
         self._start, self._first = time.perf_counter(), state.global_step
         self._times: list[float] = []
+        self._begun: float | None = None
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Note when a step begins."""
+        """Note when the first step begins; each of the others begins where the one before it ends."""
+        self._begun = self._begun or time.perf_counter()
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Leave a pause out of the step after it."""
+        self._begun = time.perf_counter()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Leave a pause out of the step after it."""
         self._begun = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Tell the watcher how far the run is."""
         now = time.perf_counter()
         seconds = now - self._start
-        self._times.append(now - self._begun)
+        # With the reading of its rows, which comes before `on_step_begin`.
+        self._times.append(now - (self._begun or now))
+        self._begun = now
         each = seconds / max(state.global_step - self._first, 1)
         event = {"step": state.global_step, "steps": state.max_steps, "seconds_per_step": each, "loss": self._loss}
         self.watch("step", {**event, "tokens_per_second": self.tokens_per_step / max(self.step_seconds(), 1e-9)})

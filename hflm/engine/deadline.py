@@ -42,6 +42,7 @@ class KeepDeadline(TrainerCallback):
         self.every, self.turned = (eval_every, save_every), turned
         self._looks, self._next = 0, 0
         self._times: list[float] = []
+        self._begun: float | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
@@ -50,13 +51,15 @@ class KeepDeadline(TrainerCallback):
         self._looks, self._next = LOOKS, (state.global_step + self.course.steps) // 2
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Note when a step begins."""
-        self._begun = time.perf_counter()
+        """Note when the first step begins; each of the others begins where the one before it ends."""
+        self._begun = self._begun or time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Look at the clock where it is time to, and change the number of steps where it is off."""
-        self._times.append(time.perf_counter() - self._begun)
-        step = state.global_step
+        now = time.perf_counter()
+        # With the reading of its rows, which comes before `on_step_begin`.
+        self._times.append(now - (self._begun or now))
+        self._begun, step = now, state.global_step
         if not self._looks or step < self._next or step >= self.course.steps:
             return
         lately = self._times[len(self._times) // 2 :]
@@ -67,6 +70,14 @@ class KeepDeadline(TrainerCallback):
             args.max_steps = state.max_steps = steps
             self.turned(each)
         self._looks, self._next = self._looks - 1, (step + self.course.steps + 1) // 2
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Leave a pause out of the step after it."""
+        self._begun = time.perf_counter()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Leave a pause out of the step after it."""
+        self._begun = time.perf_counter()
 
     def _left(self, step: int, each: float) -> int:
         """Return how many steps of `each` seconds are left: at least half of those that were, at most the room."""

@@ -33,7 +33,8 @@ class Order(Sampler[Place]):
         for start in range(0, self.total, self.rows):
             epoch = start // self.rows
             draw = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
-            order = draw.permutation(self.rows) if self.shuffle else np.arange(self.rows)
+            # A stream counts as very many rows: their numbers are not written out.
+            order = draw.permutation(self.rows) if self.shuffle else range(self.rows)
             yield from ((epoch, int(row)) for row in order[: self.total - start])
 
 

@@ -103,8 +103,7 @@ class EngineTrainer(Trainer):
 
     def create_optimizer(self, model: Any = None) -> Optimizer:
         """Build the optimizer that the settings ask for."""
-        if self.optimizer is None:
-            self.optimizer = self._make_optimizer(model or self.model)
+        self.optimizer = self.optimizer or self._make_optimizer(model or self.model)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
@@ -228,6 +227,12 @@ class EngineTrainer(Trainer):
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         return bool(metrics) and super()._determine_best_metric(metrics, trial)
 
+    def _init_training_state(self, max_steps: int, *words: Any, **named: Any) -> tuple[int, int]:
+        found: tuple[int, int] = super()._init_training_state(max_steps, *words, **named)
+        # The state of a checkpoint brings the intervals of its own run, which may have been changed on purpose.
+        self.state.compute_steps(self.args, max_steps)
+        return found
+
     def _run_epoch(self, *words: Any, **named: Any) -> None:
         # What was done on beginning may have found that there is nothing left to do.
         if not self.control.should_training_stop:
@@ -249,7 +254,8 @@ class EngineTrainer(Trainer):
         Returns None where no step was done since the run began or went on, or where an update broke off half-way.
         """
         step = self.state.global_step
-        if step == self._initial_global_step or self._updating == step:
+        # Not set before the first step: memory may run out on the way there.
+        if getattr(self, "_initial_global_step", step) == step or self._updating == step:
             return None
         folder = Path(str(self.args.output_dir)) / f"{checkpoints.PREFIX}{step}"
         if not folder.exists():

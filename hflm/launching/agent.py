@@ -28,7 +28,8 @@ from hflm.launching.job import Job, Outcome
 from hflm.launching.machines import Machines, Meeting, interface_of, own_address
 from hflm.launching.processes import Events, Rank, Start, end_all, loopback
 from hflm.run import RunFolder
-from hflm.settings import seconds
+from hflm.settings import read_yaml, seconds
+from hflm.training_settings import FREE
 
 # Seconds from the first failure until it is judged which was the first; and to a rank for writing where it stands.
 SETTLE, TELL = 1.0, 0.5
@@ -109,6 +110,8 @@ class Agent(SimpleElasticAgent):
         self.events: Events | None = None
         self.signals: list[int] = []
         self.meeting: Meeting | None = None
+        # The plan of the run that this job replaces, which stands until the job makes the folder its own.
+        self.replaced = _mark(launch.job) if launch.job.overwrite else None
 
     @property
     def logs(self) -> Path:
@@ -146,8 +149,8 @@ class Agent(SimpleElasticAgent):
         return found
 
     def _exit_barrier(self) -> None:
-        if self.meeting:
-            self.meeting.finish()
+        if self.meeting and not self.meeting.finish():
+            raise first_cause(self.meeting.exchange(self._ends()), logs=str(self.logs), timeout=self.launch.timeout)
 
     def _start_workers(self, worker_group: Any) -> dict[int, Any]:
         self.launch.job.write(self.place)
@@ -205,7 +208,7 @@ class Agent(SimpleElasticAgent):
         self.launch.hear({"kind": "note", "content": {"text": (
             f"{cause.problem} Starting again, {count} of {worker_group.spec.max_restarts}."
         )}})  # fmt: skip
-        self.launch = replace(self.launch, job=again(self.launch.job))
+        self.launch = replace(self.launch, job=again(self.launch.job, replaced=self.replaced))
         return RunResult(state=WorkerState.FAILED)
 
     def _settle(self) -> HflmError:
@@ -271,12 +274,24 @@ def may_pass(cause: HflmError) -> bool:
     return isinstance(cause, RankError)
 
 
-def again(job: Job) -> Job:
-    """Return the job that goes on where another try of it was broken off."""
+def _mark(job: Job) -> tuple[int, int] | None:
+    """Return what tells the plan in the folder of a job from another one; None where there is none."""
+    plan = RunFolder(Path(job.folder)).plan if job.folder else None
+    status = plan.stat() if plan and plan.exists() else None
+    return (status.st_ino, status.st_mtime_ns) if status else None
+
+
+def again(job: Job, *, replaced: tuple[int, int] | None = None) -> Job:
+    """Return the job that goes on where another try of it was broken off; `replaced` marks a plan that is not its own.
+
+    It goes on with the settings that the run has kept: a data set of the hub has its revision there.
+    """
     if not job.folder:
         return job
     run = RunFolder(Path(job.folder))
-    if run.plan.exists():
-        return replace(job, resume=True, overwrite=False, like=None)
+    if (found := _mark(job)) and found != replaced:
+        free = {name: job.settings[name] for name in FREE if name in job.settings}
+        settings = job.settings if job.resume else {**read_yaml(run.config), **free}
+        return replace(job, resume=True, overwrite=False, like=None, settings=settings)
     # What stands there is our own, and had not begun to train.
     return replace(job, overwrite=job.overwrite or run.config.exists())

@@ -166,13 +166,19 @@ class Meeting:
             raise self.lost(missing)
         return found
 
-    def finish(self) -> None:
-        """Wait until all are done; the machine with the store until the others have seen it."""
+    def finish(self) -> bool:
+        """Wait until all are done; the machine with the store until the others have seen it.
+
+        Returns False where another machine tells of a failure: rank 0 has work after the last step.
+        """
         while not self.beat(done=True):
+            if self.called:
+                return False
             time.sleep(0.05)
         self.store.set(f"left-{self.machines.rank}", b"")
         if self.machines.rank == 0:
             wait_for(lambda: bool(self.store.check([f"left-{one}" for one in self.machines.others])), LEAVE)
+        return True
 
     def lost(self, machines: list[int]) -> RankError:
         """Say which machines are lost."""

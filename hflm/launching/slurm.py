@@ -52,16 +52,19 @@ def batch_text(command: Sequence[str], run: Path, batch: Batch, *, python: str) 
     hflm = [python, "-m", "hflm"]
     heads = "\n".join(f"#SBATCH {quote(option) if ' ' in option else option}" for option in options)
     return BODY.format(
-        heads=heads, run=quote(str(run)), first=join([*hflm, *command]), again=join([*hflm, "resume", str(run)])
-    )
+        heads=heads, run=quote(str(run)), first=join([*hflm, *command]),
+        anew=join([*hflm, *command, "--overwrite"]), again=join([*hflm, "resume", str(run)]),
+    )  # fmt: skip
 
 
 BODY = """#!/bin/bash
 {heads}
 
 # A run that has begun goes on; SLURM starts this file again after it took the nodes away.
-if [ -f {run}/config.yaml ]; then
+if [ -f {run}/plan.json ]; then
     command=({again})
+elif [ -f {run}/config.yaml ]; then
+    command=({anew})
 else
     command=({first})
 fi

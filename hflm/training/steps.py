@@ -1,9 +1,12 @@
 """How many steps a training has: as asked, as many as a budget holds, or as recorded when it began."""
 
 import math
+import os
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -77,6 +80,11 @@ def _as_recorded(training: Training, *, resume: bool, like: RunFolder | None, al
         mend(run, say=say)
     note_machine(run, plan, threads=torch.get_num_threads(), say=say)
     fields = {change.field for change in found}
+    if "budget" in fields and config.budget:
+        raise UsageError(
+            f"--budget {config.budget}: a run that goes on has the number of steps that it has.",
+            fix=f"Pass --max-steps with another one; it has {plan['steps']:,}.",
+        )
     steps, turns = plan["steps"], [(at, count) for at, count in plan.get("turns", [])]
     if fields & {*LENGTHS, "batch_size"} and not config.budget:
         steps, turns = config.max_steps or steps_of(config, training.count), []
@@ -113,15 +121,20 @@ def pace_of(training: Training, *, left: float) -> Pace:
     evaluation = evaluation_seconds(
         training.model, training.eval_rows, family=training.family, context=context, device=device
     )
-    saving = saving_seconds(
-        training.model, next(path for path in training.run.path.absolute().parents if path.is_dir())
-    )
+    saving = saving_seconds(training.model, _disk_of(training.run))
     found = probe(
         training.model, family=training.family, rows=training.rows_for(10**9), order=training.order(10**6),
         split=training.split, make_optimizer=optimizer_of(training), context=context, seconds=min(10.0, 0.05 * left),
         most=0.2 * left, device=device,
     )  # fmt: skip
     return Pace(found.step_seconds, evaluation, saving, time.perf_counter() - begin)
+
+
+def _disk_of(run: RunFolder) -> Path:
+    """Return a folder to try a saving in: the run's own, or the one that it will lie in; a plan may write nowhere."""
+    place = run.path.absolute()
+    near = next(path for path in (place, *place.parents) if path.is_dir())
+    return near if os.access(near, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def _ending(pace: Pace, *, budget: float) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hflm.engine import checkpoints, ranks
-from hflm.engine.callbacks import Recorder, SaveBest, StopOnSignal, Watch
+from hflm.engine.callbacks import Recorder, SaveBest, StopOnSignal, Watch, interruptible
 from hflm.engine.deadline import KeepDeadline
 from hflm.engine.evaluating import CatchUp, Patience
 from hflm.engine.memory import give_back, halved, out_of_memory
@@ -47,17 +47,21 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
             "everything is saved.",
             fix=f"Go on with `hflm resume {training.run.path}`.",
         )
-    trainer.make_whole()
-    best = _restore_best(training, trainer, say=say) if _keeps_best(training) else None
-    spent = time.perf_counter() - began
-    last = _evaluation_of(trainer, best or trainer.state.global_step) or trainer.evaluate()
+    with interruptible(training.run.path):
+        trainer.make_whole()
+        best = _restore_best(training, trainer, say=say) if _keeps_best(training) else None
+        spent = time.perf_counter() - began
+        last = _evaluation_of(trainer, best or trainer.state.global_step) or trainer.evaluate()
     return Trained(trainer.state.global_step, spent, recorder.step_seconds(), last, best)
 
 
 def _newest(training: Training, watch: Watch) -> Path | None:
-    """Return the checkpoint to go on from; None where the run was ended before it had saved one."""
+    """Return the checkpoint to go on from; None where the run was ended before it had saved one.
+
+    The step of the first saving is logged before that saving is done, after an evaluation that may take long.
+    """
     folder = training.run.checkpoints
-    if not checkpoints.ordered(folder) and steps_logged(training.run) < save_every(training):
+    if not checkpoints.ordered(folder) and steps_logged(training.run) <= save_every(training):
         watch("note", {"text": "the run was ended before its first checkpoint: it begins again"})
         return None
     return checkpoints.newest_valid(folder)

@@ -21,7 +21,7 @@ class State:
 
 def ran(
     seconds: Callable[[int], float], monkeypatch: pytest.MonkeyPatch, *, start: int = 0, evaluation: float = 0.0,
-    eval_every: int = 10**6,
+    eval_every: int = 10**6, reading: float = 0.0,
 ) -> tuple[float, Course, list[float]]:  # fmt: skip
     """Take the steps of a run on a clock of its own; return its seconds, its course and what the turns went by."""
     now, course, went = [0.0], Course(PLANNED), list[float]()
@@ -34,12 +34,14 @@ def ran(
     words: tuple[Any, ...] = (args, state, control)
     keep.on_train_begin(*words)
     while state.global_step < state.max_steps:
+        now[0] += reading if state.global_step > start else 0
         keep.on_step_begin(*words)
         now[0] += seconds(state.global_step)
         state.global_step += 1
         keep.on_step_end(*words)
         if state.global_step % eval_every == 0:
             now[0] += evaluation
+            keep.on_evaluate(*words)
     assert args.max_steps == state.max_steps == course.steps
     return now[0] + evaluation, course, went
 
@@ -78,3 +80,11 @@ def test_never_cut_to_nothing_and_never_beyond_the_rows(monkeypatch: pytest.Monk
 def test_a_run_that_went_on_looks_in_the_middle_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     course = ran(lambda step: 0.5, monkeypatch, start=400)[1]
     assert course.turns[0][0] == 700
+
+
+def test_reading_the_rows_is_part_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Trainer fetches the rows of a step before it says that the step begins; the probe counted them."""
+    assert ran(lambda step: 0.5, monkeypatch, reading=0.5)[1].turns == []
+    assert ran(lambda step: 0.4, monkeypatch, reading=0.2, evaluation=20.0, eval_every=100)[0] == pytest.approx(
+        BUDGET, rel=0.05
+    )

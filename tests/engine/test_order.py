@@ -60,3 +60,10 @@ def test_rows_of_like_length_stand_together_and_none_is_lost(rows: int, batch: i
         assert padding(places) < padding(shuffled) / 2
         longest = [max(lengths[row] for _, row in places[at : at + batch]) for at in range(0, rows, batch)]
         assert longest != sorted(longest) and longest != sorted(longest, reverse=True)
+
+
+def test_a_stream_lays_out_no_numbers() -> None:
+    """It counts as a billion rows, of which one after the other is read."""
+    order = iter(Order(10**9, total=10**9, seed=1, shuffle=False))
+    assert [next(order) for _ in range(3)] == [(0, 0), (0, 1), (0, 2)]
+    assert list(Order(3, total=5, seed=1, shuffle=False)) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]

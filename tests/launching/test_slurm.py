@@ -1,6 +1,7 @@
 """The batch file for SLURM: its syntax, what it starts, and that it goes on; with stand-ins for SLURM's commands."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -68,7 +69,12 @@ def test_it_saves_and_is_put_back_and_then_goes_on(tmp_path: Path) -> None:
     (tmp_path / "my run").mkdir()
     (tmp_path / "my run" / "config.yaml").touch()
     assert batch(tmp_path, text, nodes=1).wait(20) == 0
-    assert (tmp_path / "started").read_text().splitlines() == ["-m|hflm|pretrain|--seed|3|", "-m|hflm|resume|my run|"]
+    assert (tmp_path / "started").read_text().splitlines()[1:] == ["-m|hflm|pretrain|--seed|3|--overwrite|"]
+    (tmp_path / "my run" / "plan.json").touch()
+    assert batch(tmp_path, text, nodes=1).wait(20) == 0
+    assert (tmp_path / "started").read_text().splitlines() == [
+        "-m|hflm|pretrain|--seed|3|", "-m|hflm|pretrain|--seed|3|--overwrite|", "-m|hflm|resume|my run|"
+    ]  # fmt: skip
 
 
 def test_the_file_holds_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,8 +85,8 @@ def test_the_file_holds_what_was_asked_for(tmp_path: Path, capsys: pytest.Captur
     text = capsys.readouterr().out
     for line in ("nodes=2", "partition=gpu", "time=12:00:00", "gpus-per-node=8", "signal=B:USR1@120", "requeue"):
         assert f"#SBATCH --{line}\n" in text
-    first = next(line for line in text.splitlines() if "-m hflm pretrain" in line)
-    assert first.endswith(f" --output-dir {run})")
+    anew, first = (line for line in text.splitlines() if "-m hflm pretrain" in line)
+    assert anew.endswith(f" --output-dir {run} --overwrite)") and first.endswith(f" --output-dir {run})")
     assert all(words in first for words in (" --streaming ", " --seed 3 ", " --data book.txt "))
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False).returncode == 0
 
@@ -100,3 +106,17 @@ def test_what_is_refused(
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert main(["pretrain", "book.txt", "-o", str(tmp_path / "run"), *more]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_folder_with_another_run_is_not_gone_on_with(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The batch file goes on where a run has begun: the one that was asked for, and no other."""
+    out = Path(shutil.copytree(finished, tmp_path / "out"))
+    words = ["pretrain", "-o", str(out), "--slurm", "--dry-run", "--seed", "7"]
+    assert main(words) == 2 and "holds a run that is done" in capsys.readouterr().err
+    (out / "metrics.json").unlink()
+    assert main(words) == 2 and "--seed of" in capsys.readouterr().err
+    assert main(words[:-2]) == 0 and "hflm resume" in capsys.readouterr().out
+    assert main(["finetune", "--task", "sentiment", "-o", str(out), "--slurm", "--dry-run"]) == 2
+    assert "is a run of `hflm pretrain`" in capsys.readouterr().err
