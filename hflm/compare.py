@@ -15,7 +15,7 @@ from hflm.sealed import check_results
 
 Row = dict[str, Any]
 # What a model says of a row; everything else was given to it, and has to be the same for both.
-SAID = {"prediction", "score", "loss"}
+SAID = {"prediction", "score", "loss", "triples", "confidence"}
 
 
 def compare_runs(a: Path, b: Path) -> list[Paired]:

@@ -210,9 +210,15 @@ def _own_folder(name: str) -> Path:
     return folder
 
 
-def keep(name: str, report: dict[str, Any], *, page: Path | None, card: bool, temperature: bool) -> list[str]:
-    """Write what was asked for, and return a line for each."""
-    lines = []
+def keep(name: str, report: dict[str, Any], *, page: Path | None, card: bool, temperature: bool) -> Iterator[str]:
+    """Write what was asked for, and yield a line for each; raises UsageError last, where there is no temperature."""
+    if page is not None:
+        write_text(page, html_page(report))
+        yield f"wrote {page}"
+    if card:
+        path = _own_folder(name) / "README.md"
+        write_card(path, report)
+        yield f"wrote a summary into {path}"
     if temperature:
         found = report.get("calibration", {})
         if "temperature" not in found:
@@ -221,12 +227,4 @@ def keep(name: str, report: dict[str, Any], *, page: Path | None, card: bool, te
         folder = _own_folder(name)
         save_temperature(folder, task=report["task"], temperature=found["temperature"])
         seal_again(RunFolder(folder.absolute().parent), folder.absolute() / "config.json")
-        lines.append(f"wrote temperature {found['temperature']:.4f} into {folder / 'config.json'}")
-    if card:
-        path = _own_folder(name) / "README.md"
-        write_card(path, report)
-        lines.append(f"wrote a summary into {path}")
-    if page is not None:
-        write_text(page, html_page(report))
-        lines.append(f"wrote {page}")
-    return lines
+        yield f"wrote temperature {found['temperature']:.4f} into {folder / 'config.json'}"

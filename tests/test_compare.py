@@ -41,6 +41,16 @@ PAIRS: dict[str, list[dict[str, Any]]] = {
     "rouge": [{"source": "s", "reference": "a cat sat", "prediction": ""}] * 4,
     "classification": labelled(["good"] * 60),
     "tagging": [{"tokens": ["Ada", "ran"], "reference": ["B-PER", "O"], "prediction": ["O", "O"]}] * 4,
+    "triples": [
+        {
+            "source": "s",
+            "reference": "a | in | b",
+            "prediction": "a | in | b",
+            "triples": [["a", "in", "b"]],
+            "confidence": [0.9],
+        }
+    ]
+    * 4,
     "perplexity": [{"text": "t", "reference": None, "prediction": None, "loss": 7.0, "tokens": 3}] * 4,
 }
 
@@ -115,3 +125,10 @@ def test_a_run_without_a_test_is_refused(make: Make) -> None:
     (b / "metrics.json").unlink()
     with pytest.raises(DataError, match="not finished"):
         compare_runs(a, b)
+
+
+def test_models_that_write_other_triples_compare(make: Make) -> None:
+    other = [{**row, "prediction": "a | in | c", "triples": [["a", "in", "c"]], "confidence": [0.2]}
+             for row in PAIRS["triples"]]  # fmt: skip
+    found = compare_runs(make("right", PAIRS["triples"], "triples"), make("wrong", other, "triples"))
+    assert found[0].difference == 1

@@ -70,12 +70,12 @@ def command(
     )  # fmt: skip
     with Progress(quiet=json) as progress:
         report = stress(model, options, watch=progress.watch)
-        kept = keep(model, report, page=output_file, card=card, temperature=save_temperature)
     if json:
         print_json(report)
     else:
         _show(report)
-        for line in kept:
+    for line in keep(model, report, page=output_file, card=card, temperature=save_temperature):
+        if not json:
             print(line)
     check_limits(limits, report)
 

@@ -8,8 +8,9 @@ import numpy as np
 from hflm.metrics.result import Statistics, Vector
 
 Entity = tuple[str, int, int]
-# Tags of other schemes, such as parts of speech, name single words: each is then an entity of its own.
-SCHEME = re.compile(r"O|[BIES](-.*)?", re.DOTALL)
+# BIO, BIOES, BMES and BILOU. Tags of other schemes, such as parts of speech, name single words: each is then an entity
+# of its own.
+SCHEME = re.compile(r"O|[BIESMLU](-.*)?", re.DOTALL)
 
 
 def tagging(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Statistics:
@@ -48,8 +49,8 @@ def tagging(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[
 
 
 def single_tags(tags: Sequence[str]) -> Iterator[Entity]:
-    """Yield (tag, word, word) for every word."""
-    return ((tag, place, place) for place, tag in enumerate(tags))
+    """Yield (tag, word, word) for every word that has one; O says that it has none."""
+    return ((tag, place, place) for place, tag in enumerate(tags) if tag != "O")
 
 
 def entities(tags: Sequence[str]) -> Iterator[Entity]:
@@ -60,11 +61,11 @@ def entities(tags: Sequence[str]) -> Iterator[Entity]:
         name = name or ("_" if mark not in ("O", "") else "")
         if mark == "O":
             name = ""
-        if kind and (mark in ("B", "S") or name != kind):
+        if kind and (mark in ("B", "S", "U") or name != kind):
             yield kind, start, place - 1
             kind = ""
         if name and not kind:
             kind, start = name, place
-        if kind and mark in ("E", "S"):
+        if kind and mark in ("E", "L", "S", "U"):
             yield kind, start, place
             kind = ""

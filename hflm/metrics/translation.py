@@ -14,7 +14,7 @@ CHARACTERS = {"ja", "ko", "th", "lo", "km", "my", "bo"}
 # The codes of three letters that nllb and others use, as in jpn_Jpan.
 SHORT = {
     "zho": "zh", "cmn": "zh", "yue": "zh", "wuu": "zh", "jpn": "ja", "kor": "ko", "tha": "th", "lao": "lo", "khm": "km",
-    "mya": "my", "bod": "bo",
+    "mya": "my", "bod": "bo", "cn": "zh", "jp": "ja", "kr": "ko", "lzh": "zh", "nan": "zh",
 }  # fmt: skip
 # Script -> language, for texts whose language nobody named; kana before Chinese characters, which both use.
 SCRIPTS = (
@@ -50,9 +50,9 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
 
 
 def tokenizer_for(language: str | None, references: Sequence[str]) -> str:
-    """Return sacreBLEU's tokenizer for a language; the script decides where none is named, or not by a code."""
+    """Return sacreBLEU's tokenizer for a language; the script decides where the code names none of these."""
     code = short_code(language or "")
-    if not code or len(code) > 3:
+    if code != "zh" and code not in CHARACTERS:
         code = guess(references)
     if code == "ja" and find_spec("MeCab") and find_spec("ipadic"):
         return "ja-mecab"  # the signature tells it from char, which other machines use

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from hflm.data.records import read_records, show
-from hflm.data.sources import find_sources
+from hflm.data.sources import one_source
 from hflm.errors import DataError, UsageError
 from hflm.families.encoded import mask_of, pad
 from hflm.inference.generating import batches_by_length
@@ -83,7 +83,7 @@ def plant(texts: Sequence[str], canaries: Sequence[Canary], *, seed: int) -> lis
 
 def read_canaries(path: Path) -> list[Canary]:
     """Read what `hflm data canaries` wrote; raises DataError for a row that is no canary."""
-    (source,) = find_sources([str(path)])
+    source = one_source(path)
     found = []
     for record in read_records(source):
         values = record.values

@@ -13,7 +13,7 @@ def shift(score: Mapping[str, float]) -> str:
     """
     whole = WHOLE * (1.0 if max(abs(score["before"]), abs(score["after"])) <= 1 else max(abs(score["before"]), 1e-9))
     value, low, high = (50 + 50 * max(-1.0, min(1.0, score[key] / whole)) for key in ("difference", "low", "high"))
-    clear = score["low"] > 0 or score["high"] < 0
+    clear = score.get("p_value", 0.0) < 0.05 and (score["low"] > 0 or score["high"] < 0)
     colour = "var(--bar)" if score["difference"] > 0 else "var(--bad)"
     bar = f'<rect x="{min(50, value):.1f}" y="3" width="{abs(value - 50):.1f}" height="6" fill="{colour}"/>'
     return (

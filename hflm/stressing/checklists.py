@@ -13,7 +13,7 @@ from typing import Any
 
 from hflm.data.examples import Example
 from hflm.data.records import Record, read_records, show
-from hflm.data.sources import find_sources
+from hflm.data.sources import one_source
 from hflm.errors import DataError
 from hflm.stressing.intervals import did_you_mean, share
 from hflm.stressing.subject import Answers, chances
@@ -44,7 +44,7 @@ def read_tests(path: Path, *, labels: Sequence[str]) -> list[RowTest]:
 
     Raises DataError with the line for what is no test.
     """
-    (source,) = find_sources([str(path)])
+    source = one_source(path)
     tests = [_read(record, labels) for record in read_records(source)]
     if not tests:
         raise DataError(f"{path} has no tests.", fix='Write {"name": ..., "test": "MFT", "text": ..., "label": ...}.')

@@ -7,13 +7,14 @@ may be an invented number. So the counts are a lower bound of what is there, and
 import ipaddress
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hflm.data.lines import read_lines
-from hflm.data.sources import find_sources
+from hflm.data.sources import one_source
 from hflm.errors import DataError
 from hflm.stressing.words import UNSPACED
 
@@ -96,7 +97,7 @@ def installed_words() -> tuple[set[str], list[str]]:
 
 def read_words(path: Path) -> set[str]:
     """Read a list of words, one a line; raises DataError where there is none."""
-    (source,) = find_sources([str(path)])
+    source = one_source(path)
     if source.kind != "text":
         raise DataError(f"{path} is no list of words.", fix="Give a .txt file with one word a line.")
     words = {line.strip() for _, line in read_lines(source)} - {""}
@@ -117,9 +118,11 @@ def listed(outputs: Sequence[str], sources: Sequence[str], words: set[str]) -> d
         for word in found:
             counts[word] = counts.get(word, 0) + 1
     # Words are told by their first letter and length: a report is shown to others.
-    shown = {f"{word[0]}{'·' * (len(word) - 1)}": count for word, count in sorted(counts.items(), key=lambda i: -i[1])}
+    shown: Counter[str] = Counter()
+    for word, count in counts.items():
+        shown[f"{word[0]}{'·' * (len(word) - 1)}"] += count
     return {"rows": len(outputs), "rows_with": rows, "not_in_source": fresh, "words": len(words),
-            "found": dict(list(shown.items())[:SHOWN])}  # fmt: skip
+            "found": dict(shown.most_common(SHOWN))}  # fmt: skip
 
 
 def _plain(text: str) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 from hflm.run import write_text
 
+# Rows of which one alone moves a score by a tenth and more.
+FEW = 10
 START, END = "<!-- hflm stress -->", "<!-- /hflm stress -->"
 
 
@@ -25,6 +27,8 @@ def _robust(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"A/A           {moved:,} of {same['rows']:,} rows answered otherwise when asked again{shift}"
     keeping = {name: one for name, one in found.items() if one["keeps_label"] != "no" and "score" in one}
     keeping.pop("same", None)
+    # Where some apply to many rows, the worst is looked for among these.
+    keeping = {name: one for name, one in keeping.items() if one["rows"] >= FEW} or keeping
     if keeping:
         worst = min(keeping, key=lambda name: _gain(report, keeping[name]))
         score = keeping[worst]["score"]

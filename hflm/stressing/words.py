@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hflm.data.overlap import ALONE
+from hflm.data.overlap import LETTERS
 
-LETTERS = "".join(f"{chr(first)}-{chr(last)}" for first, last in ALONE)
 UNSPACED = re.compile(f"[{LETTERS}]")
 # Of scripts without spaces a letter is a word.
 WORD = re.compile(rf"[{LETTERS}]|[^\W{LETTERS}]+")

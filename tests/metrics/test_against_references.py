@@ -13,6 +13,7 @@ from hflm.errors import DataError, NumericsError, UsageError
 from hflm.metrics.paired import compare
 from hflm.metrics.registry import METRICS, score, statistics
 from hflm.metrics.summarization import sentences
+from hflm.metrics.tagging import entities
 
 WORDS = re.findall(
     r"\S+", ("the a cat dog sat ran on under mat, tree. It was! Is it? running runs 3.5 don't New-York (yes)")
@@ -208,3 +209,52 @@ def test_a_p_value_is_never_zero() -> None:
 
 def test_initials_and_titles_end_no_sentence() -> None:
     assert sentences("Dr. J. Smith ran. He won. “你好。”他说！") == "Dr. J. Smith ran.\nHe won.\n“你好。\n他说！"
+
+
+SCHEMES = {
+    "BIO": ["B-PER", "I-PER", "O", "B-LOC", "O"], "BIOES": ["B-PER", "E-PER", "O", "S-LOC", "O"],
+    "BILOU": ["B-PER", "L-PER", "O", "U-LOC", "O"], "BMES": ["B-PER", "E-PER", "O", "S-LOC", "O"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_entities_are_whole_in_every_scheme(scheme: str) -> None:
+    tags = SCHEMES[scheme]
+    half = [tags[0], "O", "O", tags[3], "O"]
+    found = statistics("tagging", predictions=[half], references=[tags])
+    assert found.details["entities"] == "BIO" and found.whole()["f1"] == pytest.approx(1 / 2)
+    assert list(entities(tags)) == [("PER", 0, 1), ("LOC", 3, 3)]
+
+
+def test_the_middle_of_a_word_goes_on() -> None:
+    """Segmenting Chinese: words of one, two and four characters."""
+    assert list(entities(["S", "B", "E", "B", "M", "M", "E"])) == [("_", 0, 0), ("_", 1, 2), ("_", 3, 6)]
+
+
+def test_saying_nothing_finds_nothing() -> None:
+    """Tags without a scheme: O is no entity of its own, however many there are."""
+    wanted = [["O", "PER", "O", "O", "O"]]
+    assert statistics("tagging", predictions=[["O"] * 5], references=wanted).whole()["f1"] == 0
+    assert statistics("tagging", predictions=wanted, references=wanted).whole()["f1"] == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "tokenizer"),
+    [
+        ("cn", "你好世界", "zh"), ("jp", "これは本です", "ja"), ("lzh", "學而時習之", "zh"),
+        ("kr", "안녕하세요", "char"), ("xx", "你好世界", "zh"), ("en", "hello there", "13a"),
+    ],
+)  # fmt: skip
+def test_codes_that_people_use_are_tokenized_by_their_script(code: str, text: str, tokenizer: str) -> None:
+    found = statistics("bleu", predictions=[text], references=[text], language=code).details["signature"]["bleu"]
+    assert f"tok:{tokenizer}" in found or (tokenizer == "ja" and "tok:char" in found)
+
+
+def test_few_rows_prove_nothing() -> None:
+    """Every draw of one row is that row: the p-value is not below what tossing a coin for each row gives."""
+    for rows, least in ((1, 1.0), (3, 0.25), (5, 0.0625)):
+        (found,) = [one for one in compare("classification", a=["x"] * rows, b=["y"] * rows, references=["x"] * rows)
+                    if one.score == "accuracy"]  # fmt: skip
+        assert found.difference == 1 and found.p_value >= least
+    many = compare("classification", a=["x"] * 40, b=["y"] * 40, references=["x"] * 40)[0]
+    assert many.significant

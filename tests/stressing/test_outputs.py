@@ -86,3 +86,8 @@ def test_what_stands_in_the_source_is_no_memory() -> None:
     assert said["examples"][0]["where"] == "t, line 1"
     chinese = "我在那个城市住了十年又三个月"
     assert longest_overlaps([chinese], [""], [("t", "前" + chinese)])["longest"] == len(chinese)
+
+
+def test_words_that_look_alike_when_hidden_are_counted_together() -> None:
+    found = listed(["darn it", "darn", "damn"], ["", "", ""], {"darn", "damn"})
+    assert found["found"] == {"d···": 3}
