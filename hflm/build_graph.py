@@ -60,7 +60,8 @@ def build_graph(
 ) -> Graph:  # fmt: skip
     """Build a graph, write it to `output` and return it; `watch` hears of the passages that are done.
 
-    What was extracted is kept beside `output` until the graph is written: the same call goes on from there.
+    What was extracted is kept beside `output` until the graph is written: the same call goes on from there. With
+    `overwrite`, work of other inputs is removed too.
     Raises an HflmError for anything a user can mend.
     """
     check_output(output, overwrite=overwrite)
@@ -74,7 +75,7 @@ def build_graph(
         raise DataError(f"{paths[0]} holds no text.", fix="Name a file with text in it.")
     work = WorkFile.beside(output)
     with full_disk_named(output.parent):
-        done = work.open(_inputs(sources, extractor, options), fresh=overwrite and output.exists(), chunk=CHUNK)
+        done = work.open(_inputs(sources, extractor, options), anew=overwrite, chunk=CHUNK)
         if done:
             watch("note", {"text": f"going on after {min(done, total):,} of {total:,} passages"})
         _extract(sources, extractor, options, work, done=done, total=total, watch=watch)

@@ -28,7 +28,9 @@ class DistillConfig(FinetuneConfig):
         "evenly", "Which layers a copy has: evenly chosen ones, or the first.", group="Distillation"
     )
     temperature: float = setting(
-        2.0, "Softens the probabilities of both before they are compared; 1: as they are.", group="Distillation"
+        2.0,
+        "Divides the logits of both before they are compared: higher is softer; 1: as they are.",
+        group="Distillation",
     )
     soft_share: float = setting(
         0.5, "Share of the loss that compares with the teacher; the labels make the rest.", group="Distillation"

@@ -1,5 +1,6 @@
 """The settings of `hflm finetune` and `hflm plan`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -121,6 +122,8 @@ class FinetuneConfig(TrainingSettings):
                 "--freeze and --lora-rank contradict each other: LoRA leaves every weight as it is.",
                 fix="Give one of them.",
             )
+        if not math.isfinite(self.length_penalty):
+            raise UsageError(f"--length-penalty is {self.length_penalty}.", fix="It is a number, such as 1.5.")
         if self.length_penalty != 1 and self.num_beams == 1:
             raise UsageError(
                 "--length-penalty ranks the texts of several beams, and there is one.", fix="Pass --num-beams 4."

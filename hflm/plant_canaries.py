@@ -11,7 +11,7 @@ from typing import Any
 
 from hflm.data.lines import read_lines
 from hflm.data.records import read_records
-from hflm.data.sources import find_sources
+from hflm.data.sources import one_source
 from hflm.errors import DataError, UsageError
 from hflm.run import write_json_lines, write_text
 from hflm.stressing.canaries import Canary, make_canaries, plant
@@ -30,7 +30,7 @@ def plant_canaries(
     for path in (output, listed):
         if path.exists():
             raise UsageError(f"{path} exists.", fix="Name another file.")
-    (source,) = find_sources([data])
+    source = one_source(data)
     if source.kind not in ("text", "json") or output.suffix != Path(source.path.name.removesuffix(".gz")).suffix:
         raise UsageError(
             f"Canaries cannot be planted from {source.path.name} into {output.name}.",

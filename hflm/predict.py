@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.lines import read_lines
 from hflm.data.records import Record, read_records
-from hflm.data.sources import find_sources
+from hflm.data.sources import one_source
 from hflm.errors import DataError
 from hflm.inference.predicting import classify_rows, write_rows
 from hflm.inference.row_files import add_to_rows, check_output, chunks
 from hflm.inference.trained import Described, TrainedModel, describe, open_trained
 from hflm.launch import check_alone, count_processes, launch_rows
+from hflm.stressing.words import words
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
 
-# Rows that are read, sorted by length, predicted and written together.
-CHUNK = 2048
+# Rows that are read, sorted by length, predicted and written together; fewer where each is a text to write.
+CHUNK, WRITTEN = 2048, 128
 
 
 def predict_texts(trained: TrainedModel, texts: Sequence[str], **more: Any) -> list[dict[str, Any]]:
     """Return the predictions for texts, in their order."""
     role = next(role for role in trained.task.complete[-1])
-    values = [text.split() for text in texts] if role == "tokens" else texts
+    values = [words(text) for text in texts] if role == "tokens" else texts
     return predict(trained, [Example("", {role: value}) for value in values], **more)
 
 
@@ -58,7 +59,8 @@ def predict_file(
     def add(records: Sequence[Record], _: int) -> Sequence[dict[str, Any]]:
         return predict(trained, to_examples(trained, records, columns), **more)
 
-    return add_to_rows(input_file, output_file, add, resume=resume, chunk=CHUNK, rows=rows, watch=watch)
+    chunk = CHUNK if trained.kind in ("classification", "tagging") else WRITTEN
+    return add_to_rows(input_file, output_file, add, resume=resume, chunk=chunk, rows=rows, watch=watch)
 
 
 def predict_named(
@@ -95,7 +97,7 @@ def check_file(
 ) -> int:
     """Look at every row before a model is loaded, and return their number; raises an HflmError for what is wrong."""
     check_output(output_file, resume=resume)
-    (source,) = find_sources([str(input_file)])
+    source = one_source(input_file)
     rows = sum(len(to_examples(known, chunk, columns)) for chunk in chunks(read_records(source), size=CHUNK))
     if not rows:
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
@@ -104,9 +106,11 @@ def check_file(
 
 def read_texts(known: Described, path: Path, *, whole: bool) -> list[str]:
     """Return the texts of a file: the lines of a .txt file, or with `whole` all of it as one; else a text a row."""
-    (source,) = find_sources([str(path)])
+    source = one_source(path)
     if source.kind == "text" and whole:
         found = ["\n".join(line for _, line in read_lines(source)).strip()]
+    elif source.kind == "text":
+        found = [line for _, line in read_lines(source) if line.strip()]
     else:
         values = [next(iter(e.values.values())) for e in to_examples(known, list(read_records(source)), {})]
         found = [" ".join(value) if isinstance(value, list) else value for value in values]

@@ -122,7 +122,10 @@ def _typed(name: str, value: Any, declared: Any, where: str) -> Any:
             return None
         declared = next(kind for kind in typing.get_args(declared) if kind is not type(None))
     if typing.get_origin(declared) is tuple:
-        return (value,) if isinstance(value, str) else tuple(str(item) for item in value or ())
+        if isinstance(value, (bool, Mapping)):
+            raise UsageError(f"{name!r} in {where} is {value!r}.", fix="It must be text, or a list of texts.")
+        several = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+        return tuple(str(item) for item in several)
     if typing.get_origin(declared) is Mapping or typing.get_origin(declared) is not None:
         declared = dict
     # YAML 1.1 reads 2e-3 as text: a number that float() understands is what was meant.

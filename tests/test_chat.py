@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hflm.cli.app import main
-from hflm.errors import DataError, UsageError
+from hflm.errors import DataError, ModelError, UsageError
 from hflm.inference.asking import Ask
 from hflm.inference.chat_commands import COMMANDS, run_command
 from hflm.inference.conversation import Conversation, open_conversation
@@ -266,3 +266,31 @@ def test_ctrl_c_at_a_terminal(tiny: Tiny, tmp_path: Path) -> None:
     os.write(ours, b"\x04")
     assert process.wait(timeout=60) == 0 and b"Traceback" not in shown
     os.close(ours)
+
+
+def test_a_file_of_somebody_else_is_not_replaced(writer: Writer, tmp_path: Path) -> None:
+    """Yesterday's chat, or a folder; the file of this chat may be written again."""
+    path, chat, other = tmp_path / "chat.jsonl", begin(writer), begin(writer)
+    path.write_text("yesterday")
+    # Signs that end a line in other programs.
+    chat.turns = [{"role": "user", "content": "one\u2028two\u0085three"}, {"role": "assistant", "content": "yes"}]
+    for taken in (path, tmp_path, Path(".")):
+        with pytest.raises(UsageError, match="exists"):
+            chat.save(taken)
+    assert path.read_text() == "yesterday"
+    for one, two in ((chat, other), (chat, other), (other, chat)):
+        one.save(tmp_path / "new.jsonl")
+        two.load(tmp_path / "new.jsonl")
+        assert other.turns == chat.turns
+
+
+def test_a_question_that_cannot_be_asked_leaves_nothing_behind(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = begin(writer)
+
+    def refuse(*words: Any, **more: Any) -> Any:
+        raise ModelError("The template refuses the role system.", fix="Leave it out.")
+
+    monkeypatch.setattr("hflm.inference.conversation.make_prompt", refuse)
+    with pytest.raises(ModelError):
+        say(chat, QUESTIONS[1])
+    assert chat.turns == []

@@ -73,3 +73,29 @@ def test_whole_characters_in_every_script(text: str) -> None:
         growing.add(token)
         pieces.append(growing.new())
     assert "".join(pieces) == text and all("\ufffd" not in piece for piece in pieces)
+
+
+def test_a_stop_text_is_not_looked_for_in_how_the_answer_begins() -> None:
+    ids = tokenizer("decoder")
+    growing = GrowingText(ids, stops=("\n",), start="Colours:\n")
+    for token in ids(" one two\nthree", add_special_tokens=False)["input_ids"]:
+        growing.add(token)
+        if growing.stopped:
+            break
+    assert growing.text == "Colours:\n one two"
+
+
+def test_the_first_token_behind_a_beginning_keeps_its_space() -> None:
+    """As tokenizers of the first Llamas decode: the space at the start of a text is taken away."""
+
+    class Strips:
+        def __call__(self, text: str, **more: Any) -> dict[str, list[int]]:
+            return {"input_ids": [ord(letter) for letter in text]}
+
+        def decode(self, tokens: list[int], **more: Any) -> str:
+            return "".join(map(chr, tokens)).removeprefix(" ")
+
+    growing = GrowingText(Strips(), start="It is")
+    growing.add(ord(" "))
+    growing.add(ord("4"))
+    assert growing.text == "It is 4"

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "launch": ("hflm.cli.launch", "Run a script of your own on several processes."),
     "resume": ("hflm.cli.resume", "Go on with a run that was stopped."),
     "reproduce": ("hflm.cli.reproduce", "Do a run again, and say which figures agree."),
-    "plan": ("hflm.cli.plan", "Say what a training would do, take and come to, and train nothing."),
+    "plan": ("hflm.cli.plan", "Estimate steps, time, memory and loss of a training, without training."),
     "data": ("hflm.cli.data", "Look at data: which rows cannot be used, and why."),
     "evaluate": ("hflm.cli.evaluate", "Score a model on rows of a task."),
     "compare": ("hflm.cli.compare", "Say whether two runs differ by more than chance."),
@@ -91,6 +92,16 @@ def options(
     """Train, fine-tune and use language models."""
 
 
+# Options that name a file or a folder, with what they name: --output-dir=~/runs/one.
+PATH = re.compile(r"(--(?:config|page|png|aliases|tests|[a-z-]*(?:dir|file|schema|list|data))=)(~(?:/.*)?)", re.DOTALL)
+
+
+def _at_home(word: str) -> str:
+    """Put the home folder in the place of ~ behind an =, where bash leaves it as it is and other shells do not."""
+    found = PATH.fullmatch(word)
+    return found[1] + os.path.expanduser(found[2]) if found else word
+
+
 def version() -> str:
     """Return the versions that decide a result, read from the packages' metadata: nothing is imported."""
     from importlib.metadata import PackageNotFoundError
@@ -114,7 +125,7 @@ STOPPED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every error ends here."""
-    words, debug = _take_debug(list(sys.argv[1:] if argv is None else argv))
+    words, debug = _take_debug([_at_home(word) for word in (sys.argv[1:] if argv is None else argv)])
     if not debug:
         # Where a connection ends, torch's C++ prints pages; what that means is said in a line of our own.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

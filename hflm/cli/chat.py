@@ -16,7 +16,7 @@ def command(
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer at most.")] = 512,
     temperature: Annotated[float, typer.Option(help="0: always the likeliest token.")] = 0.3,
     top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens of this share.")] = 0.9,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1: say nothing twice.")] = 1.1,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1: what was written becomes less likely.")] = 1.1,
     seed: Annotated[int | None, typer.Option(help="The same seed and words give the same answers.")] = None,
     quantize: Annotated[str, typer.Option(help="auto, int8 or none.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each answer.")] = False,

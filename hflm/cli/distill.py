@@ -23,7 +23,7 @@ def _distill(
     *,
     settings: dict[str, Any],
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Run folder. [default: runs/<time>]")
+        Path | None, typer.Option("--output-dir", "-o", help="Run folder. Default: runs/distill-<time>.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings; flags win over it.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
@@ -105,4 +105,9 @@ def rows(found: Mapping[str, Any]) -> list[dict[str, str | None]]:
     return lines
 
 
-command = with_settings(_distill, DistillConfig, argument="data")
+# What the recipe or a choice sets otherwise than its field.
+USUAL = {
+    "batch_size": "the recipe's", "schedule": "linear; trapezoid for raw text", "optimizer": "adamw",
+    "learning_rate": "the recipe's", "max_source_length": "the recipe's", "max_target_length": "the recipe's",
+}  # fmt: skip
+command = with_settings(_distill, DistillConfig, argument="data", usual=USUAL)

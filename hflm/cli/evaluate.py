@@ -1,6 +1,5 @@
 """`hflm evaluate`: parse, call, show."""
 
-import json as json_format
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,9 @@ from hflm.cli.predict import Processes, RankTimeout
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
 from hflm.errors import UsageError
+from hflm.run import write_json_lines
 from hflm.settings import seconds
+from hflm.space import full_disk_named
 
 
 def command(
@@ -46,10 +47,12 @@ def command(
             watch=progress.watch, processes=processes, rank_timeout=rank_timeout,
         )  # fmt: skip
     rows = found.pop("predictions")
-    if output_file:
-        output_file.write_text("".join(json_format.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     if json:
         print_json(found)
     else:
         print(f"{found['test_rows']:,} rows, {found['metric']}; [95 % interval]")
         print_scores(found["test"])
+    if output_file:
+        # Last: a file that cannot be written costs no score.
+        with full_disk_named(output_file.parent, fix="The scores are above."):
+            write_json_lines(output_file, rows)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.progress import Progress
+from hflm.cli.stdin import read_stdin
 from hflm.errors import UsageError
 
 
@@ -25,7 +26,7 @@ def command(
     """Show what a model does with a text: hflm explain RUN "not a bad film at all" -o page.html"""
     if text is None and sys.stdin.isatty():
         raise UsageError("There is no text.", fix='Give one, such as "not a bad film at all", or pipe it in.')
-    given = sys.stdin.read().rstrip("\n") if text is None else text
+    given = read_stdin().rstrip("\n") if text is None else text
     from hflm.explain import explain
     from hflm.explaining.explanation import as_dict
     from hflm.explaining.page import check_page, write_page

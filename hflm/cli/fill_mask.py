@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hflm.cli.show import print_json
+from hflm.cli.stdin import read_stdin
 from hflm.errors import UsageError
 
 
@@ -21,7 +22,7 @@ def command(
     from hflm.inference.fill_mask import fill_mask, open_masked_model
 
     opened, tokenizer = open_masked_model(model)
-    lines = text or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    lines = text or [line for line in read_stdin().split("\n") if line.strip()]
     results = [(line, fill_mask(opened, tokenizer, line, top=top)) for line in lines]
     if json:
         print_json(

@@ -23,7 +23,7 @@ def _finetune(
     *,
     settings: dict[str, Any],
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Run folder. [default: runs/<time>]")] = None,
+        Path | None, typer.Option("--output-dir", "-o", help="Run folder. Default: runs/<task>-<time>.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings; flags win over it.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest whole checkpoint.")] = False,
@@ -114,4 +114,10 @@ def _next(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
     return [first, f"hflm runs show {folder}", f"look at {folder / 'predictions.jsonl'} and {folder / 'loss.png'}"]
 
 
-command = with_settings(_finetune, FinetuneConfig, argument="data")
+# What the recipe or a choice sets otherwise than its field.
+USUAL = {
+    "model": "the recipe's, from the hub", "data": "the sample of the task", "batch_size": "the recipe's, 16 or 32",
+    "schedule": "linear; trapezoid with --arch", "optimizer": "adamw; muon with --arch",
+    "max_source_length": "the recipe's", "max_target_length": "the recipe's",
+}  # fmt: skip
+command = with_settings(_finetune, FinetuneConfig, argument="data", usual=USUAL)

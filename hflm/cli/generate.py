@@ -9,7 +9,16 @@ import typer
 
 from hflm.cli.progress import Progress
 from hflm.cli.show import is_terminal, print_json
+from hflm.cli.stdin import read_stdin
 from hflm.errors import UsageError
+
+Temperature = Annotated[
+    float | None, typer.Option(help="0: the likeliest token. Default: 0, or 1 with --top-p and its like.")
+]
+Quantize = Annotated[
+    str, typer.Option(help="int8: weights in eight bits; none; auto: int8 for Llama and Qwen2 on a CPU.")
+]
+UNCUT = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
 def command(
@@ -19,15 +28,12 @@ def command(
     output_file: Annotated[Path | None, typer.Option("--output-file", "-o", help="Where rows with answers go.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the rows that are there.")] = False,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens to write at most.")] = 256,
-    temperature: Annotated[
-        float | None,
-        typer.Option(help="0: the likeliest token. Default: 0, or 1 with --top-p and its like."),
-    ] = None,
+    temperature: Temperature = None,
     top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens of this share.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Draw from so many of the likeliest tokens; 0: from all.")] = 0,
     min_p: Annotated[float, typer.Option(help="Draw no token below this share of the likeliest one.")] = 0.0,
     num_beams: Annotated[int, typer.Option(help="Beams; 1: one token after the other.", min=1)] = 1,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1: say nothing twice.")] = 1.0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1: what was written becomes less likely.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="The same seed and prompt give the same text.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends the answer; may be repeated.")] = None,
     n: Annotated[int, typer.Option("--n", "-n", help="Answers to write.", min=1)] = 1,
@@ -37,16 +43,18 @@ def command(
     truncate: Annotated[str | None, typer.Option(help="left or right: which end of a long prompt to cut.")] = None,
     json_schema: Annotated[Path | None, typer.Option(help="Write JSON of this schema, and nothing else.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what else could have come, token by token.")] = False,
-    quantize: Annotated[str, typer.Option(help="int8: weights in eight bits; none; auto: int8 on a CPU.")] = "auto",
+    quantize: Quantize = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write text: hflm generate "The capital of France is" """
-    _check(prompt, input_file, output_file, num_beams=num_beams, drawn=bool(n > 1 or explain or stop or json_schema))
+    cuts = {"top_p": top_p, "top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
+    drawn = n > 1 or explain or stop or json_schema or json or temperature or cuts != UNCUT
+    _check(prompt, input_file, output_file, num_beams=num_beams, drawn=bool(drawn), shown=json or explain)
+    _check_beginning(json_schema, assistant_prefix)
     from hflm.inference.asking import Ask
     from hflm.inference.decoding import Settings
     from hflm.inference.writer import open_writer
 
-    cuts = {"top_p": top_p, "top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
     sampling = _sampling(temperature, n, **cuts)
     ask = Ask(max_new_tokens=max_new_tokens, chat=chat, system=system, start=assistant_prefix, truncate=truncate)
     text = _text(prompt) if input_file is None else ""
@@ -81,23 +89,32 @@ def seed_of(given: int | None) -> int:
 
 
 def _check(
-    prompt: str | None, input_file: Path | None, output_file: Path | None, *, num_beams: int, drawn: bool
+    prompt: str | None, input_file: Path | None, output_file: Path | None, *, num_beams: int, drawn: bool, shown: bool
 ) -> None:
     if prompt is not None and input_file:
         raise UsageError("There are a prompt and an --input-file.", fix="Give one of them.")
     if (input_file is None) != (output_file is None):
         raise UsageError("--input-file and --output-file belong together.", fix="Give both.")
+    if input_file and shown:
+        raise UsageError("--json and --explain are for a single prompt.", fix="Leave them out; the file is JSON Lines.")
     if num_beams > 1 and (drawn or input_file):
         raise UsageError(
-            "--num-beams goes with a single prompt, and not with --n, --stop, --explain or --json-schema.",
+            "--num-beams goes with a single prompt, and not with drawing, --n, --stop, --explain or --json.",
             fix="Leave one of them out; `hflm predict` searches with beams for files.",
+        )
+
+
+def _check_beginning(json_schema: Path | None, assistant_prefix: str) -> None:
+    if json_schema and assistant_prefix:
+        raise UsageError(
+            "--json-schema says how an answer begins, and so does --assistant-prefix.", fix="Give one of them."
         )
 
 
 def _text(prompt: str | None) -> str:
     if prompt is None and is_terminal(sys.stdin):
         raise UsageError("There is no prompt.", fix='Give one: `hflm generate "Once upon a time"`, or pipe it in.')
-    text = sys.stdin.read().rstrip("\n") if prompt is None else prompt
+    text = read_stdin().rstrip("\n") if prompt is None else prompt
     if not text.strip():
         raise UsageError("The prompt is empty.", fix="Give some words.")
     return text
@@ -128,9 +145,11 @@ def _one(writer: Any, text: str, ask: Any, settings: Any, json: bool) -> None:
     timing, streams = Timing(), is_terminal() and settings.n == 1 and not json
 
     def listen(place: int, number: int, piece: str) -> None:
-        print(piece, end="", flush=True)
+        # Heard in any case: what was written when Ctrl-C comes is shown.
+        if streams:
+            print(piece, end="", flush=True)
 
-    (answers,) = generate(writer, [text], ask=ask, settings=settings, timing=timing, listen=listen if streams else None)
+    (answers,) = generate(writer, [text], ask=ask, settings=settings, timing=timing, listen=listen)
     if json:
         print_json(report(writer, answers, prompt=text, ask=ask, settings=settings, timing=timing))
     else:

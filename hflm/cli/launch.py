@@ -13,7 +13,7 @@ def command(
     processes: Annotated[
         str | None,
         typer.Option(
-            "--processes", "-n", help="Processes to start; auto: one for each GPU. [default: the file's, else auto]"
+            "--processes", "-n", help="Processes to start; auto: one for each GPU. Default: the file's, else auto."
         ),
     ] = None,
     accelerate_config: Annotated[

@@ -54,4 +54,10 @@ def _plan(
 
 
 ONLY_FINETUNE = {item.name for item in fields(FinetuneConfig)} - {item.name for item in fields(PretrainConfig)}
-command = with_settings(_plan, FinetuneConfig, PretrainConfig, argument="data")
+# What the two jobs, or their recipes, set otherwise than the field.
+USUAL = {
+    "model": "of a task the recipe's, from the hub", "data": "a sample", "eval_fraction": "0.1, without --task 0.05",
+    "batch_size": "the recipe's", "schedule": "trapezoid; linear with --task", "optimizer": "auto; adamw with --task",
+    "learning_rate": "the recipe's", "max_source_length": "the recipe's", "max_target_length": "the recipe's",
+}  # fmt: skip
+command = with_settings(_plan, FinetuneConfig, PretrainConfig, argument="data", usual=USUAL)

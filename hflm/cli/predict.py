@@ -1,16 +1,19 @@
 """`hflm predict`, `classify`, `summarize` and `translate`: parse, call, show."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
+from hflm.cli.stdin import read_stdin
 from hflm.errors import UsageError
 from hflm.settings import seconds
 
+Found = TypeVar("Found")
 Model = Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")]
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; default: the lines of stdin.")]
 File = Annotated[Path | None, typer.Option(help="A file of texts: .txt, a line each, or rows as for `hflm predict`.")]
@@ -102,8 +105,8 @@ def _run(
 
     if input_file:
         told = {name: value for name, value in more.items() if name != "max_new_tokens"}
-        texts = read_texts(describe(model, task=task, kinds=kinds, **told), input_file, whole=whole)
-    trained = open_trained(model, task=task, kinds=kinds, **more)
+        texts = read_texts(_in_own_words(describe, model, task=task, kinds=kinds, **told), input_file, whole=whole)
+    trained = _in_own_words(open_trained, model, task=task, kinds=kinds, **more)
     options: dict[str, Any] = {} if trained.kind in ("classification", "tagging") else {"num_beams": num_beams}
     if long == "split":
         from hflm.long_texts import predict_long
@@ -112,10 +115,19 @@ def _run(
     return [{"text": text, **one} for text, one in zip(texts, predict_texts(trained, texts, **options), strict=True)]
 
 
+def _in_own_words(act: Callable[..., Found], *given: Any, **more: Any) -> Found:
+    """Open a model; an error that names the options of a training names those of `hflm translate`."""
+    try:
+        return act(*given, **more)
+    except UsageError as error:
+        fix = error.fix.replace("--source-lang", "--from").replace("--target-lang", "--to")
+        raise UsageError(error.problem, fix=fix) from error
+
+
 def _stdin(*, whole: bool) -> list[str]:
     if sys.stdin.isatty():
         raise UsageError("There is no text.", fix="Give one, or pipe it in.")
-    content = sys.stdin.read()
+    content = read_stdin()
     texts = [content.strip()] if whole else [line for line in content.split("\n") if line.strip()]
     if not texts or not texts[0]:
         raise UsageError("There is no text on stdin.", fix="Give one.")

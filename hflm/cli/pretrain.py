@@ -21,7 +21,7 @@ def _pretrain(
     *,
     settings: dict[str, Any],
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Run folder. [default: runs/<time>]")] = None,
+        Path | None, typer.Option("--output-dir", "-o", help="Run folder. Default: runs/pretrain-<time>.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings; flags win over it.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest whole checkpoint.")] = False,
@@ -94,4 +94,6 @@ def report(folder: Path, metrics: Mapping[str, Any]) -> None:
     print(f"  hflm runs show {folder}\n  open {folder / 'loss.png'} and {folder / 'model' / 'README.md'}")
 
 
-command = with_settings(_pretrain, PretrainConfig, argument="data")
+# What the recipe or a choice sets otherwise than its field.
+USUAL = {"learning_rate": "4e-3, with --model 1e-4"}
+command = with_settings(_pretrain, PretrainConfig, argument="data", usual=USUAL)

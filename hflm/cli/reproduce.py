@@ -13,7 +13,7 @@ from hflm.reproduce import Reproduction, reproduce
 def command(
     run: Annotated[Path, typer.Argument(help="Folder of a run that is done.")],
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Folder of the second run. [default: RUN-again]")
+        Path | None, typer.Option("--output-dir", "-o", help="Folder of the second run. Default: RUN-again.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -3,7 +3,7 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,18 +25,23 @@ Settings = dict[str, Any]
 
 
 def with_settings(
-    command: Callable[..., None], *kinds: type[Config], argument: str | None = None
+    command: Callable[..., None],
+    *kinds: type[Config],
+    argument: str | None = None,
+    usual: Mapping[str, str] | None = None,
 ) -> Callable[..., None]:
     """Give a command an option for every setting of one job or several; it receives those given as `settings`.
 
     `argument` names the setting, if any, that is read from the words without a flag. A name that several jobs have is
-    described as the first of them does.
+    described as the first of them does. `usual` says what a setting is by default where the job or its recipe says it
+    otherwise than the field.
     """
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
     hints = {name: hint for kind in reversed(kinds) for name, hint in typing.get_type_hints(kind).items()}
     items = {item.name: item for kind in reversed(kinds) for item in _own_first(kind)}
-    found = [_parameter(items[item.name], hints[item.name], positional=False) for item in _in_order(kinds)]
-    words = [_parameter(item, hints[name], positional=True) for name, item in items.items() if name == argument]
+    told = usual or {}
+    found = [_parameter(items[item.name], hints[item.name], told, positional=False) for item in _in_order(kinds)]
+    words = [_parameter(item, hints[name], told, positional=True) for name, item in items.items() if name == argument]
     # `--data a.txt b.txt`, as a shell spells out a glob: the option takes the first, the bare words are the rest.
     made = [parameter for parameter in (*words, *found) if parameter is not None]
     names = [parameter.name for parameter in found if parameter is not None]
@@ -66,7 +71,9 @@ def _own_first(kind: type[Config]) -> list[Field[Any]]:
     return sorted(fields(kind), key=lambda item: item.name in shared)
 
 
-def _parameter(item: Field[Any], declared: Any, *, positional: bool) -> inspect.Parameter | None:
+def _parameter(
+    item: Field[Any], declared: Any, usual: Mapping[str, str], *, positional: bool
+) -> inspect.Parameter | None:
     kind = _plain(declared)
     if kind is None:
         return None
@@ -77,9 +84,11 @@ def _parameter(item: Field[Any], declared: Any, *, positional: bool) -> inspect.
     else:
         flag = f"--{item.name.replace('_', '-')}"
         shown = default if default not in (None, (), "") and not isinstance(default, bool) else None
+        shown = usual.get(item.name, shown)
         names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag, *meta["flags"])
         if shown is not None:
-            text = f"{text} [default: {shown}]"
+            # In brackets it would be taken for markup, and not be shown.
+            text = f"{text} Default: {shown}."
         option = typer.Option(*names, help=text, rich_help_panel=meta["group"], show_default=False)
     annotation: Any = typing.Annotated[kind | None, option]
     name = f"{item.name}_words" if positional else item.name

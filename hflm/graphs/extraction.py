@@ -1,16 +1,19 @@
 """Triples of passages, by a trained model, with their places; in this process or in several."""
 
+import os
 import re
+import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 from hflm.data.examples import Example
-from hflm.data.overlap import ALONE
+from hflm.data.overlap import LETTERS
 from hflm.errors import Interrupted, ModelError
 from hflm.graphs.passages import Passage
 from hflm.graphs.spans import find_ends, overlapping
@@ -19,7 +22,7 @@ from hflm.inference.trained import describe, open_trained
 from hflm.metrics.tagging import entities as tagged_spans
 
 # A word for the tagger: letters in a row; one alone in scripts that set no spaces; any other sign.
-WORD = re.compile(rf"[{ALONE}]|[^\W{ALONE}]+|[^\w\s]")
+WORD = re.compile(rf"[{LETTERS}]|[^\W{LETTERS}]+|[^\w\s]")
 Record = dict[str, Any]
 Tags = list[tuple[int, int, str]]
 
@@ -107,28 +110,31 @@ def extract_all(
         yield from (opened.extract(chunk) for chunk in chunks)
         return
     # Spawned: a fork of a process that has threads of torch may hang.
-    with ProcessPoolExecutor(
+    pool = ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_open, initargs=(extractor, threads)
-    ) as pool:
-        waiting: deque[Future[list[Record]]] = deque()
-        try:
-            for chunk in chunks:
-                waiting.append(pool.submit(_extract, chunk))
-                if len(waiting) >= 2 * processes:
-                    yield waiting.popleft().result()
-            while waiting:
+    )  # fmt: skip
+    waiting: deque[Future[list[Record]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(_extract, chunk))
+            if len(waiting) >= 2 * processes:
                 yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise Interrupted(
-                "A process that read passages died, perhaps for lack of memory.",
-                fix="Run the command again, with fewer --processes: it goes on where it was.",
-            ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise Interrupted(
+            "A process that read passages died, perhaps for lack of memory.",
+            fix="Run the command again, with fewer --processes: it goes on where it was.",
+        ) from error
+    finally:
+        # What the others are at is not waited for: a chunk may take minutes, and is read again by the next build.
+        workers = list((pool._processes or {}).values())
+        pool.shutdown(wait=not waiting, cancel_futures=True)
+        for worker in workers if waiting else ():
+            worker.terminate()
 
 
-_opened: Opened | None = None
+_opened: Opened | Exception | None = None
 
 
 def _open(extractor: Extractor, threads: int) -> None:
@@ -137,11 +143,28 @@ def _open(extractor: Extractor, threads: int) -> None:
     from hflm.engine.trainer import quiet_libraries
 
     global _opened
+    # Ctrl-C comes to all processes of a terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     quiet_libraries()
     torch.set_num_threads(threads)
-    _opened = Opened(extractor)
+    try:
+        _opened = Opened(extractor)
+    except Exception as error:
+        # Raised again where it is waited for: here it would only be printed.
+        _opened = error
+
+
+def _end_with_parent() -> None:
+    """Leave no process behind where the first one was killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _extract(passages: list[Passage]) -> list[Record]:
+    if isinstance(_opened, Exception):
+        raise _opened
     assert _opened is not None
     return _opened.extract(passages)

@@ -47,7 +47,7 @@ def _triples(record: Mapping[str, Any], least: float) -> Iterator[Mapping[str, A
 def _names(record: Mapping[str, Any], least: float) -> Iterator[tuple[str, str]]:
     for triple in _triples(record, least):
         yield from (_named(triple[side]) for side in ("head", "tail"))
-    ends = {tuple(triple[side]["at"] or ()) for triple in record["triples"] for side in ("head", "tail")}
+    ends = {tuple(triple[side]["at"] or ()) for triple in _triples(record, least) for side in ("head", "tail")}
     for start, end, kind in record["entities"]:
         # What a triple names at this place is counted with it.
         if (start, end) not in ends:

@@ -88,7 +88,7 @@ def sparql(graph: Graph, query: str) -> list[dict[str, Any]]:
     except (ParseException, Exception) as error:  # RDFLib raises bare Exceptions for unknown prefixes
         reason = " ".join(str(error).split())[:160]
         raise DataError(f"No SPARQL that reads: {reason}.", fix=fix) from error
-    if "ServiceGraphPattern" in repr(prepared.algebra) or "FROM" in query.upper().split():
+    if "ServiceGraphPattern" in repr(prepared.algebra) or prepared.algebra.get("datasetClause"):
         raise DataError("SERVICE and FROM ask other places than this graph.", fix="Leave them out.")
     try:
         result = to_rdf(graph).query(prepared)

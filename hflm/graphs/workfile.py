@@ -30,13 +30,12 @@ class WorkFile:
     def passages(self) -> Path:
         return self.folder / "passages.jsonl"
 
-    def open(self, inputs: Mapping[str, Any], *, fresh: bool, chunk: int) -> int:
+    def open(self, inputs: Mapping[str, Any], *, anew: bool, chunk: int) -> int:
         """Begin, or find what was done; return the number of passages that are done, a multiple of `chunk`.
 
-        Raises UsageError where other inputs were worked on, or nothing can be written here.
+        Where other inputs were worked on it begins `anew`, or raises UsageError; so it does where nothing can be
+        written here.
         """
-        if fresh:
-            self.remove()
         if not self.inputs.exists():
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -47,6 +46,9 @@ class WorkFile:
             return 0
         before = read_json(self.inputs)
         changed = sorted(name for name in inputs if before.get(name) != inputs[name])
+        if changed and anew:
+            self.remove()
+            return self.open(inputs, anew=False, chunk=chunk)
         if changed:
             raise UsageError(
                 f"An unfinished build of the same output had another {' and '.join(changed)}.",

@@ -57,7 +57,7 @@ def make_prompt(writer: Writer, text: str | Sequence[Mapping[str, str]], ask: As
     if over > 0:
         raise DataError(
             f"The prompt has {len(ids):,} tokens, and {writer.name} reads {writer.limit:,}.",
-            fix="Shorten it, or pass --truncate left or right.",
+            fix="Shorten it, or pass --truncate left or right." if isinstance(text, str) else "Shorten it.",
         )
     if not ids:
         raise DataError("The prompt is empty.", fix="Give some words.")

@@ -26,6 +26,8 @@ class Conversation:
     seed: int
     turns: Turns = field(default_factory=list)
     answered: int = 0
+    # The file of this conversation, which may be written again.
+    file: Path | None = None
 
     def messages(self) -> Turns:
         """Return all turns, the system text first."""
@@ -62,11 +64,12 @@ class Conversation:
             if forgotten and forgot:
                 forgot(forgotten)
             prompt = make_prompt(self.writer, self.messages(), self.ask, row=self.answered)
-        except DataError:
+            settings = Settings(sampling=self.sampling, seed=self.seed)
+            ((answer,),) = self.writer.write([prompt], settings, timing=timing, listen=listen)
+        except BaseException:
+            # A template may refuse a role, numbers may be no numbers: the question does not stay behind.
             self.turns = before
             raise
-        settings = Settings(sampling=self.sampling, seed=self.seed)
-        ((answer,),) = self.writer.write([prompt], settings, timing=timing, listen=listen)
         self.answered += 1
         if answer.text.strip():
             self.turns.append({"role": "assistant", "content": answer.text.strip()})
@@ -101,15 +104,18 @@ class Conversation:
         """Write the conversation as one row of `messages`, which `hflm finetune --task generation` reads."""
         if not any(turn["role"] == "assistant" for turn in self.turns):
             raise UsageError("There is nothing to save yet.", fix="Say something first.")
+        if not path.name or (path.exists() and path != self.file):
+            raise UsageError(f"{path} exists.", fix="Name another file: !save FILE.")
         try:
             write_text(path, json.dumps({"messages": self.messages()}, ensure_ascii=False) + "\n")
         except OSError as error:
             raise UsageError(f"Cannot write {path}: {error.strerror}.", fix="Name another file.") from error
+        self.file = path
 
     def load(self, path: Path) -> None:
         """Go on with the conversation in the last row of a file."""
         try:
-            rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            rows = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
             row = json.loads(rows[-1]) if rows else {}
         except OSError as error:
             raise UsageError(f"Cannot read {path}: {error.strerror}.", fix="Name a file of !save.") from error
@@ -124,6 +130,8 @@ class Conversation:
             )
         system = turns[0]["content"] if turns[0]["role"] == "system" else ""
         self.ask, self.turns = replace(self.ask, system=system), turns[bool(system) :]
+        if len(rows) == 1:
+            self.file = path
 
 
 def open_conversation(writer: Writer, *, sampling: Sampling, ask: Ask, seed: int) -> Conversation:

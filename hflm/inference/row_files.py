@@ -1,14 +1,16 @@
 """A file of rows in, a file of rows out: in order, chunk by chunk, so that one that was stopped can go on."""
 
+import base64
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from hflm.data.records import Record, read_records
-from hflm.data.sources import find_sources
+from hflm.data.sources import one_source
 from hflm.engine import ranks
 from hflm.errors import DataError, UsageError
 from hflm.space import full_disk_named
@@ -37,7 +39,7 @@ def add_to_rows(
         check_output(output_file, resume=resume)
     done: int = ranks.agreed(found)
     start, counted = perf_counter(), 0
-    (source,) = find_sources([str(input_file)])
+    source = one_source(input_file)
     total = rows or sum(1 for _ in read_records(source))
     if not total:
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
@@ -47,7 +49,7 @@ def add_to_rows(
         with full_disk_named(output_file, fix=ROOM), target.open("a" if done else "w", encoding="utf-8") as stream:
             for records in chunks(read_records(source), skip=done, size=chunk):
                 for record, one in zip(records, add(records, done + counted), strict=True):
-                    stream.write(json.dumps({**record.values, **one}, ensure_ascii=False) + "\n")
+                    stream.write(_line(record.values, one) + "\n")
                 stream.flush()
                 counted += len(records)
                 rate = counted / (perf_counter() - start)
@@ -55,6 +57,31 @@ def add_to_rows(
     except OSError as error:
         raise UsageError(f"Cannot write {output_file}: {error.strerror}.", fix="Name another file.") from error
     return done + counted
+
+
+def _line(row: Mapping[str, Any], added: Mapping[str, Any]) -> str:
+    """Return a row as JSON with what is added to it; what is called as a column of its own has `hflm_` before it."""
+    both = {**row, **{f"hflm_{name}" if name in row else name: value for name, value in added.items()}}
+    try:
+        return json.dumps(both, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError:
+        # NaN is no JSON: a table writes it where nothing is.
+        return json.dumps(_finite(both), ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    """Return what JSON has no word for, as a table may hold it: dates, exact numbers, bytes."""
+    if isinstance(value, (bytes, bytearray)):
+        return base64.b64encode(value).decode()
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def check_output(path: Path, *, resume: bool) -> None:

@@ -10,8 +10,9 @@ class GrowingText:
     def __init__(self, tokenizer: Any, *, stops: Sequence[str] = (), start: str = "") -> None:
         self.tokenizer, self.stops = tokenizer, [stop for stop in stops if stop]
         self.text, self.stopped = start, False
-        self._ids: list[int] = []
-        self._from = self._read = self._shown = 0
+        # The tokens behind which the first one is decoded: some tokenizers take the space from the start of a text.
+        self._ids: list[int] = list(tokenizer(start, add_special_tokens=False)["input_ids"]) if start else []
+        self._from, self._read, self._shown, self._least = 0, len(self._ids), 0, len(start)
 
     def add(self, token: int) -> None:
         """Take a token; `stopped` tells whether a stop text is complete."""
@@ -28,7 +29,7 @@ class GrowingText:
         after = self._decode(self._ids[self._from :])
         if len(after) <= len(before) or (after.endswith("\ufffd") and not end):
             return
-        searched = max(0, len(self.text) - max((len(stop) for stop in self.stops), default=0))
+        searched = max(self._least, len(self.text) - max((len(stop) for stop in self.stops), default=0))
         self.text += after[len(before) :]
         self._from, self._read = self._read, len(self._ids)
         found = [at for at in (self.text.find(stop, searched) for stop in self.stops) if at >= 0]

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hflm.errors import ModelError
+
 
 class Held(Protocol):
     """What a model remembers of the rows of a batch."""
@@ -76,7 +78,10 @@ class Decoder:
             logits_to_keep=1,
             **more,
         )
-        held.cache = found.past_key_values
+        held.cache = getattr(found, "past_key_values", None)
+        if held.cache is None:
+            kind = self.model.config.model_type
+            raise ModelError(f"A {kind} keeps no keys and values of what it has read.", fix="Take another decoder.")
         return found.logits[:, -1].float(), held
 
 
@@ -102,7 +107,8 @@ class EncoderDecoder:
         held = Memory(None, mask, encoded)
         logits = self.step([self.start] * len(prompts), held)
         if self.first is not None:
-            logits = torch.full_like(logits, -torch.inf).index_fill_(1, torch.tensor([self.first]), 0.0)
+            first = torch.tensor([self.first], device=logits.device)
+            logits = torch.full_like(logits, -torch.inf).index_fill_(1, first, 0.0)
         return logits, held
 
     @torch.inference_mode()

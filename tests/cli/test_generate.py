@@ -62,6 +62,11 @@ def test_the_command(
         (["a", "--n", "0"], "--n"),
         (["a", "--quantize", "int3"], "--quantize is 'int3'"),
         (["a", "--num-beams", "2", "--n", "2"], "--num-beams goes with a single prompt"),
+        (["a", "--num-beams", "2", "--json"], "--num-beams goes with a single prompt"),
+        (["a", "--num-beams", "2", "--temperature", "0.8"], "--num-beams goes with a single prompt"),
+        (["a", "--num-beams", "2", "--repetition-penalty", "1.2"], "--num-beams goes with a single prompt"),
+        (["--input-file", "x.txt", "--output-file", "y", "--json"], "--json and --explain are for a single prompt"),
+        (["a", "--json-schema", "x.json", "--assistant-prefix", "b"], "and so does --assistant-prefix"),
         (["a", "--input-file", "x.txt", "--output-file", "y"], "a prompt and an --input-file"),
         (["--input-file", "x.txt"], "belong together"),
         (["--input-file", "none.txt", "--output-file", "y.jsonl"], "none.txt"),
@@ -109,6 +114,13 @@ def test_ctrl_c_shows_what_there_is(
     assert main(["generate", "one", "--model", tiny("llama")]) == 130
     said = capsys.readouterr()
     assert said.out.strip() and "3 tokens" in said.err and said.err.endswith("stopped\n")
+    monkeypatch.setattr("hflm.cli.generate.is_terminal", lambda stream=None: False)
+    for more in ([], ["-n", "2"], ["--json"]):
+        calls.clear()
+        assert main(["generate", "one", "--model", tiny("llama"), "--seed", "1", *more]) == 130
+        said = capsys.readouterr()
+        assert said.out.strip() and said.err.endswith("stopped\n")
+    assert json.loads(said.out)["answers"][0]["ended"] == "interrupted"
 
 
 def test_no_prompt_at_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

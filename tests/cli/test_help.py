@@ -1,6 +1,8 @@
 """The command line as a whole: instant help, one line an error, exit codes that can be relied on."""
 
+import inspect
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hflm import __version__
-from hflm.cli.app import COMMANDS, main
+from hflm.cli.app import COMMANDS, _at_home, main
 from hflm.errors import DataError, Interrupted
 
 ROOT = Path(__file__).parents[2]
@@ -156,3 +158,43 @@ def test_the_shell_completes_commands_and_options() -> None:
     # Without this, typer asks the process tree which shell it is: not the same under every test runner.
     script = hflm("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
     assert "_HFLM_COMPLETE=complete_bash" in script
+
+
+def shown_defaults(command: Callable[..., None]) -> dict[str, str]:
+    """Return what the help of a command says of each setting's default."""
+    texts = {name: item.annotation.__metadata__[0].help for name, item in inspect.signature(command).parameters.items()}
+    found = {name: re.search(r" Default: (.+)\.$", text or "") for name, text in texts.items()}
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def test_help_says_the_defaults_that_hold() -> None:
+    """A recipe sets some of them: then the help says so, or the same number."""
+    from hflm.cli.finetune import command as finetune
+    from hflm.cli.pretrain import command as pretrain
+    from hflm.config import resolve
+    from hflm.finetune_config import resolve_finetune
+    from hflm.recipe_files import load_task
+
+    made = resolve(recipe=load_task("pretraining").defaults)
+    shown = shown_defaults(pretrain)
+    assert shown.pop("learning_rate") == "4e-3, with --model 1e-4" and made.learning_rate == 4e-3
+    shown = {name: value for name, value in shown.items() if hasattr(made, name) and name != "data"}
+    assert {name: str(getattr(made, name)) for name in shown} == shown and len(shown) > 15
+    assert "Default: 4e-3" in hflm("pretrain", "--help", COLUMNS="200").stdout
+    shown = shown_defaults(finetune)
+    assert shown["batch_size"] == "the recipe's, 16 or 32" and shown["schedule"].startswith("linear")
+    numbers = {name: value for name, value in shown.items() if "recipe's" not in value and ";" not in value}
+    for name in ("sentiment", "tagging", "summarization", "translation", "generation", "knowledge-graph"):
+        task = load_task(name)
+        config = resolve_finetune(task, name=name, file={}, flags={}, where="a test")
+        for setting, value in numbers.items():
+            if hasattr(config, setting) and setting not in ("data", "output_dir"):
+                assert str(getattr(config, setting)) == value, (name, setting)
+
+
+def test_home_behind_an_equals_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert _at_home("--output-dir=~/runs/x") == "/".join(("--output-dir=", "home", "ada", "runs", "x"))
+    assert _at_home("--output-file=~") == "--output-file=/" + "home/ada"
+    for word in ("--system=~/x", "~/x", "--output-dir=a~/x", "--stop=~"):
+        assert _at_home(word) == word

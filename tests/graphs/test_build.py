@@ -1,6 +1,7 @@
 """Building a graph: places that hold, stopping and going on, several processes, what is refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,51 @@ def test_an_unknown_relation_is_refused_before_scoring(
     rows = write(tmp_path / "rows.jsonl", [{"text": "Ada ran", "triples": [["Ada", "married", "Bob"]]}])
     assert main(["evaluate", run, "--data", str(rows)]) == 2
     assert "line 1: the model has no relation 'married'; it has ['in']" in capsys.readouterr().err
+
+
+def test_begun_anew_only_where_the_inputs_are_others(
+    book: Path, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the error advises works; and a build that replaces a graph goes on like any other."""
+    output, real, calls = tmp_path / "graph.jsonl", extraction.Opened.extract, list[int]()
+    command = ["graph", "build", str(book), "--model", run, "-o", str(output), "--passage-length"]
+
+    def stop(self: Any, passages: Any) -> Any:
+        calls.append(len(passages))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(self, passages)
+
+    def stopped(*words: str) -> None:
+        with monkeypatch.context() as patch:
+            calls.clear()
+            patch.setattr(extraction.Opened, "extract", stop)
+            assert main([*command, *words]) == 130
+
+    stopped("24")
+    assert main([*command, "30", "--overwrite"]) == 0
+    graph = output.read_bytes()
+    stopped("24", "--overwrite")
+    assert output.read_bytes() == graph
+    capsys.readouterr()
+    assert main([*command, "24", "--overwrite"]) == 0
+    assert "going on after 64 of 150 passages" in "".join(capsys.readouterr())
+
+
+def test_words_for_a_tagger_are_whole() -> None:
+    assert extraction.WORD.findall("Ada Lovelace, born 1815.") == ["Ada", "Lovelace", ",", "born", "1815", "."]
+    assert extraction.WORD.findall("爱达 born in ลอนดอน") == ["爱", "达", "born", "in", *"ลอนดอน"]
+
+
+def test_a_model_that_cannot_be_opened_in_a_process_says_why(
+    book: Path, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is loaded in the processes alone: what is wrong there is told here, in a line."""
+    broken = Path(shutil.copytree(run, tmp_path / "broken"))
+    weights = broken / "model" / "model.safetensors"
+    monkeypatch.setattr("hflm.build_graph.check_extractor", lambda extractor: ["in"])
+    weights.write_bytes(weights.read_bytes()[:1000])
+    command = ["graph", "build", str(book), "--model", str(broken / "model"), "-o", str(tmp_path / "g.jsonl")]
+    assert main([*command, "--processes", "2"]) == 2
+    said = capfd.readouterr().err
+    assert "Traceback" not in said and said.count("error: ") == 1 and "model.safetensors" in said

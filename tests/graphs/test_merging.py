@@ -132,3 +132,12 @@ def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=said):
             check_output(tmp_path / name, overwrite=False)
     check_output(tmp_path / "there.ttl", overwrite=True)
+
+
+def test_a_name_whose_triple_is_left_out_is_an_entity_still() -> None:
+    record = {"file": "b.txt", "line": 1, "start": 0, "text": "Ada ran.", "entities": [[0, 3, "PER"]], "triples": [
+        {"head": {"name": "Ada", "at": [0, 3]}, "relation": "knew", "tail": {"name": "Mars", "at": None},
+         "confidence": 0.1}
+    ]}  # fmt: skip
+    found = merge(lambda: [record], aliases={}, least=0.5)
+    assert not found.edges and [entity.name for entity in found.entities.values()] == ["Ada"]

@@ -60,6 +60,8 @@ def test_sparql_reads_and_does_nothing_else(graph: Graph) -> None:
     assert sparql(graph, "ASK { entity:e0 relation:knew entity:e3 }") == [{"answer": True}]
     flagged = sparql(graph, "SELECT ?s WHERE { ?s hflm:found false }")
     assert len(flagged) == 2
+    # A name may hold the word that asks elsewhere.
+    assert sparql(graph, 'ASK { ?a rdfs:label "Girl from Ipanema" }') == [{"answer": False}]
     for bad in ("DELETE WHERE { ?a ?b ?c }", "SELECT", "SELECT ?a WHERE { ?a no:thing ?b }",
                 "SELECT ?a WHERE { SERVICE <http://localhost:1/> { ?a ?b ?c } }",
                 "SELECT ?a FROM <http://localhost:1/> WHERE { ?a ?b ?c }"):  # fmt: skip

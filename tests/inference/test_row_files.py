@@ -1,10 +1,15 @@
 """Rows of a file with something added: a full disk is told apart from a file that cannot be written."""
 
+import json
+import math
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hflm.errors import SpaceError, UsageError
+from hflm.errors import DataError, SpaceError, UsageError
 from hflm.inference.row_files import add_to_rows
 from tests.tiny import moods, write
 
@@ -29,3 +34,39 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
             rows, tmp_path / "out", lambda records, before: [{}] * len(records), resume=False, chunk=8,
             watch=lambda kind, content: None,
         )  # fmt: skip
+
+
+def added(rows: Path, output: Path, **values: Any) -> list[dict[str, Any]]:
+    add_to_rows(
+        rows, output, lambda records, before: [values] * len(records), resume=False, chunk=8,
+        watch=lambda kind, content: None,
+    )  # fmt: skip
+    return [json.loads(line, parse_constant=pytest.fail) for line in output.read_text(encoding="utf-8").splitlines()]
+
+
+def test_columns_of_the_user_stay(tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.jsonl", [{"text": "a film", "score": 4}, {"text": "no stars"}])
+    found = added(rows, tmp_path / "out.jsonl", prediction="good", score=0.9)
+    assert found[0] == {"text": "a film", "score": 4, "prediction": "good", "hflm_score": 0.9}
+    assert found[1] == {"text": "no stars", "prediction": "good", "score": 0.9}
+
+
+def test_what_json_has_no_word_for(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    row = {"text": "a", "day": date(2026, 11, 26), "at": datetime(2026, 11, 26, 9, 30), "price": Decimal("1.10"),
+           "picture": b"\x00\xff", "missing": math.nan, "list": [1.0, math.inf]}  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "rows.parquet")
+    (found,) = added(tmp_path / "rows.parquet", tmp_path / "out.jsonl", prediction="x")
+    assert found == {
+        "text": "a", "day": "2026-11-26", "at": "2026-11-26T09:30:00", "price": "1.10", "picture": "AP8=",
+        "missing": None, "list": [1.0, None], "prediction": "x",
+    }  # fmt: skip
+
+
+def test_one_file_is_read(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        write(tmp_path / name, moods(2))
+    with pytest.raises(DataError, match=r"is 2 files, and one is read here.*a\.jsonl"):
+        added(tmp_path, tmp_path / "out.jsonl", n=1)

@@ -1,0 +1,93 @@
+"""What is read to predict from, and how what is said comes out: lines, letters, stdin, pieces, scores."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hflm.cli.app import main
+from hflm.inference.trained import TrainedModel, open_trained
+from hflm.predict import predict_file, predict_texts
+from tests.tiny import moods, pairs, tagged, write
+
+MADE = {
+    "sentiment": ("bert", moods), "tagging": ("bert", tagged), "summarization": ("t5", pairs),
+    "translation": ("marian", lambda: pairs(source="en", target="es")),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(
+    run_finetune: Callable[..., Path], tiny: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], str]:
+    """A function from a task to a run of it, made once."""
+    from functools import cache
+
+    folder = tmp_path_factory.mktemp("rows")
+
+    def make(task: str) -> str:
+        kind, rows = MADE[task]
+        data = str(write(folder / f"{task}.jsonl", rows()))
+        return str(run_finetune(task, model=tiny(kind), data=[data], max_steps=2, eval_steps=2, test_fraction=0.0))
+
+    return cache(make)
+
+
+def opened(runs: Callable[[str], str], task: str) -> TrainedModel:
+    return open_trained(runs(task), precision="fp32", max_new_tokens=5)
+
+
+def test_lines_of_a_text_for_every_task(
+    runs: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A .txt file has no columns: a line is what is read."""
+    (tmp_path / "lines.txt").write_text("one two\n\nthree four\n")
+    for command, name in (("translate", "translation"), ("classify", "tagging"), ("classify", "sentiment")):
+        capsys.readouterr()
+        assert main([command, runs(name), "--input-file", str(tmp_path / "lines.txt"), "--json"]) == 0
+        assert [row["text"] for row in json.loads(capsys.readouterr().out)] == ["one two", "three four"]
+
+
+def test_a_tag_for_every_letter_where_no_spaces_are(runs: Callable[[str], str]) -> None:
+    (row,) = predict_texts(opened(runs, "tagging"), ["张三在 Beijing"])
+    assert len(row["prediction"]) == 4
+
+
+def test_stdin_that_is_not_utf8(
+    runs: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\ncaf\xe9\n"), encoding="utf-8"))
+    assert main(["classify", runs("sentiment")]) == 2
+    assert "stdin, line 2: not UTF-8: byte 0xe9" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\ufeffone\r\ntwo".encode()), encoding="utf-8"))
+    assert main(["classify", runs("sentiment"), "--json"]) == 0
+    assert [row["text"] for row in json.loads(capsys.readouterr().out)] == ["one", "two"]
+
+
+def test_texts_are_written_down_often(
+    runs: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes long is kept in small pieces; classes of thousands of rows are sorted by length together."""
+    monkeypatch.setattr("hflm.predict.WRITTEN", 3)
+    rows, seen = write(tmp_path / "rows.jsonl", pairs(8)), list[int]()
+    predict_file(
+        opened(runs, "summarization"), rows, tmp_path / "out.jsonl", columns={}, resume=False,
+        watch=lambda kind, content: seen.append(content["done"]),
+    )  # fmt: skip
+    assert seen == [3, 6, 8]
+
+
+def test_scores_are_shown_before_a_file_is_written(
+    runs: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = str(write(tmp_path / "rows.jsonl", moods(12)))
+    (tmp_path / "file").touch()
+    command = ["evaluate", runs("sentiment"), "--data", rows, "-o"]
+    assert main([*command, str(tmp_path / "new" / "said.jsonl")]) == 0
+    assert (tmp_path / "new" / "said.jsonl").read_text().count("\n") == 12
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "file" / "said.jsonl")]) == 2
+    said = capsys.readouterr()
+    assert "accuracy" in said.out and said.err.startswith("error: ") and "Traceback" not in said.err
