@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 - \2/p' $(MAKEFILE_LIST)
 
-# torch goes first, alone and pinned: asked for last and unpinned, it would bring gigabytes of CUDA.
+# torch goes first and pinned; the index of pip decides which build comes. One of this version that is there is kept.
 $(INSTALLED): pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
