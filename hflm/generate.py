@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Rows that are read, sorted by length, answered and written together.
 CHUNK = 256
+# What a question or an instruction is about, and the columns that hold these.
+ABOUT, ASKS = ("input", "context"), ("prompt", "instruction", "question")
 COLUMNS = ("messages", "prompt", "text", "source", "instruction", "question")
 
 
@@ -97,7 +99,11 @@ def _prompt(record: Record) -> Any:
         return messages(value, f"{record.where}, column 'messages'")
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{record.where}, column {column!r}: found {show(value)}.", fix="Give a text.")
-    return value
+    about = next((record.values[name] for name in ABOUT if isinstance(record.values.get(name), str)), "")
+    if not about.strip() or column not in ASKS:
+        return value
+    # As a training reads them.
+    return f"{value}\n\n{about}" if column == "instruction" else f"{about}\n\n{value}"
 
 
 def report(

@@ -3,12 +3,14 @@
 hflm predict RUN --input-file in.jsonl --output-file out.jsonl
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.lines import read_lines
+from hflm.data.overlap import LETTERS
 from hflm.data.records import Record, read_records
 from hflm.data.sources import one_source
 from hflm.errors import DataError
@@ -16,20 +18,28 @@ from hflm.inference.predicting import classify_rows, write_rows
 from hflm.inference.row_files import add_to_rows, check_output, chunks
 from hflm.inference.trained import Described, TrainedModel, describe, open_trained
 from hflm.launch import check_alone, count_processes, launch_rows
-from hflm.stressing.words import words
+from hflm.stressing.words import UNSPACED, letters
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
 
 # Rows that are read, sorted by length, predicted and written together; fewer where each is a text to write.
 CHUNK, WRITTEN = 2048, 128
+# Letters of scripts without spaces in a row, or others.
+RUN = re.compile(rf"[{LETTERS}]+|[^{LETTERS}]+")
 
 
-def predict_texts(trained: TrainedModel, texts: Sequence[str], **more: Any) -> list[dict[str, Any]]:
-    """Return the predictions for texts, in their order."""
+def predict_texts(trained: TrainedModel, texts: Sequence[Any], **more: Any) -> list[dict[str, Any]]:
+    """Return the predictions for texts, in their order; for a tagger they may be lists of words."""
     role = next(role for role in trained.task.complete[-1])
-    values = [words(text) for text in texts] if role == "tokens" else texts
+    values = [text if isinstance(text, list) else _words(text) for text in texts] if role == "tokens" else texts
     return predict(trained, [Example("", {role: value}) for value in values], **more)
+
+
+def _words(text: str) -> list[str]:
+    """Split a text at its spaces, and where a script sets none, into letters with their marks."""
+    runs = (run for piece in text.split() for run in RUN.findall(piece))
+    return [word for run in runs for word in (letters(run) if UNSPACED.search(run) else [run])]
 
 
 def predict(trained: TrainedModel, examples: Sequence[Example], **more: Any) -> list[dict[str, Any]]:
@@ -54,13 +64,13 @@ def predict_file(
     """
 
     if rows is None:
-        rows = check_file(trained, input_file, output_file, columns=columns, resume=resume)
+        check_file(trained, input_file, output_file, columns=columns, resume=resume)
 
     def add(records: Sequence[Record], _: int) -> Sequence[dict[str, Any]]:
         return predict(trained, to_examples(trained, records, columns), **more)
 
     chunk = CHUNK if trained.kind in ("classification", "tagging") else WRITTEN
-    return add_to_rows(input_file, output_file, add, resume=resume, chunk=chunk, rows=rows, watch=watch)
+    return add_to_rows(input_file, output_file, add, resume=resume, chunk=chunk, watch=watch)
 
 
 def predict_named(
@@ -104,17 +114,19 @@ def check_file(
     return rows
 
 
-def read_texts(known: Described, path: Path, *, whole: bool) -> list[str]:
-    """Return the texts of a file: the lines of a .txt file, or with `whole` all of it as one; else a text a row."""
+def read_texts(known: Described, path: Path, *, whole: bool) -> list[Any]:
+    """Return the texts of a file: the lines of a .txt file, or with `whole` all of it as one; else a text a row.
+
+    Of rows with words these are lists of words.
+    """
     source = one_source(path)
     if source.kind == "text" and whole:
         found = ["\n".join(line for _, line in read_lines(source)).strip()]
     elif source.kind == "text":
         found = [line for _, line in read_lines(source) if line.strip()]
     else:
-        values = [next(iter(e.values.values())) for e in to_examples(known, list(read_records(source)), {})]
-        found = [" ".join(value) if isinstance(value, list) else value for value in values]
-    empty = next((number for number, text in enumerate(found, start=1) if not text.strip()), None)
+        found = [next(iter(e.values.values())) for e in to_examples(known, list(read_records(source)), {})]
+    empty = next((number for number, text in enumerate(found, start=1) if not "".join(text).strip()), None)
     if not found or empty:
         raise DataError(
             f"{path}: text {empty} is empty." if empty else f"{path} has no rows.", fix="Name another file."

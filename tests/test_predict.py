@@ -72,7 +72,8 @@ def test_a_model_knows_its_task_again(name: str, runs: Callable[[str], str]) -> 
 def test_a_file_in_its_order_and_resumable(
     name: str, runs: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hflm.predict.CHUNK", 4)
+    for size in ("CHUNK", "WRITTEN"):
+        monkeypatch.setattr(f"hflm.predict.{size}", 4)
     trained = opened(runs, name)
     rows = [{**row, "id": number} for number, row in enumerate(MADE[name][2]()[:10])]
     source, whole, again = write(tmp_path / "in.jsonl", rows), tmp_path / "whole.jsonl", tmp_path / "again.jsonl"

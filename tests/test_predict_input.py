@@ -91,3 +91,16 @@ def test_scores_are_shown_before_a_file_is_written(
     assert main([*command, str(tmp_path / "file" / "said.jsonl")]) == 2
     said = capsys.readouterr()
     assert "accuracy" in said.out and said.err.startswith("error: ") and "Traceback" not in said.err
+
+
+def test_a_translation_has_the_lines_of_its_source(
+    runs: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`paste source target` goes wrong from the first line that is missing."""
+    text = "one two\n\n \nthree four\n\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8"))
+    run = runs("translation")
+    capsys.readouterr()
+    assert main(["translate", run]) == 0
+    said = capsys.readouterr().out.split("\n")
+    assert len(said) == 6 and said[0] and not said[1] and not said[2] and said[3] and not said[4]

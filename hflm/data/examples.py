@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ from hflm.data.records import Record, show
 from hflm.data.triple_rows import triples_line
 from hflm.errors import DataError
 
-WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
 # The number by which the libraries mark what is not to be learned: no class has it for a name.
 IGNORED = -100
 
@@ -65,7 +63,7 @@ def read_examples(
     for record in records:
         values = _flat(record.values)
         known = mapping or _mapping(values, shape, record)
-        mapping = {**_loose(values, known, shape), **known}
+        mapping = {**known, **_loose(values, known, shape)}
         try:
             example = Example(record.where, _roles(values, mapping, record.where, shape))
         except DataError as error:
@@ -77,10 +75,12 @@ def read_examples(
 def _loose(values: Mapping[str, Any], mapping: Mapped, shape: Shape) -> Mapped:
     """Return the columns of roles that no row needs, as an `input`: where the first row had none, a later one may."""
     bound = {role for roles in shape.shapes for role in roles} | mapping.keys()
+    plain = {column.strip().lower(): column for column in reversed(list(values))}
     return {
-        role: column
+        role: plain[name]
         for role, names in shape.roles.items()
-        if role not in bound and (column := next((name for name in names if name in values), None))
+        for name in reversed(names)
+        if role not in bound and name in plain
     }
 
 
@@ -168,9 +168,7 @@ def label(value: Any, where: str) -> str:
     odd = value is None or value == IGNORED or isinstance(value, (list, dict)) or _no_number(value)
     if odd or str(value).strip() == "":
         raise DataError(f"{where}: found {show(value)}, which is no label.", fix="Give every row one label.")
-    name = unicodedata.normalize("NFC", str(value).strip())
-    # As numbers are written by a program that has them as fractions.
-    return WHOLE.sub(r"\1", name)
+    return unicodedata.normalize("NFC", str(value).strip())
 
 
 def _no_number(value: Any) -> bool:

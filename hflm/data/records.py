@@ -125,6 +125,8 @@ def separated_rows(
         where = f"{source.path}, line {line}"
         if not header:
             header = row
+            if byte := escaped("".join(row)):
+                raise not_utf8(source, line, byte)
             twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
             if twice:
                 raise DataError(f"{where}: two columns are called {show(twice)}.", fix="Give each its own name.")

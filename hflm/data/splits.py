@@ -4,6 +4,7 @@ import glob
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,7 +93,9 @@ def split_of(path: Path, below: Sequence[Path] = ()) -> str:
 
     What names none is for training.
     """
-    folder = next((folder for folder in below if path.is_relative_to(folder)), path.parent)
+    # The nearest of those that were named.
+    above = [folder for folder in below if path.is_relative_to(folder)]
+    folder = max(above, key=lambda folder: len(folder.parts), default=path.parent)
     named = (split_named(part) for part in reversed(path.relative_to(folder).parts))
     return next((split for split in named if split), "train")
 
@@ -101,7 +104,7 @@ def _by_split(data: Sequence[str], on_bad: OnBad) -> Records:
     if len(data) == 1 and looks_like_hub_id(data[0]):
         return _hub(data[0])
     sources = find_sources(data)
-    folders = [_folder(Path(path).expanduser()) for path in data]
+    folders = _folders([Path(path).expanduser() for path in data])
     found: Records = {}
     for source in sources:
         split = split_of(source.path, folders) if len(sources) > 1 else "train"
@@ -109,12 +112,22 @@ def _by_split(data: Sequence[str], on_bad: OnBad) -> Records:
     return found
 
 
-def _folder(path: Path) -> Path:
-    """Return the folder that a path names: itself, or what stands before the first star of a pattern."""
-    if path.is_dir():
-        return path
-    before = [part for part in itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)]
-    return Path(*before) if len(before) < len(path.parts) else path.parent
+def _folders(paths: Sequence[Path]) -> list[Path]:
+    """Return the folders that paths name: themselves, what stands before the first star of a pattern, and that in which
+    all files lie that are named one by one, as by a shell that spelled a pattern out.
+    """
+    found, alone = [], []
+    for path in paths:
+        before = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+        if path.is_dir():
+            found.append(path)
+        elif not path.exists() and len(before) < len(path.parts):
+            found.append(Path(*before))
+        else:
+            alone.append(path.parent)
+    if len({path.is_absolute() for path in alone}) == 1:
+        found.append(Path(os.path.commonpath(alone)))
+    return found
 
 
 def _read(sources: Iterable[Source], on_bad: OnBad) -> Iterator[Record]:

@@ -13,7 +13,8 @@ def tab_rows(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]]]:
     r"""Yield (number of the first line, cells) of each row; the first row says how many cells a row has.
 
     Most programs write a quote into a TSV as it is (`"Hi," he said`), some quote cells as in CSV. A line with as many
-    cells as the header is a row; one with fewer, in which a quote opens, goes on until its cells are as many.
+    cells as the header is a row, unless a quote opens in its last cell and closes further down, before a line that is
+    a row by itself. A line with fewer cells, in which a quote opens, goes on until they are as many.
     """
     waiting: deque[Line] = deque()
     width = 0
@@ -22,12 +23,11 @@ def tab_rows(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]]]:
         if not text:
             continue
         cells = text.split("\t")
-        if len(cells) != width:
-            cells = _quoted(text, width) or cells
-        if len(cells) < width and _opens(text):
-            cells = _joined(text, waiting, lines, width) or cells
-        width = width or len(cells)
-        yield number, [_bare(cell) for cell in cells]
+        quoted = _quoted(text, width) if len(cells) != width else None
+        if quoted is None and (len(cells) < width or _opens(cells[-1])) and any(map(_opens, cells)):
+            quoted = _joined(text, waiting, lines, width)
+        width = width or len(quoted or cells)
+        yield number, quoted or [_bare(cell) for cell in cells]
 
 
 def _joined(text: str, waiting: deque[Line], lines: Iterator[Line], width: int) -> list[str] | None:
@@ -35,10 +35,17 @@ def _joined(text: str, waiting: deque[Line], lines: Iterator[Line], width: int) 
     read: list[Line] = []
     while len(read) < MOST_LINES and (line := waiting.popleft() if waiting else next(lines, None)):
         read.append(line)
-        text = f"{text}\n{line[1]}"
-        if cells := _quoted(text, width):
-            return cells
-        if len(line[1].split("\t")) == width:
+        own = width > 1 and len(line[1].split("\t")) == width
+        if own and text.count("\t") == width - 1:
+            break
+        # Only where a quote may close is the whole looked at.
+        if line[1].count('"') % 2:
+            cells = _quoted("\n".join([text, *(each for _, each in read)]), width)
+            if cells:
+                return cells
+            if width == 1:
+                break
+        if own:
             break
     waiting.extendleft(reversed(read))
     return None
@@ -53,8 +60,8 @@ def _quoted(text: str, width: int) -> list[str] | None:
     return rows[0] if len(rows) == 1 and (not width or len(rows[0]) == width) else None
 
 
-def _opens(text: str) -> bool:
-    return any(cell.startswith('"') and cell.count('"') % 2 for cell in text.split("\t"))
+def _opens(cell: str) -> bool:
+    return cell.startswith('"') and cell.count('"') % 2 == 1
 
 
 def _bare(cell: str) -> str:

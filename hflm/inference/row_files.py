@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -26,13 +26,12 @@ Add = Callable[[Sequence[Record], int], Sequence[dict[str, Any]]]
 
 
 def add_to_rows(
-    input_file: Path, output_file: Path, add: Add, *, resume: bool, chunk: int, watch: "Watch",
-    rows: int | None = None,
+    input_file: Path, output_file: Path, add: Add, *, resume: bool, chunk: int, watch: "Watch"
 ) -> int:  # fmt: skip
     """Write a line for every row of a file, its own columns and what `add` says of it; return their number.
 
-    With `resume`, rows that stand in the output already are not worked on again. `rows` is their number where they
-    were counted already.
+    What is added under the name of a column of the file is called `hflm_` and that name. With `resume`, rows that stand
+    in the output already are not worked on again.
     """
     found = _whole_lines(output_file) if ranks.first() and resume and output_file.exists() else 0
     if ranks.first():
@@ -40,7 +39,10 @@ def add_to_rows(
     done: int = ranks.agreed(found)
     start, counted = perf_counter(), 0
     source = one_source(input_file)
-    total = rows or sum(1 for _ in read_records(source))
+    total, columns = 0, set[str]()
+    for record in read_records(source):
+        total += 1
+        columns.update(record.values)
     if not total:
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
     try:
@@ -49,7 +51,7 @@ def add_to_rows(
         with full_disk_named(output_file, fix=ROOM), target.open("a" if done else "w", encoding="utf-8") as stream:
             for records in chunks(read_records(source), skip=done, size=chunk):
                 for record, one in zip(records, add(records, done + counted), strict=True):
-                    stream.write(_line(record.values, one) + "\n")
+                    stream.write(_line(record.values, one, columns) + "\n")
                 stream.flush()
                 counted += len(records)
                 rate = counted / (perf_counter() - start)
@@ -59,9 +61,9 @@ def add_to_rows(
     return done + counted
 
 
-def _line(row: Mapping[str, Any], added: Mapping[str, Any]) -> str:
-    """Return a row as JSON with what is added to it; what is called as a column of its own has `hflm_` before it."""
-    both = {**row, **{f"hflm_{name}" if name in row else name: value for name, value in added.items()}}
+def _line(row: Mapping[str, Any], added: Mapping[str, Any], columns: Collection[str]) -> str:
+    """Return a row as JSON with what is added to it; what is called as a column of the file has `hflm_` before it."""
+    both = {**row, **{f"hflm_{name}" if name in columns else name: value for name, value in added.items()}}
     try:
         return json.dumps(both, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:

@@ -172,10 +172,3 @@ def test_an_input_that_comes_up_later_is_read() -> None:
             {"instruction": "Translate.", "input": "uno", "output": "one"}]  # fmt: skip
     found = [example.values for example in read("generation", *rows)]
     assert "input" not in found[0] and found[1]["input"] == "uno"
-
-
-@pytest.mark.parametrize(
-    ("given", "name"), [("1.0", "1"), (1.0, "1"), ("-2.00", "-2"), ("1.5", "1.5"), ("v1.0", "v1.0")]
-)
-def test_a_whole_number_has_one_name(given: Any, name: str) -> None:
-    assert label(given, "a row") == name

@@ -169,8 +169,9 @@ def test_a_split_is_told_by_a_folder_below_the_one_that_is_named(tmp_path: Path)
     for split, count in (("train", 20), ("test", 6)):
         (top / split).mkdir(parents=True)
         write(top / split / "part-0.jsonl", [{**row, "text": f"{split} {row['text']}"} for row in moods(count)])
-    for named in (top, top / "*" / "part-*.jsonl"):
-        found = read(named)
+    spelled = sorted(top.glob("*/part-*.jsonl"))
+    for named in ([top], [top / "*" / "part-*.jsonl"], spelled, spelled[::-1]):
+        found = read(*named)
         assert len(found.test) == 6 and all(row["text"].startswith("test") for row in found.test)
         assert len(found.train) + len(found.eval) == 20 and found.held_out == ("eval",)
 

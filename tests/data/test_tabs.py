@@ -21,6 +21,14 @@ CASES: dict[str, tuple[str, list[tuple[int, list[str]]]]] = {
     "a quote that opens and never closes": (
         '1\ta\tb\n"2\tc\n3\td\te\n4\tf\tg', [(2, ['"2', "c"]), (3, ["3", "d", "e"]), (4, ["4", "f", "g"])],
     ),
+    "as pandas writes it": (
+        'label\ttext\nneg\t"first line\nsecond line"\npos\tx\npos\t"open\nneg\tnext',
+        [(2, ["neg", "first line\nsecond line"]), (4, ["pos", "x"]), (5, ["pos", '"open']), (6, ["neg", "next"])],
+    ),
+    "a column of texts of several lines": (
+        'text\n"one\ntwo"\n"a ""b""\tc"\n"open\n"and open\nend',
+        [(2, ["one\ntwo"]), (4, ['a "b"\tc']), (5, ['"open']), (6, ['"and open']), (7, ["end"])],
+    ),
     "one column": ('text\n"No" he said\n"all"', [(2, ['"No" he said']), (3, ["all"])]),
     "signs that other programs take for line ends": ("a\tb\nx\u2028y\t1\n\u0085\t2", [(2, ["x\u2028y", "1"]),
                                                                                      (3, ["\u0085", "2"])]),

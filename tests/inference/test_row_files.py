@@ -48,7 +48,7 @@ def test_columns_of_the_user_stay(tmp_path: Path) -> None:
     rows = write(tmp_path / "rows.jsonl", [{"text": "a film", "score": 4}, {"text": "no stars"}])
     found = added(rows, tmp_path / "out.jsonl", prediction="good", score=0.9)
     assert found[0] == {"text": "a film", "score": 4, "prediction": "good", "hflm_score": 0.9}
-    assert found[1] == {"text": "no stars", "prediction": "good", "score": 0.9}
+    assert found[1] == {"text": "no stars", "prediction": "good", "hflm_score": 0.9}, "one name for all rows"
 
 
 def test_what_json_has_no_word_for(tmp_path: Path) -> None:
