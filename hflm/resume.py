@@ -66,6 +66,13 @@ def kind_of(run: RunFolder) -> type[TrainingSettings]:
     return FinetuneConfig if "task" in saved else PretrainConfig
 
 
+def _same(old: Any, new: Any) -> bool:
+    """Tell whether a setting is what it was; a data set of the hub has got its revision when the run began."""
+    if old == new or not isinstance(old, tuple) or not isinstance(new, tuple) or len(old) != len(new):
+        return bool(old == new)
+    return all(one == two or str(one).startswith(f"{two}@") for one, two in zip(old, new, strict=True))
+
+
 def settings_of(
     kind: type[Config], run: RunFolder, given: Mapping[str, Any] | None = None, *, allow_change: bool = False
 ) -> Config:
@@ -83,7 +90,7 @@ def settings_of(
         return asked
     for name in given:
         old, new = getattr(resolved, name), getattr(asked, name)
-        if new != old and name not in FREE:
+        if not _same(old, new) and name not in FREE:
             raise UsageError(
                 Change(name, shown(old), shown(new), True).sentence(run),
                 fix=f"A run goes on with the settings that it began with. {CHANGED}",

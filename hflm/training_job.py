@@ -1,5 +1,7 @@
 """What every job that trains does around its work: open the run, hand it to ranks or hold it, begin its folder."""
 
+import glob
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +68,9 @@ def _check_inputs(config: TrainingSettings, run: RunFolder) -> None:
     """Raise UsageError where the run that is replaced holds what the new one reads: it could not go on without."""
     named = [getattr(config, name, None) or () for name in INPUTS]
     for name in (one for names in named for one in ([names] if isinstance(names, str) else names)):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
+        # Of a pattern, the folder before its first star.
+        path = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
         if os.path.exists(path) and path.resolve().is_relative_to(run.path.resolve()):
             raise UsageError(f"{name} lies in {run.path}, which --overwrite empties.", fix="Name another --output-dir.")
 

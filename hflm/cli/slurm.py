@@ -11,7 +11,7 @@ from hflm.errors import UsageError
 from hflm.launching.slurm import Batch, batch_text, submit, words_of
 from hflm.resume import kind_of, settings_of
 from hflm.run import RunFolder, results
-from hflm.settings import flag, overlay, read_yaml
+from hflm.settings import flag, overlay, own_names, read_yaml
 
 PANEL = "SLURM"
 Slurm = Annotated[bool, typer.Option("--slurm", help="Submit this as a batch job.", rich_help_panel=PANEL)]
@@ -33,19 +33,26 @@ def hand_over(
     words = [job, *words_of(settings), "--output-dir", str(folder), *(["--config", str(config)] if config else [])]
     batch = Batch(nodes=nodes, partition=partition, time=time, more=tuple(sbatch or ()))
     text = batch_text(words, folder, batch, python=sys.executable)
-    print(text if dry_run else submit(text), end="" if dry_run else "\n")
+    if dry_run:
+        print(text, end="")
+        return
+    # SLURM makes no folder for the log that it is told to write.
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    print(f"{submit(text).rstrip('.')}; run {folder}, log {folder}-JOB.log")
 
 
 def _check_folder(job: str, settings: Mapping[str, Any], run: RunFolder, config: Path | None) -> None:
     """Raise UsageError where the batch job would go on with a run that is done, or is another one."""
     if not run.plan.exists():
+        # What the batch job finds there later is then its own.
+        RunFolder.free(run.path, overwrite=False)
         return
     if results(run) is not None:
         raise UsageError(f"{run.path} holds a run that is done.", fix="Choose another --output-dir.")
     kind = kind_of(run)
     if kind.job != job:
         raise UsageError(f"{run.path} is a run of `hflm {kind.job}`.", fix="Choose another --output-dir.")
-    settings_of(kind, run, overlay(read_yaml(config) if config else {}, settings))
+    settings_of(kind, run, overlay(own_names(kind, read_yaml(config)) if config else {}, settings))
 
 
 def check_slurm(

@@ -118,9 +118,9 @@ def extract_all(
         for chunk in chunks:
             waiting.append(pool.submit(_extract, chunk))
             if len(waiting) >= 2 * processes:
-                yield waiting.popleft().result()
+                yield _first(waiting)
         while waiting:
-            yield waiting.popleft().result()
+            yield _first(waiting)
     except BrokenProcessPool as error:
         raise Interrupted(
             "A process that read passages died, perhaps for lack of memory.",
@@ -132,6 +132,13 @@ def extract_all(
         pool.shutdown(wait=not waiting, cancel_futures=True)
         for worker in workers if waiting else ():
             worker.terminate()
+
+
+def _first(waiting: deque[Future[list[Record]]]) -> list[Record]:
+    """Wait for the first chunk, which counts as waited for until it is there."""
+    found = waiting[0].result()
+    waiting.popleft()
+    return found
 
 
 _opened: Opened | Exception | None = None

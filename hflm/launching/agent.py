@@ -274,14 +274,14 @@ def may_pass(cause: HflmError) -> bool:
     return isinstance(cause, RankError)
 
 
-def _mark(job: Job) -> tuple[int, int] | None:
+def _mark(job: Job) -> tuple[int, ...] | None:
     """Return what tells the plan in the folder of a job from another one; None where there is none."""
     plan = RunFolder(Path(job.folder)).plan if job.folder else None
     status = plan.stat() if plan and plan.exists() else None
-    return (status.st_ino, status.st_mtime_ns) if status else None
+    return (status.st_ino, status.st_mtime_ns, status.st_size) if status else None
 
 
-def again(job: Job, *, replaced: tuple[int, int] | None = None) -> Job:
+def again(job: Job, *, replaced: tuple[int, ...] | None = None) -> Job:
     """Return the job that goes on where another try of it was broken off; `replaced` marks a plan that is not its own.
 
     It goes on with the settings that the run has kept: a data set of the hub has its revision there.

@@ -34,15 +34,20 @@ def compare(
     """Compare the predictions of two models; both are scored on the same draws of the rows."""
     ours = statistics(name, predictions=a, references=references, **options)
     theirs = statistics(name, predictions=b, references=references, **options)
-    return compare_statistics(ours, theirs)
+    return compare_statistics(ours, theirs, differ=sum(one != other for one, other in zip(a, b, strict=True)))
 
 
-def compare_statistics(ours: Statistics, theirs: Statistics) -> list[Paired]:
-    """Compare two models by what each row adds to their scores; both are scored on the same draws of the rows."""
+def compare_statistics(ours: Statistics, theirs: Statistics, *, differ: int | None = None) -> list[Paired]:
+    """Compare two models by what each row adds to their scores; both are scored on the same draws of the rows.
+
+    `differ` is the number of rows of which the models say other things; where it is not given, of which they score
+    otherwise, as both count scores in one way.
+    """
     samples = [(ours.scores(ours.total(w)), theirs.scores(theirs.total(w))) for w in draws(len(ours))]
     whole_a, whole_b = ours.whole(), theirs.whole()
     # Draws of few rows all look alike: no p-value is below that of a sign test on the rows that differ.
-    differ = int((ours.rows != theirs.rows).reshape(len(ours), -1).any(axis=1).sum())
+    if differ is None:
+        differ = int((ours.rows != theirs.rows).reshape(len(ours), -1).any(axis=1).sum())
     least = 2.0 ** (1 - differ)
     found = []
     for key in whole_a:

@@ -14,7 +14,7 @@ CHARACTERS = {"ja", "ko", "th", "lo", "km", "my", "bo"}
 # The codes of three letters that nllb and others use, as in jpn_Jpan.
 SHORT = {
     "zho": "zh", "cmn": "zh", "yue": "zh", "wuu": "zh", "jpn": "ja", "kor": "ko", "tha": "th", "lao": "lo", "khm": "km",
-    "mya": "my", "bod": "bo", "cn": "zh", "jp": "ja", "kr": "ko", "lzh": "zh", "nan": "zh",
+    "mya": "my", "bod": "bo",
 }  # fmt: skip
 # Script -> language, for texts whose language nobody named; kana before Chinese characters, which both use.
 SCRIPTS = (
