@@ -76,7 +76,8 @@ def _finetune(
     )
     report = announce(fitted, training, say=say)
     if not resume:
-        report |= _estimated(fitted, training, say=say)
+        training, found = _estimated(fitted, training, say=say)
+        report |= found
     check_same(training)
     if ranks.first():
         begin(
@@ -94,18 +95,19 @@ def _finetune(
     return metrics
 
 
-def _estimated(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, Any]:
+def _estimated(fitted: "Fitted", training: "Training", *, say: Any) -> "tuple[Training, dict[str, Any]]":
     """Say what a longer run will take, which costs some of its steps; a budget was measured already."""
     from dataclasses import asdict
 
-    from hflm.finetuning.estimate import estimate, lines
+    from hflm.finetuning.estimate import estimate_in_memory, lines
 
     if training.steps < WORTH_ESTIMATING or training.config.budget:
-        return {}
-    found = estimate(fitted, training, within=min(MOST_PROBING, PROBING * training.steps))
+        return training, {}
+    within = min(MOST_PROBING, PROBING * training.steps)
+    training, found = estimate_in_memory(fitted, training, within=within, say=say)
     for line in lines(found):
         say(line)
-    return asdict(found)
+    return training, asdict(found)
 
 
 def check_model(config: FinetuneConfig, task: Task) -> None:
@@ -200,6 +202,7 @@ def summary(fitted: "Fitted", run: RunFolder, trained: Any) -> dict[str, Any]:
         "steps": trained.steps,
         "best_step": trained.best_step or trained.steps,
         "seconds": round(trained.seconds, 2),
+        **({"first_step": trained.first} if trained.first else {}),
         "eval_loss": trained.evaluation["eval_loss"],
         "eval_accuracy": trained.evaluation["eval_accuracy"],
         "step_seconds": trained.step_seconds,

@@ -23,7 +23,7 @@ def plan(config: FinetuneConfig, task: Task, *, watch: "Watch") -> dict[str, Any
     """Return the report of a run that is not made: rows, lengths, steps, seconds, bytes; nothing is written."""
     from dataclasses import asdict
 
-    from hflm.finetuning.estimate import estimate, lines
+    from hflm.finetuning.estimate import estimate_in_memory, lines
     from hflm.training.steps import fix_steps
 
     def say(text: str) -> None:
@@ -38,7 +38,7 @@ def plan(config: FinetuneConfig, task: Task, *, watch: "Watch") -> dict[str, Any
     training = fix_steps(training, resume=False, spent=time.perf_counter() - began, say=say)
     report = announce(fitted, training, say=say)
     left = WHOLE - (time.perf_counter() - began)
-    found = estimate(fitted, training, within=min(MOST, max(LEAST, left)))
+    training, found = estimate_in_memory(fitted, training, within=min(MOST, max(LEAST, left)), say=say)
     for line in lines(found):
         say(line)
     return {**report, **asdict(found)}

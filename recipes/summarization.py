@@ -21,7 +21,6 @@ task = Task(
         "model": "google-t5/t5-small",
         "epochs": 3,
         "batch_size": 16,
-        "learning_rate": 3e-4,
         "max_source_length": 1024,
         "max_target_length": 128,
     },

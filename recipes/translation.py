@@ -17,7 +17,6 @@ task = Task(
         "model": "google-t5/t5-small",
         "epochs": 3,
         "batch_size": 32,
-        "learning_rate": 3e-4,
         "max_source_length": 128,
         "max_target_length": 128,
     },

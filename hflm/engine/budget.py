@@ -1,11 +1,10 @@
 """From a time to a number of steps: a short probe measures them, and the run folder records the answer."""
 
-import copy
 import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +48,12 @@ def probe(
     `size` says of the rows of a micro-batch how much work they are.
     """
     begin = time.perf_counter()
-    state = copy.deepcopy(model.state_dict())
+    # Beside the model, not on its device: of a large one a second copy would not fit there.
+    kept = [(tensor, tensor.detach().to("cpu", copy=True)) for tensor in moved(model)]
     places, data, times, sizes = iter(order), Placed(rows), list[float](), list[float]()
     optimizer = make_optimizer(model)
     with (
-        restored(model, state),
+        restored(model, kept),
         torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []),
     ):
         model.train()
@@ -84,14 +84,22 @@ def take_step(
     optimizer.zero_grad()
 
 
+def moved(model: Any) -> Iterator[torch.Tensor]:
+    """Yield what a step may change: weights that are trained, and buffers."""
+    yield from (weight for weight in model.parameters() if weight.requires_grad)
+    yield from model.buffers()
+
+
 @contextmanager
-def restored(model: Any, state: dict[str, Any]) -> Iterator[None]:
-    """Give a model its state back after the block, also where that breaks off, as when memory runs out."""
+def restored(model: Any, kept: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[None]:
+    """Give tensors their values back after the block, also where that breaks off, as when memory runs out."""
     try:
         yield
     finally:
         model.zero_grad()
-        model.load_state_dict(state)
+        with torch.no_grad():
+            for tensor, values in kept:
+                tensor.copy_(values)
 
 
 def wants_more(times: list[float], *, seconds: float, most: float) -> bool:

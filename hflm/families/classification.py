@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hflm.data.examples import Example
-from hflm.families.encoded import Encoded, beginning, mask_of, pad, was_cut
+from hflm.families.encoded import Encoded, beginning, in_parts, mask_of, pad, was_cut
 from hflm.families.family import Batch, Item, Sums
 
 
@@ -30,6 +30,9 @@ class Classification:
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Tokenize texts, the end of long ones left out."""
+        return in_parts(self._encode, examples)
+
+    def _encode(self, examples: Sequence[Example]) -> list[Encoded]:
         numbers = {label: number for number, label in enumerate(self.labels)}
         texts = [beginning(example["text"], most=self.max_length) for example in examples]
         found = self.tokenizer(texts, truncation=True, max_length=self.max_length, return_overflowing_tokens=False)

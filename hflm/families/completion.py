@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from hflm.data.examples import Example
+from hflm.errors import DataError, ModelError
 from hflm.families.cross_entropy import cross_entropy
 from hflm.families.encoded import IGNORED, Encoded, mask_of, pad
 from hflm.families.family import Batch, Item, Sums
@@ -36,11 +37,19 @@ class Completion:
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Tokenize; a long source loses its end, a long conversation its beginning, plain text becomes pieces."""
-        return [row for example in examples for row in self._encode(example.values)]
+        return [row for example in examples for row in self._encode_named(example)]
 
     def encode_one(self, example: Example) -> Encoded:
         """Tokenize an example that is one row."""
-        return self._encode(example.values)[0]
+        return self._encode_named(example)[0]
+
+    def _encode_named(self, example: Example) -> list[Encoded]:
+        try:
+            return self._encode(example.values)
+        except ModelError as error:
+            # A template may know no system text, or want two speakers in turn.
+            fix = "Change its turns, leave the row out, or name a model with another template."
+            raise DataError(f"{example.where}: {error.problem}", fix=fix) from error
 
     @property
     def room(self) -> int:

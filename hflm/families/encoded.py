@@ -1,6 +1,6 @@
 """A row as token ids, and rows as padded tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ from torch import Tensor
 
 # transformers' mark for a position without a target.
 IGNORED = -100
+# Rows that a tokenizer is given at once.
+PART = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,11 @@ class Encoded:
     def length(self) -> int:
         """Tokens of the longer side."""
         return max(len(self.ids), len(self.labels) if isinstance(self.labels, list) else 0)
+
+
+def in_parts(encode: Callable[[Sequence[Any]], list[Encoded]], rows: Sequence[Any]) -> list[Encoded]:
+    """Encode rows a part at a time: what a tokenizer finds takes many times the room of the ids that are kept."""
+    return [one for start in range(0, len(rows), PART) for one in encode(rows[start : start + PART])]
 
 
 def beginning(text: str, *, most: int) -> str:

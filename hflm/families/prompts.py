@@ -58,6 +58,19 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
     return _ask(tokenizer, messages, ids, before)[0]
 
 
+def turn_end(tokenizer: Any) -> int | None:
+    """Return the special token with which a template ends an answer, where that is not the end of a text.
+
+    Of base models that come with a template the two differ, and what is learned to be written must end a text, too.
+    """
+    if not tokenizer.chat_template:
+        return None
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}]
+    answer = [label for label in spans(tokenizer, turns)[1] if label != IGNORED]
+    special = set(tokenizer.all_special_ids) - {tokenizer.eos_token_id}
+    return None if tokenizer.eos_token_id in answer else next((one for one in answer if one in special), None)
+
+
 def _told(tokenizer: Any, messages: Messages) -> Messages:
     """Write calls of tools as JSON behind the content, where the model's template knows no word for them."""
     if "tool_calls" in str(tokenizer.chat_template):
@@ -87,6 +100,9 @@ def _walk(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int], str
 
 def _ask(tokenizer: Any, messages: Messages, ids: list[int], before: str | None) -> tuple[list[int], str, bool]:
     """Return the ids of a prompt, its text, and whether it goes on from `ids`, the ids of the text `before`."""
+    if not messages:
+        # The assistant speaks first: a template has nothing to ask with.
+        return ids, "", True
     text = _render(tokenizer, messages, ask=True)
     if before is None or not text.startswith(before):
         return _extend(tokenizer, [], "", text), text, False

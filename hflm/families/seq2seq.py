@@ -9,7 +9,7 @@ import torch
 
 from hflm.data.examples import Example
 from hflm.families.cross_entropy import cross_entropy
-from hflm.families.encoded import IGNORED, Encoded, beginning, mask_of, pad, was_cut
+from hflm.families.encoded import IGNORED, Encoded, beginning, in_parts, mask_of, pad, was_cut
 from hflm.families.family import Batch, Item, Sums, plain_config
 from hflm.families.triple_tokens import TripleTokens
 
@@ -34,6 +34,9 @@ class Seq2Seq:
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Tokenize sources and targets, the end of long ones left out."""
+        return in_parts(self._encode, examples)
+
+    def _encode(self, examples: Sequence[Example]) -> list[Encoded]:
         whole = [self.prefix + example["source"] for example in examples]
         sources = [beginning(text, most=self.max_source_length) for text in whole]
         found = self.tokenizer(sources, truncation=True, max_length=self.max_source_length)

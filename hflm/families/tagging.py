@@ -1,7 +1,10 @@
 """One class for each word: an encoder with a head at the first piece of every word."""
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -9,8 +12,28 @@ from torch import Tensor
 from torch.nn import functional
 
 from hflm.data.examples import Example
-from hflm.families.encoded import IGNORED, Encoded, mask_of, pad
+from hflm.data.overlap import LETTERS
+from hflm.errors import ModelError
+from hflm.families.encoded import IGNORED, Encoded, in_parts, mask_of, pad
 from hflm.families.family import Batch, Item, Sums
+
+# Letters of scripts that set no spaces.
+UNSPACED = re.compile(f"[{LETTERS}]")
+
+
+def joins_words(tokenizer: Any) -> bool:
+    """Tell whether a tokenizer reads words given one by one as if no spaces stood between them.
+
+    So do those of bytes, as of GPT-2 and RoBERTa, unless they set a space themselves.
+    """
+    before = getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
+    if before is None:
+        return False
+    told = json.loads(before.__getstate__())
+    kinds = told.get("pretokenizers", [told])
+    return any(kind["type"] == "ByteLevel" for kind in kinds) and not any(
+        kind.get("add_prefix_space") for kind in kinds
+    )
 
 
 @dataclass
@@ -24,10 +47,19 @@ class Tagging:
     kind: str = field(default="tagging", init=False)
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
-        """Tokenize words, keeping where each begins; `labels` [t] is -100 but at first pieces."""
+        """Tokenize words, keeping where each begins; `labels` [t] is -100 but at first pieces.
+
+        Raises ModelError for a tokenizer that does not tell where words begin.
+        """
+        if not self.tokenizer.is_fast:
+            kind = type(self.tokenizer).__name__
+            raise ModelError(f"{kind} does not tell where words begin.", fix="Name a model with another tokenizer.")
+        return in_parts(self._encode, examples)
+
+    def _encode(self, examples: Sequence[Example]) -> list[Encoded]:
         numbers = {label: number for number, label in enumerate(self.labels)}
         found = self.tokenizer(
-            [example["tokens"] for example in examples], is_split_into_words=True, truncation=True,
+            [self._spaced(example["tokens"]) for example in examples], is_split_into_words=True, truncation=True,
             max_length=self.max_length,
         )  # fmt: skip
         rows = []
@@ -42,6 +74,16 @@ class Tagging:
             cut = bool(first) and first[-1] < len(tags) - 1
             rows.append(Encoded(list(found["input_ids"][number]), labels, cut, len(first), tuple(first), len(tags)))
         return rows
+
+    @cached_property
+    def _bytes(self) -> bool:
+        return joins_words(self.tokenizer)
+
+    def _spaced(self, words: Sequence[str]) -> Sequence[str]:
+        """Give words the space that stands before them in a text, where the tokenizer reads it as a part of them."""
+        if not self._bytes:
+            return words
+        return [word if not at or UNSPACED.match(word) else f" {word}" for at, word in enumerate(words)]
 
     def collate(self, items: list[Item]) -> Batch:
         """Pad words and tags of a batch to its longest."""

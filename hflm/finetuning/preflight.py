@@ -69,7 +69,7 @@ def lines(report: Mapping[str, Any]) -> list[str]:
             size = report[name]
             found.append(f"tokens {what}: median {size['p50']:,}, 95 % within {size['p95']:,}, most {size['max']:,}")
     if report["cut"]:
-        found.append(f"cut: {report['cut']:.1%} of the training rows are longer than the limits, and lose their end")
+        found.append(f"cut: {report['cut']:.1%} of the training rows are longer than the limits, and lose a part")
     if report.get("bad_rows", {}).get("rows"):
         found += bad_lines(report["bad_rows"])
     if report["skipped"]:

@@ -70,6 +70,8 @@ def set_writing(model: Any, config: "FinetuneConfig", *, cap: int) -> None:
     """Put into a model how it writes, so that it is used as it was tested."""
     told = model.generation_config
     told.max_new_tokens, told.max_length = cap, None
+    # A model of the hub may want more than the targets have.
+    told.min_length = told.min_new_tokens = None
     told.num_beams, told.length_penalty = config.num_beams, config.length_penalty
     if config.num_beams == 1:
         told.early_stopping = False

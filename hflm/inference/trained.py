@@ -12,7 +12,8 @@ from hflm.families.completion import Completion
 from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
 from hflm.families.triple_tokens import TripleTokens
-from hflm.finetuning.fitting import T5_LIKE, completion_limits, tell
+from hflm.finetuning.fitting import completion_limits, tell
+from hflm.models.architecture import T5_LIKE
 from hflm.models.heads import give_padding, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
 from hflm.models.languages import TOLD, find_opening, set_languages, start_token
 from hflm.recipe_files import load_task, recipe_paths

@@ -55,6 +55,10 @@ ROBERTA_LIKE = {
 }  # fmt: skip
 
 
+# Encoder-decoders that are told their task by words before the text, and overflow in float16.
+T5_LIKE = {"t5", "mt5", "umt5", "longt5", "switch_transformers"}
+
+
 def position_offset(model_type: str, *, pad_token_id: int | None = 1) -> int:
     """Return how many rows of the position table stand before the first position of a text: 0 for most models."""
     return (1 if pad_token_id is None else pad_token_id) + 1 if model_type in ROBERTA_LIKE else 0

@@ -1,5 +1,6 @@
 """The models that can be used now, without a network: where they are, how large, of what kind."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from hflm.models.safety import count_numbers, read_object, weight_files
 from hflm.models.wheels import WHEELS, Wheel, installed
 
 ENOUGH = 2000
-LICENSE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
+LICENSE = re.compile(r"^license:[ \t]*(?:\n[ \t]*-[ \t]*)?[\"']?([\w.+-]+)", re.MULTILINE)
 HEADS = {
     "SequenceClassification": "classifier", "TokenClassification": "tagger", "CausalLM": "decoder", "LMHead": "decoder",
     "ConditionalGeneration": "encoder-decoder", "MarianMT": "encoder-decoder", "EncoderDecoder": "encoder-decoder",
@@ -99,15 +100,16 @@ def _cached() -> Iterator[AtHand | None]:
 def _runs(here: Path) -> Iterator[AtHand | None]:
     """Yield the runs that lie in a folder, or are it, and those in its folder runs; and plain model folders."""
     for place in (*_folders(here, "*"), *_folders(here / "runs", "*")):
-        if (place / "model" / "config.json").is_file():
+        # os.path, for what lies in a folder that may not be looked into is not there.
+        if os.path.isfile(place / "model" / "config.json"):
             yield describe(place / "model", name=str(place), source="run")
-        elif (place / "config.json").is_file():
+        elif os.path.isfile(place / "config.json"):
             yield describe(place, name=str(place), source="folder")
 
 
 def _folders(folder: Path, pattern: str) -> list[Path]:
     try:
-        return sorted(path for path in islice(folder.glob(pattern), ENOUGH) if path.is_dir())
+        return sorted(path for path in islice(folder.glob(pattern), ENOUGH) if os.path.isdir(path))
     except OSError:
         return []
 

@@ -102,6 +102,9 @@ def load_with_head(
             "label2id": {label: number for number, label in enumerate(labels)},
             "ignore_mismatched_sizes": not trained,
         }
+    if labels and family == "classification":
+        # The pipeline reads it, and a model of several labels or of numbers says something else there.
+        extra["problem_type"] = "single_label_classification"
 
     def load(local: bool) -> Any:
         with torch.random.fork_rng(devices=[]):
@@ -117,9 +120,15 @@ def load_with_head(
     if head or (missing and (trained or family in ("seq2seq", "completion"))):
         key = (head or missing)[0]
         raise ModelError(f"{name} lacks weights: {key} and {len(missing) - 1} more.", fix="Name a whole model.")
-    if pad_token_id is not None and model.config.pad_token_id is None:
-        # A classification head of a decoder looks for the last token that is not padding.
-        model.config.pad_token_id = pad_token_id
+    from hflm.models.architecture import position_offset
+
+    text = model.config.get_text_config()
+    own = getattr(text, "pad_token_id", None)
+    # A classification head of a decoder looks for the last token that is not padding: of the tokenizer's padding. Where
+    # positions are counted from the padding on, as in RoBERTa, it stays what it is.
+    free = family == "classification" and not position_offset(text.model_type, pad_token_id=own)
+    if pad_token_id is not None and (own is None or free):
+        text.pad_token_id = pad_token_id
     loaded: PreTrainedModel = model
     return loaded
 
@@ -145,4 +154,4 @@ def max_positions(config: "PretrainedConfig") -> int:
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     if not limit or config.model_type in ("t5", "mt5"):
         return 10**6
-    return int(limit) - position_offset(config.model_type, pad_token_id=config.pad_token_id)
+    return int(limit) - position_offset(config.model_type, pad_token_id=getattr(config, "pad_token_id", None))

@@ -73,7 +73,8 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
         config, arch=arch, max_length=max_length, pack=packs, say=say, saved=run.tokenizer if resume else None
     )
     inputs = {**data.inputs, **({"model": weights_key(loaded)} if loaded else {})}
-    model = loaded or build(config, arch, data, max_length)
+    # Weights are trained in float32, however they were kept: a small step is lost between two numbers of bfloat16.
+    model = loaded.float() if loaded else build(config, arch, data, max_length)
     if packs:
         use_fast_attention(model, device, usual=max_length)
     family = _family(config, data, model)

@@ -25,7 +25,7 @@ def obtain_tokenizer(
     config: PretrainConfig, texts: Callable[[], Iterator[str]], *, arch: str, max_length: int, key: str, say: Say
 ) -> "PreTrainedTokenizerBase":
     """Return the tokenizer that the settings name, or train one; `key` stands for the content of the text."""
-    if config.tokenizer and config.tokenizer not in KINDS:
+    if config.tokenizer and config.tokenizer not in KINDS and not config.model:
         return load_tokenizer(config.tokenizer)
     if config.model:
         if config.tokenizer:

@@ -1,0 +1,166 @@
+"""Models as they come from elsewhere: their rates, ends, templates, least lengths, and what their heads were for."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, MarianConfig, T5Config
+
+from hflm.cli.app import main
+from hflm.data.examples import Example
+from hflm.errors import DataError
+from hflm.families.completion import Completion
+from hflm.families.encoded import IGNORED, in_parts
+from hflm.families.prompts import spans, turn_end
+from hflm.families.tagging import Tagging, joins_words
+from hflm.finetuning import estimate
+from hflm.finetuning.rates import usual_rate
+from tests.tiny import moods, pairs, tagged, tokenizer, write
+
+Run = Callable[..., Path]
+Tiny = Callable[[str], str]
+TURNS = (
+    "{% for m in messages %}<s>{{ m['role'] }} {{ m['content'] }}</s>\n{% endfor %}{% if add_generation_prompt %}<s>"
+)
+TURNS += "assistant {% endif %}"
+
+
+def test_rates_by_kind() -> None:
+    assert usual_rate(T5Config()) == 3e-4
+    assert usual_rate(MarianConfig(d_model=512)) == 1e-4 and usual_rate(MarianConfig(d_model=1024)) == 2e-5
+
+
+def test_words_of_a_tokenizer_of_bytes_keep_their_spaces() -> None:
+    """RoBERTa, GPT-2 and ModernBERT: what is tagged is read as it stands in a text."""
+    ids = tokenizer("decoder")
+    assert joins_words(ids) and not joins_words(tokenizer("bert"))
+    words = ["Emma", "ran", "home", "李明", "文"]
+    (row,) = Tagging(ids, ["O", "B-PER"], 64).encode([Example("", {"tokens": words, "tags": ["B-PER", *["O"] * 4]})])
+    text = ids.decode(row.ids, skip_special_tokens=True)
+    assert text == "Emma ran home李明文" and len(row.words) == 5
+    assert row.ids == ids(text)["input_ids"]
+
+
+def test_rows_are_encoded_in_parts() -> None:
+    seen: list[int] = []
+
+    def encode(rows: Any) -> Any:
+        seen.append(len(rows))
+        return list(rows)
+
+    assert in_parts(encode, range(2500)) == list(range(2500)) and seen == [1000, 1000, 500]
+
+
+def test_a_head_is_for_one_class_and_pads_by_the_tokenizer(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
+    """A model of several labels, and a decoder whose configuration names another padding than its tokenizer."""
+    data = [str(write(tmp_path / "rows.jsonl", moods()))]
+    for kind, told in (("bert", {"problem_type": "multi_label_classification"}), ("llama", {"pad_token_id": 7})):
+        folder = Path(shutil.copytree(tiny(kind), tmp_path / kind))
+        config = folder / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), **told}))
+        run = run_finetune("sentiment", model=str(folder), data=data, max_steps=2)
+        made = AutoModelForSequenceClassification.from_pretrained(run / "model").config
+        assert made.problem_type == "single_label_classification"
+        assert made.pad_token_id == AutoTokenizer.from_pretrained(run / "model").pad_token_id
+
+
+def test_texts_are_as_short_as_they_were_learned(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny("bart"), tmp_path / "bart"))
+    told = folder / "generation_config.json"
+    told.write_text(json.dumps({**json.loads(told.read_text()), "min_length": 56, "min_new_tokens": 50}))
+    data = [str(write(tmp_path / "rows.jsonl", pairs()))]
+    run = run_finetune("summarization", model=str(folder), data=data, max_steps=2)
+    kept = json.loads((run / "model" / "generation_config.json").read_text())
+    assert not kept.get("min_length") and not kept.get("min_new_tokens")
+
+
+def with_template(folder: Path, template: str) -> Any:
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def test_an_answer_ends_where_the_template_ends_it(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
+    """Base models come with a template whose turns end otherwise than their texts."""
+    folder = Path(shutil.copytree(tiny("gpt2"), tmp_path / "gpt2"))
+    ids = AutoTokenizer.from_pretrained(folder)
+    ids.add_special_tokens({"additional_special_tokens": ["<turn>", "<done>"]})
+    ids.save_pretrained(folder)
+    template = TURNS.replace("</s>", "<done>").replace("<s>", "<turn>")
+    ids = with_template(folder, template)
+    end = turn_end(ids)
+    assert end == ids.convert_tokens_to_ids("<done>") != ids.eos_token_id
+    assert turn_end(AutoTokenizer.from_pretrained(tiny("llama"))) is None, "its turns end as its texts do"
+    assert turn_end(AutoTokenizer.from_pretrained(tiny("gpt2"))) is None, "no template"
+
+
+def test_the_assistant_may_speak_first(tiny: Tiny, tmp_path: Path) -> None:
+    ids = AutoTokenizer.from_pretrained(tiny("llama"))
+    turns = [{"role": "assistant", "content": "uno"}, {"role": "user", "content": "one"},
+             {"role": "assistant", "content": "dos"}]  # fmt: skip
+    learned = [label for label in spans(ids, turns)[1] if label != IGNORED]
+    assert "uno" in ids.decode(learned) and "dos" in ids.decode(learned) and "one" not in ids.decode(learned)
+
+
+def test_a_conversation_that_the_template_refuses_is_named(tiny: Tiny, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny("llama"), tmp_path / "llama"))
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    family = Completion(with_template(folder, refuses + TURNS), "", 32, 16)
+    turns = [
+        {"role": "system", "content": "a"},
+        {"role": "user", "content": "b"},
+        {"role": "assistant", "content": "c"},
+    ]
+    with pytest.raises(DataError, match=r"chats\.jsonl, line 7: .*System role not supported"):
+        family.encode([Example("chats.jsonl, line 7", {"messages": turns})])
+
+
+def test_weights_are_trained_on_in_float32(run_pretrain: Run, finished: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForMaskedLM
+
+    half = AutoModelForMaskedLM.from_pretrained(finished / "model", dtype=torch.bfloat16)
+    half.save_pretrained(tmp_path / "half")
+    AutoTokenizer.from_pretrained(finished / "model").save_pretrained(tmp_path / "half")
+    start = {"arch": None, "layers": None, "heads": None, "width": None, "vocab_size": None}
+    run = run_pretrain(model=str(tmp_path / "half"), max_steps=1, learning_rate=1e-5, optimizer="adamw", **start)
+    was, now = (load_file(folder / "model.safetensors") for folder in (tmp_path / "half", run / "model"))
+    assert all(weight.dtype == torch.float32 for weight in now.values())
+    moved = [name for name, weight in now.items() if (weight != was[name].float()).any()]
+    assert "bert.embeddings.LayerNorm.weight" in moved, "smaller steps than bfloat16 has numbers for"
+
+
+def test_a_model_keeps_its_tokenizer(finished: Path, text_file: Path, tmp_path: Path, capsys: Any) -> None:
+    words = [
+        "pretrain",
+        str(text_file),
+        "--model",
+        str(finished),
+        "--tokenizer",
+        str(finished),
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    assert main([*words, "--max-steps", "1"]) == 2
+    assert "comes with a tokenizer of its own" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_in_the_estimate(
+    run_finetune: Run, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long run is timed before it begins, by its largest micro-batches: smaller ones are taken then too."""
+    real, tried = estimate.probe, list[int]()
+
+    def probe(model: Any, *, split: Any, **more: Any) -> Any:
+        tried.append(split.micro_batch)
+        if split.micro_batch > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, split=split, **more)
+
+    monkeypatch.setattr(estimate, "probe", probe)
+    data = [str(write(tmp_path / "rows.jsonl", tagged()))]
+    run = run_finetune("tagging", model=tiny("bert"), data=data, max_steps=26)
+    assert tried == [8, 4, 2] and json.loads((run / "plan.json").read_text())["micro_batch"] == 2
