@@ -1,13 +1,12 @@
 """Examine the machine: what is installed, what it can do, and what that means for a run."""
 
-import os
 import shutil
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hflm.environment import fast_bf16
+from hflm.environment import cores, fast_bf16
 from hflm.models.hub import hub_state
 
 GIB = 2**30
@@ -59,7 +58,7 @@ def _device() -> list[Finding]:
     """Return device, bf16, cores and threads."""
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         return [Finding(name="device", value="unknown", ok=False, meaning=f"torch does not load: {error}")]
     if torch.cuda.is_available():
         device, meaning, native = f"cuda: {torch.cuda.get_device_name()}", "trains here", _cuda_bf16()
@@ -67,7 +66,7 @@ def _device() -> list[Finding]:
         device, meaning, native = "mps", "trains here", False
     else:
         device, meaning, native = "cpu", "a mini model learns in minutes; a base model wants a GPU", fast_bf16()
-    threads, cores = torch.get_num_threads(), _cores()
+    threads, usable = torch.get_num_threads(), cores()
     return [
         Finding(name="device", value=device, meaning=meaning),
         Finding(
@@ -75,14 +74,14 @@ def _device() -> list[Finding]:
             value="native" if native else "emulated",
             meaning="--precision bf16 is faster here" if native else "--precision fp32 is faster here",
         ),
-        Finding(name="cores", value=str(cores), meaning="usable by this process"),
+        Finding(name="cores", value=str(usable), meaning="usable by this process"),
         Finding(
             name="threads",
             value=str(threads),
-            ok=threads <= cores,
+            ok=threads <= usable,
             meaning="torch computes with these"
-            if threads <= cores
-            else f"more than cores: set OMP_NUM_THREADS={cores}",
+            if threads <= usable
+            else f"more than cores: set OMP_NUM_THREADS={usable}",
         ),
     ]
 
@@ -92,12 +91,6 @@ def _cuda_bf16() -> bool:
 
     # Compute capability 8.0 (Ampere) is the first with bf16 units; torch counts emulation as support.
     return torch.cuda.get_device_capability() >= (8, 0)
-
-
-def _cores() -> int:
-    """Return the cores this process may use, where the system says so."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _memory() -> list[Finding]:
@@ -131,9 +124,20 @@ def memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgro
             limit, used = (int((cgroup / name).read_text()) for name in (limit_file, used_file))
         except (OSError, ValueError):  # no such file, or "max": no limit
             continue
+        # Files that were read are counted as used, and go when the room is needed.
+        used -= _reclaimable(cgroup / limit_file)
         total, available = min(total, limit), min(available, max(limit - used, 0))
         break
     return total, available
+
+
+def _reclaimable(limit: Path) -> int:
+    try:
+        lines = (limit.parent / "memory.stat").read_text().splitlines()
+        found = dict(line.split() for line in lines)
+        return int(found.get("total_inactive_file") or found.get("inactive_file") or 0)
+    except (OSError, ValueError):
+        return 0
 
 
 def _disk(folder: Path) -> Finding:

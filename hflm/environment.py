@@ -34,6 +34,17 @@ def processor() -> str:
         return platform.processor()
 
 
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Count the cores that this process may use: those of its affinity, or fewer where a container has a quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        share, period = quota.read_text().split()
+        return min(count, max(1, -(-int(share) // int(period))))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        return count
+
+
 def fast_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Tell whether this processor multiplies bfloat16 faster than float32.
 

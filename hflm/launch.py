@@ -98,7 +98,7 @@ def launch(
 
     Raises what the first rank to fail failed of: its own HflmError, or RankError. All the others are ended then.
     """
-    from hflm.engine.ranks import cores
+    from hflm.environment import cores
     from hflm.launching.agent import Launch
     from hflm.launching.processes import start_python
 
@@ -164,7 +164,7 @@ def launch_rows(
     name: str, settings: Mapping[str, Any], *, processes: int, timeout: str, watch: "Watch"
 ) -> dict[str, Any]:  # fmt: skip
     """Start the ranks of a job on rows, which has no folder, and return what rank 0 found."""
-    from hflm.engine.ranks import cores
+    from hflm.environment import cores
     from hflm.launching.agent import Launch
     from hflm.launching.processes import start_python
 

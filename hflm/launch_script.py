@@ -33,7 +33,7 @@ def launch_script(
         named, told = read_accelerate(accelerate_config)
         environment |= told
         processes = processes or str(named)
-    from hflm.engine.ranks import cores
+    from hflm.environment import cores
     from hflm.launching.agent import Launch
     from hflm.launching.processes import start_visible
 

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from hflm.run import set_aside
 
 # With more classes than this, cells hold no numbers and the picture grows no further.
 MOST_NUMBERED = 30
+OWN_FONT = "DejaVu Sans"
 # Letters of a class's name.
 LONGEST_NAME = 24
 
@@ -46,10 +47,10 @@ def plot_loss(
         axes.axhline(value, color="0.5", linestyle="--", linewidth=1, label=f"{name} ({value:.2f})")
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("loss (nats a token)")
-    axes.set_title(title)
+    axes.set_title(_plain(title))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def plot_confusion(table: Sequence[Sequence[int]], labels: Sequence[str], path: Path) -> None:
@@ -73,7 +74,7 @@ def plot_confusion(table: Sequence[Sequence[int]], labels: Sequence[str], path: 
     axes.set_yticks(shown, names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("reference")
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def plot_tradeoff(
@@ -90,19 +91,52 @@ def plot_tradeoff(
     axes.set_xlim(left=0)
     axes.set_xlabel(speed)
     axes.set_ylabel(score)
-    axes.set_title(title)
+    axes.set_title(_plain(title))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def _short(label: str) -> str:
+    return _plain(label if len(label) <= LONGEST_NAME else f"{label[: LONGEST_NAME - 1]}…")
+
+
+def _plain(text: str) -> str:
     # A dollar would begin a formula.
-    return (label if len(label) <= LONGEST_NAME else f"{label[: LONGEST_NAME - 1]}…").replace("$", r"\$")
+    return text.replace("$", r"\$")
 
 
-def _save(figure: Any, path: Path) -> None:
-    """Write a picture whole; letters that no font here has, as of Chinese, are drawn as boxes without a word."""
+def fonts_for(texts: Iterable[str]) -> list[str]:
+    """Name matplotlib's own font, and behind it those of this machine that have the letters it lacks."""
+    from matplotlib.font_manager import fontManager, get_font
+
+    lacking = {ord(letter) for text in texts for letter in text if letter.isprintable()}
+    own = next(one for one in fontManager.ttflist if one.name == OWN_FONT and one.style == "normal")
+    lacking -= set(get_font(own.fname).get_charmap())
+    families = [OWN_FONT]
+    for one in fontManager.ttflist if lacking else ():
+        if one.name in families or one.style != "normal" or str(one.weight) not in ("400", "normal", "regular"):
+            continue
+        try:
+            has = lacking & set(get_font(one.fname).get_charmap())
+        except (RuntimeError, OSError):
+            continue  # a font that cannot be opened has no letters
+        if has:
+            families.append(one.name)
+            lacking -= has
+        if not lacking:
+            break
+    return families
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a picture whole; letters that no font of this machine has are drawn as boxes without a word."""
+    from matplotlib.text import Text
+
+    written = figure.findobj(Text)
+    families = fonts_for(text.get_text() for text in written)
+    for text in written if len(families) > 1 else ():
+        text.set_fontfamily(families)
     staging = path.with_name(f".{path.name}.part.png")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
@@ -110,7 +144,3 @@ def _save(figure: Any, path: Path) -> None:
     if path.is_dir():
         set_aside(path)
     staging.replace(path)
-
-
-# For pictures that other rooms draw.
-save_picture = _save

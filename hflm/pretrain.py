@@ -127,7 +127,10 @@ def save(setup: "Setup", metrics: Mapping[str, Any]) -> None:
     title = f"{metrics['arch']} on {metrics['data']}"
     baselines = {"unigram": metrics["unigram_loss"]}
     license = config.license or (None if config.data or config.model else LICENSE_OF_SAMPLE)
-    card = model_card(config, metrics=metrics, environment=read_json(run.environment), license=license)
+    card = model_card(
+        config, metrics=metrics, environment=read_json(run.environment), license=license,
+        mask=setup.data.tokenizer.mask_token,
+    )  # fmt: skip
     with whole_folder(run.model) as folder:
         setup.model.save_pretrained(folder)
         setup.data.tokenizer.save_pretrained(folder)

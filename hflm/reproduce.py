@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # What the clock, the machine or the command decide, and not the training.
 FREE = {
-    "started", "seconds", "step_seconds", "tokens_per_second", "flops_per_second", "matmul_ceiling",
+    "started", "seconds", "first_step", "step_seconds", "tokens_per_second", "flops_per_second", "matmul_ceiling",
     "model_flops_utilisation", "peak_memory_bytes", "rows_per_second", "speedup",
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """List the runs in a folder; tolerant of folders that are broken, foreign or still being written."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from hflm.errors import UsageError
 from hflm.run import RunFolder, read_json
+from hflm.settings import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,9 @@ def list_runs(folder: Path) -> list[RunSummary]:
     """
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.", fix="`hflm runs FOLDER` lists the runs in another folder.")
-    places = [folder, *sorted(place for place in folder.iterdir() if place.is_dir())]
-    runs = [summarize(RunFolder(place)) for place in places if RunFolder(place).config.exists()]
+    places = [folder, *sorted(place for place in folder.iterdir() if os.path.isdir(place))]
+    # os.path, for what lies in a folder that may not be looked into is not there.
+    runs = [summarize(RunFolder(place)) for place in places if os.path.isfile(RunFolder(place).config)]
     return sorted(runs, key=lambda run: (run.started or "", str(run.path)))
 
 
@@ -40,9 +43,9 @@ def summarize(run: RunFolder) -> RunSummary:
     try:
         metrics: Any = read_json(run.metrics)
     except (OSError, ValueError):
-        return RunSummary(path=run.path, status="unfinished")
+        metrics = None
     if not isinstance(metrics, Mapping):
-        return RunSummary(path=run.path, status="unfinished")
+        return _unfinished(run)
     return RunSummary(
         path=run.path,
         status="done",
@@ -53,6 +56,19 @@ def summarize(run: RunFolder) -> RunSummary:
         eval_loss=_number(metrics.get("eval_loss")),
         seconds=_number(metrics.get("seconds")),
     )
+
+
+def _unfinished(run: RunFolder) -> RunSummary:
+    """Return what is known of a run before its end: when it began, its job and its data."""
+    try:
+        started = _text(read_json(run.environment).get("started"))
+        settings = read_yaml(run.config)
+    except (OSError, ValueError, AttributeError, UsageError):
+        return RunSummary(path=run.path, status="unfinished")
+    job = "distill" if "teacher" in settings else "finetune" if "task" in settings else "pretrain"
+    named = settings.get("train_file") or settings.get("data") or ()
+    data = ", ".join(Path(str(one)).name for one in ([named] if isinstance(named, str) else named)[:3])
+    return RunSummary(path=run.path, status="unfinished", started=started, job=job, data=data or None)
 
 
 def last_lines(path: Path, count: int = 5) -> list[str]:

@@ -64,3 +64,17 @@ def test_nothing_else_is_said(finished: Path, capfd: pytest.CaptureFixture[str])
 def test_one_word_is_blanked(sentence: str) -> None:
     text, word = blank_one_word(sentence, np.random.Generator(np.random.Philox(key=[1, 2])))
     assert text.replace("[MASK]", word) == sentence and text.count("[MASK]") == 1
+
+
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("हिन्दी में लिखो", {"हिन्दी", "में", "लिखो"}), ("她今天很高兴。", set("她今天很高兴")),
+        ("ไปไหน", {"ไ", "ป", "ห", "น"}),
+        ("مُحَمَّد كتب", {"مُحَمَّد", "كتب"}), ("don't stop", {"don", "stop"}),
+    ],
+)  # fmt: skip
+def test_whole_words_are_hidden_in_every_script(sentence: str, words: set[str]) -> None:
+    """A vowel sign belongs to its letter; where no spaces are set, a letter is hidden and not a clause."""
+    found = {blank_one_word(sentence, np.random.default_rng(seed))[1] for seed in range(60)}
+    assert found and found <= words

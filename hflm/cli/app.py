@@ -93,7 +93,11 @@ def options(
 
 
 # Options that name a file or a folder, with what they name: --output-dir=~/runs/one.
-PATH = re.compile(r"(--(?:config|page|png|aliases|tests|[a-z-]*(?:dir|file|schema|list|data))=)(~(?:/.*)?)", re.DOTALL)
+PATH = re.compile(
+    r"(--(?:[a-z_-]*(?:config|dir|file|schema|list|data|output)|png|aliases|tests|gold|canaries|against|model|teacher)=)"
+    r"(~(?:/.*)?)",
+    re.DOTALL,
+)
 
 
 def _at_home(word: str) -> str:
@@ -132,6 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A stream that was closed before we came (`hflm runs >&-`) is none at all.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A file name that is no UTF-8 is shown with escapes, and breaks nothing.

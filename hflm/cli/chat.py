@@ -1,5 +1,6 @@
 """`hflm chat`: parse, call, show."""
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -43,11 +44,15 @@ def command(
 
 def _lines() -> Iterator[str]:
     """Yield what is typed or piped, without blank lines."""
-    asking = is_terminal(sys.stdin)
+    # Where stdout is a file, `input` would write its prompt into it.
+    asking = is_terminal(sys.stdin) and is_terminal()
     if asking:
-        import readline  # noqa: F401  (arrows and history in `input`)
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  (arrows and history in `input`)
     while True:
         try:
+            if is_terminal(sys.stdin) and not asking:
+                print("> ", end="", file=sys.stderr, flush=True)
             line = input("> ") if asking else sys.stdin.readline()
             if not (asking or line):
                 return

@@ -15,7 +15,9 @@ from hflm.errors import UsageError
 def command(
     model: Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")],
     text: Annotated[str | None, typer.Argument(help="The text; default: stdin.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the page goes, as page.html.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output-file", "--output", "-o", help="Where the page goes, as page.html.")
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
     target: Annotated[str | None, typer.Option(help="Label or token to explain; default: the likeliest.")] = None,
     top: Annotated[int, typer.Option(help="Candidates and neighbours to show.", min=1)] = 5,

@@ -1,5 +1,6 @@
 """`hflm finetune`: parse, call, show."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hflm.cli.pretrain import since
 from hflm.cli.progress import Progress
 from hflm.cli.settings import notices, resumed, with_settings
 from hflm.cli.show import print_json
@@ -83,7 +85,8 @@ def report(folder: Path, metrics: Mapping[str, Any]) -> None:
         print(f"test           {metrics['test_rows']:,} rows, scored once; [95 % interval]")
         print_scores(metrics["test"])
     print(
-        f"trained        {metrics['steps']:,} steps in {metrics['seconds']:.0f} s; kept step {metrics['best_step']:,}\n"
+        f"trained        {metrics['steps']:,} steps in {metrics['seconds']:.0f} s{since(metrics)}; "
+        f"kept step {metrics['best_step']:,}\n"
         f"run            {folder}\n\nNext:"
     )
     for line in _next(folder, metrics):
@@ -102,16 +105,16 @@ def print_scores(test: Mapping[str, Any]) -> None:
 
 
 def _next(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
+    run = shlex.quote(str(folder))
     commands = {
-        "classification": f'hflm classify {folder} "..."',
-        "tagging": f"hflm predict {folder} --input-file rows.jsonl --output-file out.jsonl",
-        "summarization": f'hflm summarize {folder} "..."',
-        "translation": f'hflm translate {folder} "..."',
-        "knowledge-graph": f"hflm graph build book.txt --model {folder} -o graph.jsonl",
-    }
-    usual = f"hflm predict {folder} --input-file rows.jsonl --output-file out.jsonl"
+        "classification": f'hflm classify {run} "..."', "tagging": f'hflm classify {run} "..."',
+        "summarization": f'hflm summarize {run} "..."', "translation": f'hflm translate {run} "..."',
+        "generation": f'hflm generate "..." --model {run}',
+        "knowledge-graph": f"hflm graph build book.txt --model {run} -o graph.jsonl",
+    }  # fmt: skip
+    usual = f"hflm predict {run} --input-file rows.jsonl --output-file out.jsonl"
     first = commands.get(metrics["task"], commands.get(metrics["family"], usual))
-    return [first, f"hflm runs show {folder}", f"look at {folder / 'predictions.jsonl'} and {folder / 'loss.png'}"]
+    return [first, f"hflm runs show {run}", f"look at {folder / 'predictions.jsonl'} and {folder / 'loss.png'}"]
 
 
 # What the recipe or a choice sets otherwise than its field.

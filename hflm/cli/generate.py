@@ -48,8 +48,8 @@ def command(
 ) -> None:
     """Write text: hflm generate "The capital of France is" """
     cuts = {"top_p": top_p, "top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
-    drawn = n > 1 or explain or stop or json_schema or json or temperature or cuts != UNCUT
-    _check(prompt, input_file, output_file, num_beams=num_beams, drawn=bool(drawn), shown=json or explain)
+    drawn = bool(n > 1 or explain or stop or json_schema or json or temperature or cuts != UNCUT)
+    _check(prompt, input_file, output_file, num_beams=num_beams, drawn=drawn, shown=json or explain, resume=resume)
     _check_beginning(json_schema, assistant_prefix)
     from hflm.inference.asking import Ask
     from hflm.inference.decoding import Settings
@@ -89,12 +89,15 @@ def seed_of(given: int | None) -> int:
 
 
 def _check(
-    prompt: str | None, input_file: Path | None, output_file: Path | None, *, num_beams: int, drawn: bool, shown: bool
-) -> None:
+    prompt: str | None, input_file: Path | None, output_file: Path | None, *, num_beams: int, drawn: bool, shown: bool,
+    resume: bool,
+) -> None:  # fmt: skip
     if prompt is not None and input_file:
         raise UsageError("There are a prompt and an --input-file.", fix="Give one of them.")
     if (input_file is None) != (output_file is None):
         raise UsageError("--input-file and --output-file belong together.", fix="Give both.")
+    if resume and not input_file:
+        raise UsageError("--resume goes on with a file of rows.", fix="Pass --input-file and --output-file too.")
     if input_file and shown:
         raise UsageError("--json and --explain are for a single prompt.", fix="Leave them out; the file is JSON Lines.")
     if num_beams > 1 and (drawn or input_file):

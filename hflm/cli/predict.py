@@ -54,7 +54,7 @@ def command(
     columns = {role: name for role, name in named.items() if name}
     told: dict[str, Any] = {"task": task, "source_lang": source_lang, "target_lang": target_lang}
     seconds(rank_timeout, name="rank_timeout")
-    with Progress() as progress:
+    with Progress(quiet=True) as progress:
         found = predict_named(
             model, str(input_file), str(output_file), columns=columns, told=told, max_new_tokens=max_new_tokens,
             num_beams=num_beams, resume=resume, watch=progress.watch, processes=processes, rank_timeout=rank_timeout,
@@ -97,8 +97,8 @@ def _run(
         raise UsageError(f"--long is {long!r}.", fix="Choose cut or split.")
     if given and input_file:
         raise UsageError("Texts and --input-file are given.", fix="Give one of them.")
-    texts = [] if input_file else given or _stdin(whole=whole)
-    if not all(text.strip() for text in texts):
+    texts = [] if input_file else given or _stdin(whole=whole, blank=task == "translation")
+    if given and not all(text.strip() for text in texts):
         raise UsageError("A text is empty.", fix="Give one with something to read.")
     from hflm.inference.trained import describe, open_trained
     from hflm.predict import predict_texts, read_texts
@@ -111,8 +111,13 @@ def _run(
     if long == "split":
         from hflm.long_texts import predict_long
 
-        return [{"text": text, **one} for text, one in zip(texts, predict_long(trained, texts, **options), strict=True)]
-    return [{"text": text, **one} for text, one in zip(texts, predict_texts(trained, texts, **options), strict=True)]
+        predict: Any = predict_long
+    else:
+        predict = predict_texts
+    # A blank line stays one, unasked: the lines of a translation are those of its source.
+    found = iter(predict(trained, [text for text in texts if "".join(text).strip()], **options))
+    shown = [" ".join(text) if isinstance(text, list) else text for text in texts]
+    return [{"text": text, **(next(found) if text.strip() else {"prediction": ""})} for text in shown]
 
 
 def _in_own_words(act: Callable[..., Found], *given: Any, **more: Any) -> Found:
@@ -124,12 +129,13 @@ def _in_own_words(act: Callable[..., Found], *given: Any, **more: Any) -> Found:
         raise UsageError(error.problem, fix=fix) from error
 
 
-def _stdin(*, whole: bool) -> list[str]:
+def _stdin(*, whole: bool, blank: bool) -> list[str]:
     if sys.stdin.isatty():
         raise UsageError("There is no text.", fix="Give one, or pipe it in.")
     content = read_stdin()
-    texts = [content.strip()] if whole else [line for line in content.split("\n") if line.strip()]
-    if not texts or not texts[0]:
+    lines = content.removesuffix("\n").split("\n")
+    texts = [content.strip()] if whole else [line for line in lines if blank or line.strip()]
+    if not content.strip():
         raise UsageError("There is no text on stdin.", fix="Give one.")
     return texts
 
@@ -141,4 +147,6 @@ def _show(rows: list[dict[str, Any]], *, json: bool) -> None:
     for row in rows:
         score = f"  {row['score']:.1%}" if "score" in row else ""
         said = " ".join(row["prediction"]) if isinstance(row["prediction"], list) else row["prediction"]
+        # Of several texts each has a line.
+        said = said if len(rows) == 1 else " ".join(said.split())
         print(f"{said}{score}" if len(rows) == 1 or "score" not in row else f"{said}{score}  {row['text']}")

@@ -1,5 +1,6 @@
 """`hflm pretrain`: parse, call, show."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -80,8 +81,8 @@ def report(folder: Path, metrics: Mapping[str, Any]) -> None:
         f"speed          {metrics['tokens_per_second']:,.0f} tokens/s; "
         f"{metrics['flops_per_second'] / 1e9:,.0f} GFLOP/s, "
         f"{metrics['model_flops_utilisation']:.0%} of the measured matmul ceiling\n"
-        f"trained        {metrics['steps']:,} steps, {metrics['tokens_seen']:,} tokens in {metrics['seconds']:.0f} s; "
-        f"peak memory {metrics['peak_memory_bytes'] / 2**30:.2f} GiB\n"
+        f"trained        {metrics['steps']:,} steps, {metrics['tokens_seen']:,} tokens in {metrics['seconds']:.0f} s"
+        f"{since(metrics)}; peak memory {metrics['peak_memory_bytes'] / 2**30:.2f} GiB\n"
         f"run            {folder}"
     )
     if metrics["samples"]:
@@ -89,9 +90,23 @@ def report(folder: Path, metrics: Mapping[str, Any]) -> None:
     for sample in metrics["samples"]:
         print(f"  {sample['text']}\n    guesses {', '.join(sample['guesses'])}; the author wrote {sample['word']}")
     print("\nNext:")
-    if metrics["objective"] != "clm":
-        print(f'  hflm fill-mask {folder} "She was very [MASK] ."')
-    print(f"  hflm runs show {folder}\n  open {folder / 'loss.png'} and {folder / 'model' / 'README.md'}")
+    run = shlex.quote(str(folder))
+    if metrics["objective"] == "clm":
+        print(f'  hflm generate "She was very" --model {run}')
+    else:
+        print(f"  hflm fill-mask {run} {_blanked(metrics)}")
+    print(f"  hflm runs show {run}\n  open {folder / 'loss.png'} and {folder / 'model' / 'README.md'}")
+
+
+def _blanked(metrics: Mapping[str, Any]) -> str:
+    """Return a sentence to fill, of the text itself where that is not in Latin letters."""
+    own = next((one["text"] for one in metrics["samples"] if not one["text"].isascii()), None)
+    return shlex.quote(own) if own and max(own) > "\u0250" else '"She was very [MASK] ."'
+
+
+def since(metrics: Mapping[str, Any]) -> str:
+    """Say since which step seconds count, of a run that was gone on with."""
+    return f" since step {metrics['first_step']:,}" if metrics.get("first_step") else ""
 
 
 # What the recipe or a choice sets otherwise than its field.

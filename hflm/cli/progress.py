@@ -1,5 +1,7 @@
 """What a training job shows: a bar with rate, time left and loss on a terminal, plain lines on a pipe."""
 
+import contextlib
+import os
 import re
 import sys
 import time
@@ -11,6 +13,13 @@ from hflm.cli.show import is_terminal
 
 # A pipe gets a line this often, in seconds.
 EVERY = 10.0
+STOPPING = "\nstopping: this step is finished and saved; a second Ctrl-C ends at once\n"
+SHOW_CURSOR = "\x1b[?25h"
+
+
+def live(stream: Any) -> bool:
+    """Say whether lines can be written over: on a terminal that knows how."""
+    return is_terminal(stream) and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 class Progress:
@@ -22,6 +31,7 @@ class Progress:
         self._task: Any = None
         self._shown = 0.0
         self._loss = ""
+        self._open = False
 
     def __enter__(self) -> "Progress":
         return self
@@ -32,9 +42,17 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        self._end_line()
+
+    def _end_line(self) -> None:
+        """Leave a line that would have been written over."""
+        if self._open:
+            print(file=self.stream, flush=True)
+        self._open = False
 
     def note(self, text: str) -> None:
         """Show a line."""
+        self._end_line()
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
@@ -71,11 +89,18 @@ class Progress:
             self._step(content)
         elif kind == "rows":
             self._rows(content)
+        elif kind == "stopping":
+            self._stopping()
+
+    def _stopping(self) -> None:
+        """Say that a signal was heard; called while it is handled, when to print might be to print in a print."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.write(self.stream.fileno(), ((SHOW_CURSOR if self._bar is not None else "") + STOPPING).encode())
 
     def _step(self, content: Mapping[str, Any]) -> None:
         rate, loss = content["tokens_per_second"], content["loss"]
         self._loss = f"loss {loss:.3f}" if loss is not None else ""
-        if is_terminal(self.stream):
+        if live(self.stream):
             self._draw(content, rate)
         elif time.monotonic() - self._shown > EVERY or content["step"] == content["steps"]:
             self._shown = time.monotonic()
@@ -89,22 +114,30 @@ class Progress:
         if rows is None:
             self._counted(content)
             return
-        if done == rows or time.monotonic() - self._shown > (0.5 if is_terminal(self.stream) else EVERY):
+        if done == rows or time.monotonic() - self._shown > (0.5 if live(self.stream) else EVERY):
             self._shown = time.monotonic()
             left = (rows - done) / max(content["rows_per_second"], 1e-9)
             text = f"{done:,} of {rows:,} rows, {content['rows_per_second']:,.1f} rows/s, {_clock(left)} left"
             if self._bar is not None:
                 self._bar.stop()
                 self._bar = None
-            end = "\r" if is_terminal(self.stream) and done < rows else "\n"
-            print(text.ljust(60) if is_terminal(self.stream) else text, end=end, file=self.stream, flush=True)
+            self._over(text, last=done >= rows)
+
+    def _over(self, text: str, *, last: bool) -> None:
+        """Print a line, on a terminal one that the next is written over."""
+        self._open = live(self.stream) and not last
+        print(
+            text.ljust(60) if live(self.stream) else text,
+            end="\r" if self._open else "\n",
+            file=self.stream,
+            flush=True,
+        )
 
     def _counted(self, content: Mapping[str, Any]) -> None:
         """Show rows whose number is not known before they are read."""
-        if time.monotonic() - self._shown > (0.5 if is_terminal(self.stream) else EVERY):
+        if time.monotonic() - self._shown > (0.5 if live(self.stream) else EVERY):
             self._shown = time.monotonic()
-            text = f"{content['done']:,} rows, {content['rows_per_second']:,.0f} rows/s"
-            print(text, end="\r" if is_terminal(self.stream) else "\n", file=self.stream, flush=True)
+            self._over(f"{content['done']:,} rows, {content['rows_per_second']:,.0f} rows/s", last=False)
 
     def _draw(self, content: Mapping[str, Any], rate: float) -> None:
         from rich import progress
@@ -115,13 +148,16 @@ class Progress:
                 progress.TextColumn("{task.completed:,} of {task.total:,} steps"),
                 progress.BarColumn(),
                 progress.TextColumn("{task.fields[rate]:,.0f} tokens/s"),
-                progress.TimeRemainingColumn(),
-                progress.TextColumn("left  {task.fields[loss]}"),
+                # Its own column of the time left looks back half a minute, in which a slow step does not end.
+                progress.TextColumn("{task.fields[left]} left  {task.fields[loss]}"),
                 console=Console(file=self.stream),
             )
-            self._task = self._bar.add_task("", total=content["steps"], rate=0.0, loss="")
+            self._task = self._bar.add_task("", total=content["steps"], rate=0.0, left="", loss="")
             self._bar.start()
-        self._bar.update(self._task, total=content["steps"], completed=content["step"], rate=rate, loss=self._loss)
+        left = _clock((content["steps"] - content["step"]) * content["seconds_per_step"])
+        self._bar.update(
+            self._task, total=content["steps"], completed=content["step"], rate=rate, left=left, loss=self._loss
+        )
 
 
 def _clock(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """`hflm runs [FOLDER]` and `hflm runs show RUN`."""
 
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,11 +62,24 @@ def show_command(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) 
 def _row(run: RunSummary) -> dict[str, str | None]:
     return {
         "run": str(run.path),
-        "when": run.started and run.started[:16].replace("T", " "),
+        "when": _local(run.started),
         "job": run.job,
         "data": run.data,
         "size": None if run.parameters is None else f"{run.parameters / 1e6:.1f}M",
         "loss": None if run.eval_loss is None else f"{run.eval_loss:.3f}",
-        "time": None if run.seconds is None else "{:d}m{:02d}s".format(*divmod(round(run.seconds), 60)),
+        "time": None if run.seconds is None else _duration(round(run.seconds)),
         "status": run.status,
     }
+
+
+def _local(started: str | None) -> str | None:
+    """Return a time as the clock here showed it, as the names of run folders do."""
+    try:
+        return started and datetime.fromisoformat(started).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return started
+
+
+def _duration(seconds: int) -> str:
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds % 60:02}s"

@@ -1,9 +1,12 @@
 """How results look: rich on a terminal, plain aligned text on a pipe, JSON on demand."""
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
+
+from hflm.text_width import columns as width
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
@@ -14,13 +17,17 @@ def is_terminal(stream: TextIO | None = None) -> bool:
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Print rows under the named columns; a value that is None or missing is left empty."""
     cells = [["" if row.get(name) is None else str(row[name]) for name in columns] for row in rows]
-    if is_terminal():
+    lines = [list(columns), *cells]
+    # Drawn only where no word is cut or broken: a name that is not whole cannot be copied.
+    words = [
+        max(width(word) for line in lines for word in line[place].split() or [""]) for place in range(len(columns))
+    ]
+    if is_terminal() and sum(words) + 3 * len(columns) + 1 <= shutil.get_terminal_size().columns:
         _rich(cells, columns)
         return
-    lines = [list(columns), *cells]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    widths = [max(width(line[place]) for line in lines) for place in range(len(columns))]
     for line in lines:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        print("  ".join(text + " " * (most - width(text)) for text, most in zip(line, widths, strict=True)).rstrip())
 
 
 def print_json(content: Any) -> None:
@@ -31,10 +38,10 @@ def print_json(content: Any) -> None:
 def _rich(cells: list[list[str]], columns: Sequence[str]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    drawn = Table(*columns, box=SIMPLE_HEAD)
+    drawn = Table(*(Column(name, overflow="fold") for name in columns), box=SIMPLE_HEAD)
     for line in cells:
         drawn.add_row(*(Text(text) for text in line))  # Text: a `[` in a value is no markup
     Console().print(drawn)

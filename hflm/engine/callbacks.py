@@ -39,7 +39,7 @@ class Recorder(TrainerCallback):
         if state.is_world_process_zero and self.path.exists():
             whole = self.path.read_bytes()
             os.truncate(self.path, whole.rfind(b"\n") + 1)
-        self._start, self._first = time.perf_counter(), state.global_step
+        self._start, self.first = time.perf_counter(), state.global_step
         self._times: list[float] = []
         self._begun: float | None = None
 
@@ -62,7 +62,7 @@ class Recorder(TrainerCallback):
         # With the reading of its rows, which comes before `on_step_begin`.
         self._times.append(now - (self._begun or now))
         self._begun = now
-        each = seconds / max(state.global_step - self._first, 1)
+        each = seconds / max(state.global_step - self.first, 1)
         event = {"step": state.global_step, "steps": state.max_steps, "seconds_per_step": each, "loss": self._loss}
         self.watch("step", {**event, "tokens_per_second": self.tokens_per_step / max(self.step_seconds(), 1e-9)})
 
@@ -104,9 +104,11 @@ class SaveBest(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """Save and stop at the end of the step in which a signal came; a second signal ends the process at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
         self.received: int | None = None
         self.stopping = False
+        # Called in the handler of the signal, in the middle of anything.
+        self.told = told
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Turn a received signal into a save and a stop."""
@@ -131,6 +133,8 @@ class StopOnSignal(TrainerCallback):
     def _receive(self, number: int, frame: Any) -> None:
         self.received = number
         _let_go()
+        if ranks.world() == 1:
+            self.told()
 
 
 def _let_go() -> None:

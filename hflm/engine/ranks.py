@@ -14,6 +14,8 @@ import torch
 from torch import distributed
 from torch._C import _distributed_c10d as c10d
 
+from hflm.environment import cores
+
 # Reading and cleaning may take hours, and whoever waits for rank 0 to do it waits as long. A rank that dies
 # meanwhile closes its connections, which the others notice at once.
 PATIENT = timedelta(days=30)
@@ -149,12 +151,6 @@ def average_gradients(model: Any) -> None:
 def use_threads(threads: int | None) -> None:
     """Share `threads`, or all cores, among the ranks of this machine; a process that is alone is torch's own affair."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if joined() else 1
-    if threads or here > 1:
+    # torch counts the cores that it sees, of which a container may use a few at a time.
+    if threads or here > 1 or cores() < torch.get_num_threads():
         torch.set_num_threads(max(1, (threads or cores()) // here))
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

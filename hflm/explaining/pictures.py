@@ -1,7 +1,6 @@
 """The page's pictures as PNG files, for papers and slides."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from hflm.explaining.attention import Pooled, cell_name
 from hflm.explaining.explanation import Explanation
 from hflm.explaining.pieces import Piece
 from hflm.explaining.reading import Floats
-from hflm.plots import save_picture
+from hflm.plots import fonts_for, save_picture
 
 FOR, AGAINST = "#1668b5", "#d2691e"
 # Names at an edge of a map, and bars, that can be read.
@@ -31,8 +30,11 @@ def write_pictures(found: Explanation, folder: Path) -> list[Path]:
     if found.question and found.question.unit != "output":
         drawn["answers"] = lambda axes: _answers(found, axes)
     drawn["rollout"] = lambda axes: _rollout(found, axes)
+    import matplotlib
+
     paths = []
-    with _fonts(_texts(found)):
+    # Before they are laid out: a font has widths of its own.
+    with matplotlib.rc_context({"font.family": fonts_for(_texts(found))}):
         for name, draw in drawn.items():
             paths.append(_one(folder / f"{name}.png", draw, size=(6.4, _height(found, name))))
         for view, small in zip(found.views, found.pooled, strict=True):
@@ -168,29 +170,3 @@ def _texts(found: Explanation) -> Iterator[str]:
         yield from (piece.text for piece in (*view.rows, *view.columns))
     if found.question:
         yield from (found.question.asked, *(one.answer for one in found.question.candidates))
-
-
-@contextmanager
-def _fonts(texts: Iterable[str]) -> Iterator[None]:
-    """Draw with matplotlib's own font, and behind it those of this machine that have the letters it lacks."""
-    import matplotlib
-    from matplotlib.font_manager import fontManager, get_font
-
-    lacking = {ord(letter) for text in texts for letter in text if letter.isprintable()}
-    own = next(one for one in fontManager.ttflist if one.name == "DejaVu Sans" and one.style == "normal")
-    lacking -= set(get_font(own.fname).get_charmap())
-    families = ["DejaVu Sans"]
-    for one in fontManager.ttflist if lacking else ():
-        if one.name in families or one.style != "normal" or str(one.weight) not in ("400", "normal", "regular"):
-            continue
-        try:
-            has = lacking & set(get_font(one.fname).get_charmap())
-        except (RuntimeError, OSError):
-            continue  # a font that cannot be opened has no letters
-        if has:
-            families.append(one.name)
-            lacking -= has
-        if not lacking:
-            break
-    with matplotlib.rc_context({"font.family": families}):
-        yield

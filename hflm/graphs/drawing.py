@@ -2,7 +2,6 @@
 
 import html
 import json
-import warnings
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from hflm.graphs.graph import Graph
 from hflm.graphs.graphml import to_networkx
 from hflm.graphs.layout import places, short
 from hflm.graphs.queries import find_entity
+from hflm.plots import save_picture
 from hflm.run import write_text
 
 # More than these cannot be told apart on a picture; a layout of more would need another package.
@@ -81,11 +81,7 @@ def draw_png(graph: Graph, path: Path) -> None:
     handles = [Line2D([], [], color=colour, label=_plain(name)) for name, colour in _legend(colours)]
     if handles:
         axes.legend(handles=handles, frameon=False, fontsize=9, loc="lower right")
-    staging = path.with_name(f".{path.name}.part.png")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(staging)
-    staging.replace(path)
+    save_picture(figure, path)
 
 
 def _legend(colours: dict[str, str]) -> Iterable[tuple[str, str]]:

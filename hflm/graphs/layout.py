@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hflm.graphs.graph import Graph
 from hflm.graphs.graphml import to_networkx
+from hflm.text_width import columns
 
 Points = NDArray[np.float64]
 # In pixels: a letter of a name, a name's height with its dot, the room between two parts, that of one entity.
@@ -23,7 +24,7 @@ def places(graph: Graph) -> dict[str, tuple[float, float]]:
     """Return the pixel (x, y) of each entity, the same each time; the first part stands top left."""
     links = nx.Graph(to_networkx(graph, whole=False).to_undirected(as_view=True))
     parts = sorted((sorted(part) for part in nx.connected_components(links)), key=lambda part: (-len(part), part))
-    widths = {node: LETTER * len(short(graph.entities[node].name)) + 12 for node in links}
+    widths = {node: LETTER * columns(short(graph.entities[node].name)) + 12 for node in links}
     drawn = [_part(links.subgraph(part), np.array([widths[node] for node in part]), part) for part in parts]
     found: dict[str, tuple[float, float]] = {}
     for part, points, (left, top) in zip(parts, drawn, _pack(drawn, parts, widths), strict=True):

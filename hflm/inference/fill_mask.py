@@ -1,9 +1,12 @@
 """Ask a masked language model for the words that are missing."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from hflm.data.overlap import LETTERS
 from hflm.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -62,13 +65,20 @@ def fill_mask(
 
 def blank_one_word(sentence: str, draw: Any) -> tuple[str, str]:
     """Replace one word of a sentence by [MASK], a long one where there is a choice; return it too."""
-    words = [match for match in re.finditer(r"\w+", sentence) if len(match[0]) > 2] or list(
-        re.finditer(r"\w+", sentence)
-    )
+    found = list(_words().finditer(sentence))
+    words = [match for match in found if len(match[0]) > 2] or found
     if not words:
         return "[MASK]", sentence
     word = words[int(draw.integers(len(words)))]
     return f"{sentence[: word.start()]}[MASK]{sentence[word.end() :]}", word[0]
+
+
+@cache
+def _words() -> re.Pattern[str]:
+    """Return what finds words: letters with the marks that belong to them, one letter where no spaces are set."""
+    kinds = ((chr(code), unicodedata.category(chr(code))) for code in range(0x300, 0x11500))
+    marks = "".join(letter for letter, kind in kinds if kind in ("Mn", "Mc"))
+    return re.compile(rf"[{LETTERS}][{marks}]*|[^\W_{LETTERS}][\w{marks}\u200c\u200d]*")
 
 
 def _word(tokenizer: "PreTrainedTokenizerBase", token: int) -> str:

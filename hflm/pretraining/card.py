@@ -4,15 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hflm.config import PretrainConfig
-from hflm.finetuning.card import kept_table
+from hflm.finetuning.card import INHERITED, base_line, kept_table, took
 
 TASKS = {"mlm": "fill-mask", "wwm": "fill-mask", "clm": "text-generation"}
 
 
 def model_card(
-    config: PretrainConfig, *, metrics: Mapping[str, Any], environment: Mapping[str, Any], license: str | None
-) -> str:
-    """Write the README.md of a model folder: front matter for the hub, then what a reader must know."""
+    config: PretrainConfig, *, metrics: Mapping[str, Any], environment: Mapping[str, Any], license: str | None,
+    mask: str | None = None,
+) -> str:  # fmt: skip
+    """Write the README.md of a model folder: front matter for the hub, then what a reader must know.
+
+    `mask` is what its tokenizer calls a hidden token.
+    """
     task, told = TASKS[config.objective], metrics.get("distillation")
     measured = "\n".join(f"| {name} | {metrics[key]:.4g} |" for name, key in ROWS if metrics.get(key) is not None)
     packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items() if number)
@@ -22,18 +26,29 @@ def model_card(
         license=license or "not stated by whoever trained them",
         measured=measured,
         samples=_samples(metrics.get("samples", [])),
-        how=f"Distilled by `hflm distill` from {told['teacher']['model']}" if told else "Trained by `hflm pretrain`",
+        how=_how(config, told),
+        base_line=base_line(str(told["teacher"]["model"] if told else config.model or "")),
+        knows=f"The model was trained on from {config.model}.{INHERITED} It"
+        if config.model and not told
+        else "The model knows the text above and nothing else,",
+        took=took(metrics),
         kept=kept_table(told) if told else "",
-        example="She was [MASK] ." if task == "fill-mask" else "She was",
+        example=f"She was {mask or '[MASK]'} ." if task == "fill-mask" else "She was",
         max_length=config.max_length,
         seed=config.seed,
         command=environment["command"],
         machine=environment["processor"] or environment["platform"],
         packages=packages,
-        **{name: metrics[name] for name in ("arch", "data", "steps", "seconds", "parameters")},
+        **{name: metrics[name] for name in ("arch", "data", "steps", "parameters")},
         train_tokens=metrics["train_tokens"],
         tokens_seen=metrics["tokens_seen"],
     )
+
+
+def _how(config: PretrainConfig, told: Mapping[str, Any] | None) -> str:
+    if told:
+        return f"Distilled by `hflm distill` from {told['teacher']['model']}"
+    return f"Trained by `hflm pretrain`{f', from {config.model} on,' if config.model else ''}"
 
 
 def _samples(samples: Sequence[Mapping[str, Any]]) -> str:
@@ -48,13 +63,13 @@ def _samples(samples: Sequence[Mapping[str, Any]]) -> str:
 TEMPLATE = """---
 library_name: transformers
 pipeline_tag: {task}
-{license_line}tags: [hflm]
+{base_line}{license_line}tags: [hflm]
 ---
 
 # {arch}, {parameters:,} parameters
 
 {how} on {data}: {train_tokens:,} tokens of text, {tokens_seen:,} tokens seen in
-{steps:,} steps and {seconds:.0f} seconds. Licence of the weights: {license}.
+{steps:,} steps and {took}. Licence of the weights: {license}.
 
 | measure on held-out text | value |
 |---|---|
@@ -70,8 +85,8 @@ pipeline("{task}", "path/to/this/folder")("{example}")
 
 ## Limits
 
-The model knows the text above and nothing else, reads at most {max_length} tokens, and repeats the views and
-errors of that text. It was measured on held-out text of the same kind only.
+{knows} reads at most {max_length} tokens, and repeats the views and errors of
+that text. It was measured on held-out text of the same kind only.
 
 ## How it was made
 

@@ -52,7 +52,8 @@ def measure(setup: Setup, trained: Trained) -> dict[str, Any]:
         "flops_per_second": 3 * forward * rate,
         "matmul_ceiling": ceiling,
         "model_flops_utilisation": 3 * forward * rate / ceiling,
-        "peak_memory_bytes": peak_memory("cpu"),
+        "peak_memory_bytes": peak_memory(setup.device.kind),
+        **({"first_step": trained.first} if trained.first else {}),
         "samples": samples(setup),
         **{f"data_{name}": value for name, value in setup.data.report.items()},
     }

@@ -88,7 +88,8 @@ def _details(summary: str, content: str) -> str:
 def _examples(one: Mapping[str, Any]) -> str:
     return "".join(
         f'<div class="pair"><p dir="auto">{_text(row["text"])}</p><p dir="auto">{_text(row["changed"])}</p>'
-        f"<small>{escape(_short(row['before']))} → {escape(_short(row['after']))} · {escape(_place(row['where']))}"
+        f"<small><bdi>{escape(_short(row['before']))}</bdi> → <bdi>{escape(_short(row['after']))}</bdi> · "
+        f"{escape(_place(row['where']))}"
         "</small></div>"
         for row in one["examples"]
     )
@@ -108,7 +109,7 @@ def _tested(report: Mapping[str, Any]) -> str:
 
 def _failure(row: Mapping[str, Any]) -> str:
     shown = {key: value for key, value in row.items() if key not in ("where", "text")}
-    told = "; ".join(f"{key.replace('_', ' ')}: {_text(value)}" for key, value in shown.items())
+    told = "; ".join(f"{key.replace('_', ' ')}: <bdi>{_text(value)}</bdi>" for key, value in shown.items())
     return f"{_text(row['text'])}<br><small>{told} · {escape(_place(row['where']))}</small>"
 
 

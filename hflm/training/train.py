@@ -28,7 +28,7 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     if ranks.first():
         write_plan(training.run, training.plan)
     start = ranks.agreed(_newest(training, watch) if resume and ranks.first() else None)
-    signals = StopOnSignal()
+    signals = StopOnSignal(partial(watch, "stopping", {}))
     epochs = training.config.batch_size / training.count if training.count else None
     recorder = Recorder(
         training.run.log, watch=watch, tokens_per_step=training.tokens_per_step, epochs_per_step=epochs
@@ -52,7 +52,7 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
         best = _restore_best(training, trainer, say=say) if _keeps_best(training) else None
         spent = time.perf_counter() - began
         last = _evaluation_of(trainer, best or trainer.state.global_step) or trainer.evaluate()
-    return Trained(trainer.state.global_step, spent, recorder.step_seconds(), last, best)
+    return Trained(trainer.state.global_step, spent, recorder.step_seconds(), last, best, recorder.first)
 
 
 def _newest(training: Training, watch: Watch) -> Path | None:

@@ -72,13 +72,17 @@ class Training:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to: steps done, seconds spent and of one step, and the evaluation of the model it left."""
+    """What a training came to: steps done, seconds spent and of one step, and the evaluation of the model it left.
+
+    The seconds are those since step `first`, where a run went on.
+    """
 
     steps: int
     seconds: float
     step_seconds: float
     evaluation: Mapping[str, float]
     best_step: int | None
+    first: int = 0
 
 
 def planned(training: Training, **more: Any) -> Training:
