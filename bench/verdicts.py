@@ -20,8 +20,8 @@ LIMITS = {
     "f4": "Copies, casts, norms and element-wise functions wait for memory: `make bench-parts` has each of them.",
     "f5": "hflm keeps the weights that were best on 200 rows of validation, which chance may choose early; the plain "
     "side keeps its last. And hflm's seconds have its evaluations and checkpoints in them.",
-    "f6": "The pipeline reads one row at a time and so pads nothing: what is left to gain is precision and threads, and "
-    "small products in bfloat16 wait for memory.",
+    "f6": "The pipeline reads one row at a time and so pads nothing: what is left to gain is precision and threads. "
+    "Small products in bfloat16 wait for memory.",
     "f7": "One by one and all together read the same weights: the gain ends where products, not memory, are the limit.",
     "f8": "Each token reads all weights once: the speed of the memory is the limit.",
     "f9": "Python and typer start, and the commands are read.",
