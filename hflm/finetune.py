@@ -99,12 +99,13 @@ def _estimated(fitted: "Fitted", training: "Training", *, say: Any) -> "tuple[Tr
     """Say what a longer run will take, which costs some of its steps; a budget was measured already."""
     from dataclasses import asdict
 
-    from hflm.finetuning.estimate import estimate_in_memory, lines
+    from hflm.finetuning.estimate import estimate, lines
+    from hflm.training.train import in_memory
 
     if training.steps < WORTH_ESTIMATING or training.config.budget:
         return training, {}
     within = min(MOST_PROBING, PROBING * training.steps)
-    training, found = estimate_in_memory(fitted, training, within=within, say=say)
+    training, found = in_memory(training, partial(estimate, fitted, within=within), say=say)
     for line in lines(found):
         say(line)
     return training, asdict(found)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hflm.data.records import Record, show
 from hflm.errors import DataError, UsageError
+from hflm.families.prompts import asked_about
 from hflm.inference.asking import Ask, is_chat, make_prompt
 from hflm.inference.decoding import Answer, Listen, Settings, Timing
 from hflm.inference.row_files import add_to_rows
@@ -102,8 +103,7 @@ def _prompt(record: Record) -> Any:
     about = next((record.values[name] for name in ABOUT if isinstance(record.values.get(name), str)), "")
     if not about.strip() or column not in ASKS:
         return value
-    # As a training reads them.
-    return f"{value}\n\n{about}" if column == "instruction" else f"{about}\n\n{value}"
+    return asked_about(value, about, first=column == "instruction")
 
 
 def report(

@@ -4,6 +4,7 @@ hflm plan --task sentiment --model bert-base-cased --data reviews.jsonl
 """
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,9 @@ def plan(config: FinetuneConfig, task: Task, *, watch: "Watch") -> dict[str, Any
     """Return the report of a run that is not made: rows, lengths, steps, seconds, bytes; nothing is written."""
     from dataclasses import asdict
 
-    from hflm.finetuning.estimate import estimate_in_memory, lines
+    from hflm.finetuning.estimate import estimate, lines
     from hflm.training.steps import fix_steps
+    from hflm.training.train import in_memory
 
     def say(text: str) -> None:
         watch("note", {"text": text})
@@ -38,7 +40,8 @@ def plan(config: FinetuneConfig, task: Task, *, watch: "Watch") -> dict[str, Any
     training = fix_steps(training, resume=False, spent=time.perf_counter() - began, say=say)
     report = announce(fitted, training, say=say)
     left = WHOLE - (time.perf_counter() - began)
-    training, found = estimate_in_memory(fitted, training, within=min(MOST, max(LEAST, left)), say=say)
+    within = min(MOST, max(LEAST, left))
+    _, found = in_memory(training, partial(estimate, fitted, within=within), say=say)
     for line in lines(found):
         say(line)
     return {**report, **asdict(found)}

@@ -222,3 +222,8 @@ def results(run: RunFolder) -> dict[str, Any] | None:
         return None
     whole = "job" in metrics and any(run.model.glob("*.safetensors"))
     return metrics if whole else None
+
+
+def since(metrics: Mapping[str, Any]) -> str:
+    """Say since which step seconds count, of a run that was gone on with."""
+    return f" since step {metrics['first_step']:,}" if metrics.get("first_step") else ""

@@ -1,12 +1,11 @@
 """What every job that trains does around its work: open the run, hand it to ranks or hold it, begin its folder."""
 
-import glob
-import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from hflm.data.sources import before_star
 from hflm.environment import environment
 from hflm.errors import UsageError
 from hflm.launch import launch, wants_ranks, with_processes
@@ -68,9 +67,7 @@ def _check_inputs(config: TrainingSettings, run: RunFolder) -> None:
     """Raise UsageError where the run that is replaced holds what the new one reads: it could not go on without."""
     named = [getattr(config, name, None) or () for name in INPUTS]
     for name in (one for names in named for one in ([names] if isinstance(names, str) else names)):
-        path = Path(os.path.expanduser(name))
-        # Of a pattern, the folder before its first star.
-        path = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+        path = before_star(Path(os.path.expanduser(name)))
         if os.path.exists(path) and path.resolve().is_relative_to(run.path.resolve()):
             raise UsageError(f"{name} lies in {run.path}, which --overwrite empties.", fix="Name another --output-dir.")
 

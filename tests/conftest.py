@@ -3,7 +3,7 @@
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,28 @@ def run_finetune(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         return folder
 
     return run
+
+
+@pytest.fixture(scope="module")
+def runs_of(
+    run_finetune: Callable[..., Path], tiny: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Callable[[str], str]]:
+    """A function from a table, task -> (kind of model, its rows), to one from a task to a run of it, made once."""
+    from functools import cache
+
+    from tests.tiny import write
+
+    def of(made: Mapping[str, tuple[str, Callable[[], Any]]]) -> Callable[[str], str]:
+        folder = tmp_path_factory.mktemp("rows")
+
+        def make(task: str) -> str:
+            kind, rows = made[task]
+            data = str(write(folder / f"{task}.jsonl", rows()))
+            return str(run_finetune(task, model=tiny(kind), data=[data], max_steps=2, eval_steps=2, test_fraction=0.0))
+
+        return cache(make)
+
+    return of
 
 
 @pytest.fixture(scope="session")

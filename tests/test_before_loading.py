@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,9 @@ def model_was_loaded(*_: object, **__: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(run_finetune: Run, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+def runs(runs_of: Callable[..., Callable[[str], str]]) -> Callable[[str], str]:
     """A function from a task to a run of it, made once."""
-    folder = tmp_path_factory.mktemp("rows")
-
-    def make(task: str) -> str:
-        kind, rows = MADE[task]
-        data = str(write(folder / f"{task}.jsonl", rows()))
-        return str(run_finetune(task, model=tiny(kind), data=[data], max_steps=2, eval_steps=2, test_fraction=0.0))
-
-    return cache(make)
+    return runs_of(MADE)
 
 
 def test_how_much_a_model_of_the_hub_writes_is_not_how_much_it_reads(

@@ -19,20 +19,9 @@ MADE = {
 
 
 @pytest.fixture(scope="module")
-def runs(
-    run_finetune: Callable[..., Path], tiny: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], str]:
+def runs(runs_of: Callable[..., Callable[[str], str]]) -> Callable[[str], str]:
     """A function from a task to a run of it, made once."""
-    from functools import cache
-
-    folder = tmp_path_factory.mktemp("rows")
-
-    def make(task: str) -> str:
-        kind, rows = MADE[task]
-        data = str(write(folder / f"{task}.jsonl", rows()))
-        return str(run_finetune(task, model=tiny(kind), data=[data], max_steps=2, eval_steps=2, test_fraction=0.0))
-
-    return cache(make)
+    return runs_of(MADE)
 
 
 def opened(runs: Callable[[str], str], task: str) -> TrainedModel:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from hflm.cli.pretrain import since
 from hflm.cli.progress import Progress
 from hflm.cli.settings import notices, resumed, with_settings
 from hflm.cli.show import print_json
@@ -17,6 +16,7 @@ from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig, resolve_finetune
 from hflm.recipe_files import load_task
+from hflm.run import since
 from hflm.settings import read_yaml
 from hflm.task import Task
 

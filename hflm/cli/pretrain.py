@@ -15,6 +15,7 @@ from hflm.cli.show import print_json
 from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.config import PretrainConfig, resolve
 from hflm.recipe_files import load_task
+from hflm.run import since
 from hflm.settings import read_yaml
 
 
@@ -102,11 +103,6 @@ def _blanked(metrics: Mapping[str, Any]) -> str:
     """Return a sentence to fill, of the text itself where that is not in Latin letters."""
     own = next((one["text"] for one in metrics["samples"] if not one["text"].isascii()), None)
     return shlex.quote(own) if own and max(own) > "\u0250" else '"She was very [MASK] ."'
-
-
-def since(metrics: Mapping[str, Any]) -> str:
-    """Say since which step seconds count, of a run that was gone on with."""
-    return f" since step {metrics['first_step']:,}" if metrics.get("first_step") else ""
 
 
 # What the recipe or a choice sets otherwise than its field.

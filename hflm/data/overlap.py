@@ -22,6 +22,7 @@ ALONE = (
 )  # fmt: skip
 # The same for a class of a regular expression.
 LETTERS = "".join(f"{chr(first)}-{chr(last)}" for first, last in ALONE)
+UNSPACED = re.compile(f"[{LETTERS}]")
 # Beyond are no letters.
 MOST_POINTS = 0x32400
 # Rows and characters that are looked at together, and characters of one piece of a long text.

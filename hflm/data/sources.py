@@ -4,6 +4,7 @@ import difflib
 import glob
 import gzip
 import hashlib
+import itertools
 import os
 import shlex
 import zlib
@@ -72,6 +73,11 @@ def one_source(path: str | Path) -> Source:
     if len(found) > 1:
         raise DataError(f"{path} is {len(found)} files, and one is read here.", fix=f"Name one, as {found[0].path}.")
     return found[0]
+
+
+def before_star(path: Path) -> Path:
+    """Return what stands before the first star of a pattern, or the path where it has none."""
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
 
 
 def fingerprint(sources: Iterable[Source]) -> str:

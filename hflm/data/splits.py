@@ -1,8 +1,6 @@
 """Train, eval and test: from files that say so, from a data set's own splits, or by the content of each row."""
 
-import glob
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -19,7 +17,7 @@ from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.hub import looks_like_hub_id, parts
 from hflm.data.records import Record, read_records
 from hflm.data.row_problems import row_problem
-from hflm.data.sources import Source, find_sources
+from hflm.data.sources import Source, before_star, find_sources
 from hflm.errors import DataError
 
 NAMES = {
@@ -118,11 +116,11 @@ def _folders(paths: Sequence[Path]) -> list[Path]:
     """
     found, alone = [], []
     for path in paths:
-        before = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+        before = before_star(path)
         if path.is_dir():
             found.append(path)
-        elif not path.exists() and len(before) < len(path.parts):
-            found.append(Path(*before))
+        elif not path.exists() and before != path:
+            found.append(before)
         else:
             alone.append(path.parent)
     if len({path.is_absolute() for path in alone}) == 1:

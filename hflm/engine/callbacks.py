@@ -14,6 +14,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hflm.engine import ranks
+from hflm.engine.laps import Laps
 from hflm.errors import Interrupted
 from hflm.signals import SIGNALS, caught
 
@@ -22,12 +23,13 @@ log = logging.getLogger(__name__)
 Watch = Callable[[str, Mapping[str, Any]], None]
 
 
-class Recorder(TrainerCallback):
+class Recorder(Laps):
     """Write every log to `log.jsonl` and tell the watcher of every step."""
 
     def __init__(
         self, path: Path, *, watch: Watch, tokens_per_step: float, epochs_per_step: float | None = None
     ) -> None:
+        super().__init__()
         self.path, self.watch = path, watch
         self.tokens_per_step, self.epochs_per_step = tokens_per_step, epochs_per_step
         self._loss: float | None = None
@@ -39,29 +41,13 @@ class Recorder(TrainerCallback):
         if state.is_world_process_zero and self.path.exists():
             whole = self.path.read_bytes()
             os.truncate(self.path, whole.rfind(b"\n") + 1)
+        super().on_train_begin(args, state, control)
         self._start, self.first = time.perf_counter(), state.global_step
-        self._times: list[float] = []
-        self._begun: float | None = None
-
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Note when the first step begins; each of the others begins where the one before it ends."""
-        self._begun = self._begun or time.perf_counter()
-
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Leave a pause out of the step after it."""
-        self._begun = time.perf_counter()
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Leave a pause out of the step after it."""
-        self._begun = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Tell the watcher how far the run is."""
-        now = time.perf_counter()
-        seconds = now - self._start
-        # With the reading of its rows, which comes before `on_step_begin`.
-        self._times.append(now - (self._begun or now))
-        self._begun = now
+        super().on_step_end(args, state, control)
+        seconds = time.perf_counter() - self._start
         each = seconds / max(state.global_step - self.first, 1)
         event = {"step": state.global_step, "steps": state.max_steps, "seconds_per_step": each, "loss": self._loss}
         self.watch("step", {**event, "tokens_per_second": self.tokens_per_step / max(self.step_seconds(), 1e-9)})

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from hflm.engine import ranks
 from hflm.engine.budget import steps_within
+from hflm.engine.laps import Laps
 from hflm.engine.schedule import Course
 
 # Looked at in the middle of the steps, and then in the middle of what is left.
@@ -28,7 +29,7 @@ class Deadline:
     saving: float
 
 
-class KeepDeadline(TrainerCallback):
+class KeepDeadline(Laps):
     """Reckon anew on the way how many steps the time holds; the schedule follows.
 
     `turned` is called after a turn was added to the course, with the seconds of a step by which it was reckoned: it
@@ -38,28 +39,22 @@ class KeepDeadline(TrainerCallback):
     def __init__(
         self, deadline: Deadline, course: Course, *, eval_every: int, save_every: int, turned: Callable[[float], None]
     ) -> None:
+        super().__init__()
         self.deadline, self.course = deadline, course
         self.every, self.turned = (eval_every, save_every), turned
         self._looks, self._next = 0, 0
-        self._times: list[float] = []
-        self._begun: float | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Choose the first step to look after."""
+        super().on_train_begin(args, state, control)
         self._looks, self._next = LOOKS, (state.global_step + self.course.steps) // 2
-
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Note when the first step begins; each of the others begins where the one before it ends."""
-        self._begun = self._begun or time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Look at the clock where it is time to, and change the number of steps where it is off."""
-        now = time.perf_counter()
-        # With the reading of its rows, which comes before `on_step_begin`.
-        self._times.append(now - (self._begun or now))
-        self._begun, step = now, state.global_step
+        super().on_step_end(args, state, control)
+        step = state.global_step
         if not self._looks or step < self._next or step >= self.course.steps:
             return
         lately = self._times[len(self._times) // 2 :]
@@ -70,14 +65,6 @@ class KeepDeadline(TrainerCallback):
             args.max_steps = state.max_steps = steps
             self.turned(each)
         self._looks, self._next = self._looks - 1, (step + self.course.steps + 1) // 2
-
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Leave a pause out of the step after it."""
-        self._begun = time.perf_counter()
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Leave a pause out of the step after it."""
-        self._begun = time.perf_counter()
 
     def _left(self, step: int, each: float) -> int:
         """Return how many steps of `each` seconds are left: at least half of those that were, at most the room."""

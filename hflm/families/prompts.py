@@ -18,18 +18,23 @@ def as_messages(values: Mapping[str, Any], *, instruction: str) -> Messages | No
         if role in values:
             return list(values[role])
     if "instruction" in values:
-        ask = "\n\n".join(part for part in (values["instruction"], values.get("input", "")) if part)
+        ask = asked_about(values["instruction"], values.get("input", ""), first=True)
         answer = values.get("output")
     elif "prompt" in values:
         ask, answer = values["prompt"], values.get("completion")
-        if values.get("input") and isinstance(ask, str):
-            ask = f"{values['input']}\n\n{ask}"
+        if isinstance(ask, str):
+            ask = asked_about(ask, values.get("input", ""))
         if isinstance(ask, list) or isinstance(answer, list):
             return [*_turns("user", ask), *_turns("assistant", answer)]
     else:
         ask, answer = f"{instruction}\n\n{values['source']}", values.get("target")
     turns = [{"role": "user", "content": ask}]
     return turns if answer is None else [*turns, {"role": "assistant", "content": answer}]
+
+
+def asked_about(ask: str, about: str, *, first: bool = False) -> str:
+    """Join what is asked and what it is about, where that is given: an instruction comes first, a question last."""
+    return "\n\n".join(part for part in ((ask, about) if first else (about, ask)) if part)
 
 
 def _turns(role: str, said: Messages | str | None) -> Messages:

@@ -1,7 +1,6 @@
 """One class for each word: an encoder with a head at the first piece of every word."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,13 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from hflm.data.examples import Example
-from hflm.data.overlap import LETTERS
+from hflm.data.overlap import UNSPACED
 from hflm.errors import ModelError
 from hflm.families.encoded import IGNORED, Encoded, in_parts, mask_of, pad
 from hflm.families.family import Batch, Item, Sums
-
-# Letters of scripts that set no spaces.
-UNSPACED = re.compile(f"[{LETTERS}]")
 
 
 def joins_words(tokenizer: Any) -> bool:

@@ -10,6 +10,7 @@ from hflm.finetune_config import FinetuneConfig
 from hflm.language_codes import LANGUAGE_NAMES, SHORT
 from hflm.models.resolve import HUB_ID
 from hflm.models.wheels import find_wheel
+from hflm.run import since
 
 # What the hub calls a family's task.
 PIPELINES = {
@@ -47,9 +48,8 @@ def task_card(config: FinetuneConfig, *, metrics: Mapping[str, Any], environment
 
 
 def took(metrics: Mapping[str, Any]) -> str:
-    """Say how long a training took; of one that was gone on with, since which step that counts."""
-    since = metrics.get("first_step")
-    return f"{metrics['seconds']:.0f} seconds" + (f" since step {since:,}" if since else "")
+    """Say how long a training took."""
+    return f"{metrics['seconds']:.0f} seconds{since(metrics)}"
 
 
 def base_line(base: str) -> str:

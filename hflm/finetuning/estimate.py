@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 from hflm.engine.budget import evaluation_seconds, probe
 from hflm.engine.device import peak_memory
-from hflm.engine.memory import out_of_memory
 from hflm.engine.order import Order, Place
 from hflm.engine.split import PER_WIDTH
-from hflm.training.train import smaller
-from hflm.training.training import Say, autocast, optimizer_of
+from hflm.training.training import autocast, optimizer_of
 
 if TYPE_CHECKING:
     from hflm.families.encoded import Encoded
@@ -99,19 +97,6 @@ def lines(found: Estimate) -> list[str]:
 
 def _clock(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
-
-
-def estimate_in_memory(
-    fitted: "Fitted", training: "Training", *, within: float, say: Say
-) -> "tuple[Training, Estimate]":
-    """Estimate; where a step does not fit, with smaller micro-batches, which the training then has too."""
-    while True:
-        try:
-            return training, estimate(fitted, training, within=within)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-        training = smaller(training, 1, say=say)
 
 
 def estimate(fitted: "Fitted", training: "Training", *, within: float) -> Estimate:

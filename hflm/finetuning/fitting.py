@@ -30,7 +30,15 @@ from hflm.finetuning.rates import usual_rate
 from hflm.models.adapters import add_lora, freeze_layers, recompute
 from hflm.models.architecture import T5_LIKE
 from hflm.models.fingerprints import tokenizer_key, weights_key
-from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
+from hflm.models.heads import (
+    end_tokens,
+    family_of,
+    load_config,
+    load_tokenizer_for,
+    load_with_head,
+    max_positions,
+    saved_labels,
+)
 from hflm.models.languages import find_opening, set_languages, start_token
 from hflm.task import Task
 
@@ -39,7 +47,6 @@ if TYPE_CHECKING:
 
 # Of rows that are all cut, how many are looked at, to which length, and what share of them must be left.
 SOME, LONG, LEAST_KEPT = 64, 100_000, 0.1
-# Encoder-decoders that learned with a prefix, and overflow in float16.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +163,9 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
 
 def also_end(model: Any, token: int | None) -> None:
     """Let a model end with a token too, wherever it is used: its generation config is saved with it."""
-    told = model.generation_config
-    ends = told.eos_token_id if isinstance(told.eos_token_id, list) else [told.eos_token_id]
+    ends = end_tokens(model)
     if token is not None and token not in ends:
-        told.eos_token_id = sorted({number for number in (*ends, token) if number is not None})
+        model.generation_config.eos_token_id = sorted(ends | {token})
 
 
 def _device(config: FinetuneConfig, pretrained: "PretrainedConfig") -> Device:

@@ -8,7 +8,7 @@ import torch
 from hflm.engine import ranks
 from hflm.families.encoded import Encoded
 from hflm.inference.constrained import only_triples
-from hflm.models.heads import max_positions
+from hflm.models.heads import end_tokens, max_positions
 
 # Tokens of prompts and of what is written to them in one batch.
 BUDGET = 8192
@@ -44,14 +44,14 @@ def generate_texts(
     texts, capped = dict[int, str](), 0
     more = {"do_sample": False, **more}
     # Padding follows an end, whatever token it is.
-    ends = _stops(model, family.tokenizer) | {family.tokenizer.pad_token_id}
+    ends = stops(model, family.tokenizer) | {family.tokenizer.pad_token_id}
     for batch, most in ranks.share(
         _batches(model, family, rows, max_new_tokens=max_new_tokens, budget=budget // num_beams)
     ):
         inputs = family.generation_inputs([rows[row] for row in batch])
         inputs = {name: value.to(model.device) for name, value in inputs.items()}
         prompt = inputs["input_ids"].size(1) if family.kind == "completion" else 1
-        only = only_triples(family, prompt=prompt, ends=_stops(model, family.tokenizer))
+        only = only_triples(family, prompt=prompt, ends=stops(model, family.tokenizer))
         written = model.generate(
             **inputs, max_new_tokens=most, num_beams=num_beams, pad_token_id=family.tokenizer.pad_token_id,
             **({"logits_processor": [only]} if only else {}), **more,
@@ -85,7 +85,6 @@ def _batches(
             yield [numbers[place] for place in batch], room
 
 
-def _stops(model: Any, tokenizer: Any) -> set[int]:
-    found = model.generation_config.eos_token_id
-    listed = found if isinstance(found, list) else [found]
-    return {number for number in (*listed, tokenizer.eos_token_id) if number is not None}
+def stops(model: Any, tokenizer: Any) -> set[int]:
+    """Return the tokens that end a text: those of the model, and that of its tokenizer."""
+    return end_tokens(model) | ({tokenizer.eos_token_id} - {None})

@@ -10,7 +10,7 @@ from hflm.engine.device import Device, choose_device, native_bf16
 from hflm.engine.trainer import quiet_libraries
 from hflm.errors import ModelError, UsageError
 from hflm.inference.decoding import Answer, Listen, Prompt, Settings, Timing, write
-from hflm.inference.generating import batches_by_length
+from hflm.inference.generating import batches_by_length, stops
 from hflm.inference.trained import ready
 from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions
 from hflm.models.lean import LEAN, Lean, can_be_lean
@@ -94,7 +94,7 @@ def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False
         family = trained.family
     return Writer(
         name=name or DEFAULT, kind=kind, tokenizer=tokenizer, reader=_reader(model, tokenizer, way, family),
-        ends=_ends(model, tokenizer), limit=max_positions(config), quantize="int8" if way.int8 else "none",
+        ends=frozenset(stops(model, tokenizer)), limit=max_positions(config), quantize="int8" if way.int8 else "none",
         load_seconds=time.perf_counter() - began, instruction=getattr(family, "instruction", ""),
         prefix=getattr(family, "prefix", ""), asked=family is not None and kind == "completion",
         whole=None if way.lean else model,
@@ -155,9 +155,3 @@ def _tuned(config: Any) -> bool:
     """Tell whether hflm fine-tuned the model, and left in it how it is asked."""
     saved = getattr(config, "task_specific_params", None) or {}
     return any(isinstance(one, dict) and "family" in one for one in saved.values())
-
-
-def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    found = model.generation_config.eos_token_id
-    listed = found if isinstance(found, list) else [found]
-    return frozenset(number for number in (*listed, tokenizer.eos_token_id) if number is not None)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hflm.errors import ModelError
+from hflm.models.architecture import position_offset
 from hflm.models.hub import from_cache_or_hub
 from hflm.models.load import model_folder
 from hflm.models.tokenizer import load_tokenizer
@@ -120,8 +121,6 @@ def load_with_head(
     if head or (missing and (trained or family in ("seq2seq", "completion"))):
         key = (head or missing)[0]
         raise ModelError(f"{name} lacks weights: {key} and {len(missing) - 1} more.", fix="Name a whole model.")
-    from hflm.models.architecture import position_offset
-
     text = model.config.get_text_config()
     own = getattr(text, "pad_token_id", None)
     # A classification head of a decoder looks for the last token that is not padding: of the tokenizer's padding. Where
@@ -141,6 +140,12 @@ def _in_head(model: Any, key: str) -> bool:
     return not key.startswith(body) or ".pooler." in key or "pooler" in key.split(".")[1:2]
 
 
+def end_tokens(model: Any) -> set[int]:
+    """Return the tokens that end a text, as a model's generation config has them: none, one or several."""
+    found = model.generation_config.eos_token_id
+    return {number for number in (found if isinstance(found, list) else [found]) if number is not None}
+
+
 def saved_labels(config: "PretrainedConfig") -> list[str]:
     """Return the labels of a trained classifier, in the order of its outputs."""
     names: Any = config.id2label
@@ -149,8 +154,6 @@ def saved_labels(config: "PretrainedConfig") -> list[str]:
 
 def max_positions(config: "PretrainedConfig") -> int:
     """Return how many tokens a model reads at most."""
-    from hflm.models.architecture import position_offset
-
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     if not limit or config.model_type in ("t5", "mt5"):
         return 10**6

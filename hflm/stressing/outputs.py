@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hflm.data.lines import read_lines
+from hflm.data.overlap import UNSPACED
 from hflm.data.sources import one_source
 from hflm.errors import DataError
-from hflm.stressing.words import UNSPACED
 
 EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)
 CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])")

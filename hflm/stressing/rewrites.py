@@ -4,7 +4,8 @@ import unicodedata
 
 import numpy as np
 
-from hflm.stressing.words import UNSPACED, bare, pieces, words
+from hflm.data.overlap import UNSPACED
+from hflm.stressing.words import bare, pieces, words
 
 # A sentence that says nothing of what the text is about.
 BESIDE = {

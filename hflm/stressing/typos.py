@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from hflm.stressing.words import UNSPACED, letters, pieces
+from hflm.data.overlap import UNSPACED
+from hflm.stressing.words import letters, pieces
 
 # Rows of keyboards: a letter's neighbours are hit in its place.
 ROWS = (

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hflm.data.overlap import LETTERS
+from hflm.data.overlap import LETTERS, UNSPACED
 
-UNSPACED = re.compile(f"[{LETTERS}]")
 # Of scripts without spaces a letter is a word.
 WORD = re.compile(rf"[{LETTERS}]|[^\W{LETTERS}]+")
 PIECE = re.compile(r"\s+|\S+")

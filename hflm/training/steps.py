@@ -14,13 +14,12 @@ import torch
 from hflm.engine import ranks
 from hflm.engine.budget import evaluation_seconds, probe, saving_seconds, steps_within
 from hflm.engine.deadline import Deadline
-from hflm.engine.memory import out_of_memory
 from hflm.errors import UsageError
 from hflm.run import RunFolder
 from hflm.settings import LENGTHS, seconds, to_dict
 from hflm.training.recorded import accepted, changes, mend, note_machine, read_plan, record_changes, refuse
 from hflm.training.room import check_run_fits
-from hflm.training.train import smaller
+from hflm.training.train import in_memory
 from hflm.training.training import EVALUATIONS, Say, Training, autocast, optimizer_of, planned, save_every
 from hflm.training_settings import TrainingSettings
 
@@ -106,13 +105,7 @@ def steps_of(config: TrainingSettings, rows: int | None) -> int:
 
 def pace_in_memory(training: Training, *, left: float, say: Say) -> tuple[Training, Pace]:
     """Time steps, evaluation and saving; where memory is short, with smaller micro-batches."""
-    while True:
-        try:
-            return training, pace_of(training, left=left)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-        training = smaller(training, 1, say=say)
+    return in_memory(training, partial(pace_of, left=left), say=say)
 
 
 def pace_of(training: Training, *, left: float) -> Pace:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hflm.engine import checkpoints, ranks
 from hflm.engine.callbacks import Recorder, SaveBest, StopOnSignal, Watch, interruptible
@@ -21,6 +21,8 @@ from hflm.sealed import write_plan
 from hflm.training.arguments import training_arguments
 from hflm.training.recorded import steps_logged
 from hflm.training.training import Say, Trained, Training, evaluate_every, optimizer_of, planned, save_every
+
+Found = TypeVar("Found")
 
 
 def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
@@ -98,6 +100,18 @@ def smaller(training: Training, step: int, *, say: Say) -> Training:
     say(f"out of memory at step {step:,}: micro-batches of {split.micro_batch} from here on, not {was.micro_batch}; "
         f"the global batch stays {training.config.batch_size}")  # fmt: skip
     return planned(replace(training, split=split)) if training.steps else replace(training, split=split)
+
+
+def in_memory(training: Training, act: Callable[[Training], Found], *, say: Say) -> tuple[Training, Found]:
+    """Do what takes the memory of a step; where that is short, with smaller micro-batches, which are returned too."""
+    while True:
+        try:
+            return training, act(training)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        # Outside of the handler: the error holds on to what the step had in memory.
+        training = smaller(training, 1, say=say)
 
 
 def _evaluation_of(trainer: Any, step: int) -> dict[str, float] | None:
