@@ -27,7 +27,8 @@ def mistaken(patch: pytest.MonkeyPatch, *, slower: float) -> None:
     patch.setattr(steps, "probe", probe)
 
 
-@pytest.mark.parametrize("slower", [1.0, 1.6, 0.6])
+# Far off, so that a machine with busy neighbours cannot make good for the mistake within the three seconds.
+@pytest.mark.parametrize("slower", [1.0, 4.0, 0.4])
 def test_a_budget_is_kept_and_can_be_repeated(
     slower: float, run_pretrain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,13 +37,15 @@ def test_a_budget_is_kept_and_can_be_repeated(
     mistaken(monkeypatch, slower=slower)
     begin = time.perf_counter()
     run = run_pretrain(budget="3s", max_steps=None, eval_steps=None, save_steps=None)
-    assert time.perf_counter() - begin < 6
+    # Neighbours may take half of the machine; tests/engine/test_deadline.py holds the time by a clock of its own.
+    assert time.perf_counter() - begin < 9
     plan, metrics = (json.loads((run / name).read_text()) for name in ("plan.json", "metrics.json"))
     assert 1 <= plan["evaluations"] <= 5
     assert plan["steps"] >= 10 and plan["step_seconds"] > 0
     assert metrics["steps"] == (plan["turns"][-1][1] if plan["turns"] else plan["steps"])
-    if slower == 1.6:
-        assert metrics["steps"] > plan["steps"]
+    if slower != 1.0:
+        assert (metrics["steps"] > plan["steps"]) is (slower > 1)
+        assert metrics["steps"] != plan["steps"]
     again = reproduce(run, tmp_path / "again", overwrite=False, watch=lambda kind, content: None)
     assert [figure.name for figure in again.figures if not figure.same] == []
 
