@@ -213,6 +213,8 @@ TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
     "f1": f1, "f2": f2, "f2-small": f2_small, "f3": f3, "f4": f4, "f5": f5, "f6": f6, "f7": f7, "f8": f8, "f9": f9,
     "f10": f10, "f11": f11,
 }  # fmt: skip
+# These take half an hour and more.
+LONGEST = ("f2", "f2-small")
 # What explains the targets, or has none: each is called by its name.
 STUDIES: dict[str, Callable[[int], dict[str, Any]]] = {
     "graph": graph, "attention": attention, "levers": levers, "shapes": shapes, "beginnings": beginnings,

@@ -164,11 +164,14 @@ def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None)
         )  # fmt: skip
 
     best = fitted.task.best
+    # That of tags is a share of the tags, of which those of a row are not independent.
+    share_of_rows = best == "accuracy" and fitted.task.family == "classification"
     return Training(
         config=config, run=run, model=fitted.model, family=fitted.family, device=fitted.device, split=split,
         rows=fitted.train, count=len(fitted.train), eval_rows=fitted.eval, order=order, key=fitted.key,
         tokens_per_step=config.batch_size * sum(lengths) / len(lengths), keep_best=True,
-        best=(best, best != "loss"), inputs={**fitted.inputs, "recipe": recipe_key(recipe or find(config.task))},
+        best=(best, best != "loss"), best_rows=len(fitted.eval) if share_of_rows else None,
+        inputs={**fitted.inputs, "recipe": recipe_key(recipe or find(config.task))},
         name_row=lambda row: fitted.splits.train[row].where,
     )  # fmt: skip
 

@@ -73,18 +73,28 @@ class Recorder(Laps):
 
 
 class SaveBest(TrainerCallback):
-    """Save with every evaluation that is the best so far: the model of the best one comes back at the end."""
+    """Save with every evaluation that is the best so far: the model of the best one comes back at the end.
 
-    def __init__(self, metric: str, *, larger: bool) -> None:
-        self.metric, self.larger = f"eval_{metric}", larger
+    Where the metric is a share of so many `rows`, an evaluation as good as the best within a standard error of it
+    counts as the best too: so few rows cannot tell the two apart, and the later weights have seen more, at a lower
+    rate.
+    """
+
+    def __init__(self, metric: str, *, larger: bool, rows: int | None = None) -> None:
+        self.metric, self.larger, self.rows = f"eval_{metric}", larger, rows
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **more: Any
     ) -> None:
         """Compare with the best before this one; the Trainer takes note of a new best only after this."""
         value, best = (metrics or {}).get(self.metric), state.best_metric
-        if value is not None and (best is None or (value > best if self.larger else value < best)):
+        if value is None:
+            return
+        if best is None or (value > best if self.larger else value < best):
             control.should_save = True
+        elif self.rows and value >= best - math.sqrt(best * (1 - best) / self.rows):
+            # The Trainer would only take note of a higher one.
+            state.best_global_step, control.should_save = state.global_step, True
 
 
 class StopOnSignal(TrainerCallback):

@@ -41,6 +41,7 @@ def task_card(config: FinetuneConfig, *, metrics: Mapping[str, Any], environment
         packages=packages,
         seed=config.seed,
         took=took(metrics),
+        within=WITHIN if metrics["family"] == "classification" else "",
         license=config.license or "not stated by whoever trained it; that of the base model and of the data count",
         tag=json.dumps(metrics["task"], ensure_ascii=False),
         **{name: metrics[name] for name in ("task", "arch", "data", "steps", "parameters", "best_step")},
@@ -101,6 +102,8 @@ def _scores(metrics: Mapping[str, Any]) -> str:
 
 # What is said of a model that began with others' weights.
 INHERITED = " What the base model has learned, its errors and views included, is still in it."
+# What is said of the weights where the last is kept of those that the validation rows cannot tell from the best.
+WITHIN = ", or as well within a standard error and later"
 TEMPLATE = """---
 library_name: transformers
 pipeline_tag: {pipeline}
@@ -110,7 +113,8 @@ pipeline_tag: {pipeline}
 # {task}: {arch}, {parameters:,} parameters
 
 {made} on {data}: {rows[train]:,} rows, {steps:,} steps, {took}.
-The weights are those after step {best_step}, which did best on {rows[eval]:,} rows of validation. Licence: {license}.
+The weights are those after step {best_step}, which did best on {rows[eval]:,} rows of validation{within}.
+Licence: {license}.
 
 {measured}
 {kept}

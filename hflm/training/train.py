@@ -187,7 +187,7 @@ def make_trainer(
         )  # fmt: skip
     metric, larger = training.best
     if _keeps_best(training):
-        trainer.add_callback(SaveBest(metric, larger=larger))
+        trainer.add_callback(SaveBest(metric, larger=larger, rows=training.best_rows))
     # Before patience is looked at: an evaluation that is done late counts.
     trainer.add_callback(CatchUp(trainer.catch_up))
     if training.device.kind == "cpu":

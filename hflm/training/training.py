@@ -47,6 +47,8 @@ class Training:
     tokens_per_step: float
     keep_best: bool = False
     best: tuple[str, bool] = ("loss", False)
+    # Of how many rows the best metric is a share, where it is one.
+    best_rows: int | None = None
     steps: int = 0
     turns: list[tuple[int, int]] = field(default_factory=list)
     deadline: Deadline | None = None

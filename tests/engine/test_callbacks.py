@@ -19,3 +19,18 @@ def test_the_best_is_saved(larger: bool, best: float | None, value: float | None
     metrics = {} if value is None else {"eval_score": value}
     SaveBest("score", larger=larger).on_evaluate(None, state, control, metrics=metrics)  # type: ignore[arg-type]
     assert control.should_save is saved
+
+
+@pytest.mark.parametrize(
+    ("rows", "best", "value", "kept"),
+    # Standard errors of 0.8: 0.04 with 100 rows, 0.0057 with 5,000; of 1.0: none.
+    [(100, 0.8, 0.77, 9), (100, 0.8, 0.75, 3), (5_000, 0.8, 0.795, 9), (5_000, 0.8, 0.79, 3), (100, 0.8, 0.8, 9),
+     (100, 1.0, 1.0, 9), (100, 1.0, 0.99, 3), (None, 0.8, 0.8, 3)],
+)  # fmt: skip
+def test_the_last_of_those_that_so_few_rows_cannot_tell_apart_is_kept(
+    rows: int | None, best: float, value: float, kept: int
+) -> None:
+    control: Any = SimpleNamespace(should_save=False)
+    state: Any = SimpleNamespace(best_metric=best, best_global_step=3, global_step=9)
+    SaveBest("share", larger=True, rows=rows).on_evaluate(None, state, control, metrics={"eval_share": value})  # type: ignore[arg-type]
+    assert (state.best_global_step, state.best_metric, control.should_save) == (kept, best, kept == 9)
