@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.lines import read_lines
-from hflm.data.overlap import LETTERS, UNSPACED
 from hflm.data.records import Record, read_records
 from hflm.data.sources import one_source
 from hflm.errors import DataError
@@ -19,6 +18,7 @@ from hflm.inference.row_files import add_to_rows, check_output, chunks
 from hflm.inference.trained import Described, TrainedModel, describe, open_trained
 from hflm.launch import check_alone, count_processes, launch_rows
 from hflm.stressing.words import letters
+from hflm.words import LETTERS, UNSPACED
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch

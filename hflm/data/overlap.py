@@ -12,17 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hflm.words import ALONE, marks
+
 LENGTH = 13
 # Words that stand in more held-out rows than this are a phrase of the trade, as an instruction: they tell nothing.
 COMMON = 10
-# Thai, Lao, Khmer, Burmese, Japanese, Chinese: no spaces between words.
-ALONE = (
-    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-)  # fmt: skip
-# The same for a class of a regular expression.
-LETTERS = "".join(f"{chr(first)}-{chr(last)}" for first, last in ALONE)
-UNSPACED = re.compile(f"[{LETTERS}]")
 # Beyond are no letters.
 MOST_POINTS = 0x32400
 # Rows and characters that are looked at together, and characters of one piece of a long text.
@@ -144,7 +138,7 @@ def grams_of(texts: Sequence[str]) -> list[Hashes]:
 
 
 def _words(points: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where words start and end in code points: runs of letters and digits, or one character that is a word."""
+    """Return where words start and end in code points: runs of letters, marks and digits, or one that is a word."""
     kinds = _kinds()
     kind = kinds[np.minimum(points, len(kinds) - 1)]
     before, after = np.roll(kind, 1), np.roll(kind, -1)
@@ -160,6 +154,7 @@ def _kinds() -> NDArray[np.uint8]:
     """Return of each code point whether it is no part of a word (0), a part of one (1) or one by itself (2)."""
     letter = re.compile(r"\w").match
     kinds = np.fromiter((letter(chr(code)) is not None for code in range(MOST_POINTS)), np.uint8, MOST_POINTS)
+    kinds[[ord(mark) for mark in marks()]] = 1
     for first, last in ALONE:
         kinds[first : last + 1] = 2
     kinds[-1] = 0

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from hflm.data.examples import Example
-from hflm.data.overlap import UNSPACED
 from hflm.errors import ModelError
 from hflm.families.encoded import IGNORED, Encoded, in_parts, mask_of, pad
 from hflm.families.family import Batch, Item, Sums
+from hflm.words import UNSPACED
 
 
 def joins_words(tokenizer: Any) -> bool:

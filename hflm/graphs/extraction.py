@@ -13,16 +13,14 @@ from threading import Thread
 from typing import Any
 
 from hflm.data.examples import Example
-from hflm.data.overlap import LETTERS
 from hflm.errors import Interrupted, ModelError
 from hflm.graphs.passages import Passage
 from hflm.graphs.spans import find_ends, overlapping
 from hflm.inference.predicting import classify_rows, write_rows
 from hflm.inference.trained import describe, open_trained
 from hflm.metrics.tagging import entities as tagged_spans
+from hflm.words import word_pattern
 
-# A word for the tagger: letters in a row; one alone in scripts that set no spaces; any other sign.
-WORD = re.compile(rf"[{LETTERS}]|[^\W{LETTERS}]+|[^\w\s]")
 Record = dict[str, Any]
 Tags = list[tuple[int, int, str]]
 
@@ -73,7 +71,8 @@ class Opened:
         """Return (start, end, type) of the entities of each passage."""
         if self.tagger is None:
             return [[] for _ in passages]
-        words = [[match.span() for match in WORD.finditer(passage.text)] for passage in passages]
+        find = word_pattern(signs=True).finditer
+        words = [[match.span() for match in find(passage.text)] for passage in passages]
         examples = [
             Example("", {"tokens": [passage.text[start:end] for start, end in spans]})
             for passage, spans in zip(passages, words, strict=True)

@@ -1,6 +1,10 @@
 """Where an entity stands in a passage."""
 
 import re
+import unicodedata
+from functools import lru_cache
+
+from hflm.words import marks
 
 Span = tuple[int, int]
 # Words, and every other sign alone: what a tokenizer may set spaces around.
@@ -20,16 +24,32 @@ def find_ends(text: str, head: str, tail: str) -> tuple[Span | None, Span | None
 
 def find_all(text: str, name: str) -> list[Span]:
     """Return the places of a name as whole words, else, as in Chinese, inside of others; letters may differ in case."""
-    pieces = PIECE.findall(name)
+    pieces = PIECE.findall(unicodedata.normalize("NFC", name))
     if not pieces:
         return []
+    text, places = _composed(text)
     pattern = r"\s*".join(map(re.escape, pieces))
-    for edge in (r"\w", PARTED):
+    # A vowel sign behind a letter goes on with the word.
+    for edge in (rf"[\w{marks()}]", PARTED):
         form = rf"(?<!{edge}){pattern}(?!{edge})"
         for flags in (re.NOFLAG, re.IGNORECASE):
             if found := [match.span() for match in re.finditer(form, text, flags)]:
-                return found
+                return found if places is None else [(places[start], places[end]) for start, end in found]
     return []
+
+
+@lru_cache(maxsize=8)
+def _composed(text: str) -> tuple[str, tuple[int, ...] | None]:
+    """Return a text in NFC, as names are, and where each of its places is in the text as it was, if that differs."""
+    if unicodedata.is_normalized("NFC", text):
+        return text, None
+    parts, places = [], []
+    for match in re.finditer(rf".[{marks()}\u1160-\u11ff]*", text, re.DOTALL):
+        part = unicodedata.normalize("NFC", match[0])
+        parts.append(part)
+        # What is inside of a letter with its marks begins where the letter does.
+        places += [match.start()] * len(part)
+    return "".join(parts), (*places, len(text))
 
 
 def overlapping(span: Span, others: list[tuple[int, int, str]]) -> tuple[int, int, str] | None:

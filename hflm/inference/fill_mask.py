@@ -1,13 +1,12 @@
 """Ask a masked language model for the words that are missing."""
 
 import re
-import unicodedata
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from hflm.data.overlap import LETTERS
 from hflm.errors import ModelError, UsageError
+from hflm.models.heads import max_positions
+from hflm.words import word_pattern
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,7 +48,7 @@ def fill_mask(
     if not BLANK.search(text):
         raise UsageError(f"There is no [MASK] in {text!r}.", fix="Put [MASK] where a word is missing.")
     ids = tokenizer(BLANK.sub(str(tokenizer.mask_token), text), return_tensors="pt")["input_ids"]  # [1, T]
-    longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 10**9))
+    longest = min(tokenizer.model_max_length, max_positions(model.config))
     if ids.size(1) > longest:
         raise UsageError(f"The text has {ids.size(1)} tokens; this model reads {longest}.", fix="Shorten it.")
     with torch.no_grad():
@@ -65,20 +64,12 @@ def fill_mask(
 
 def blank_one_word(sentence: str, draw: Any) -> tuple[str, str]:
     """Replace one word of a sentence by [MASK], a long one where there is a choice; return it too."""
-    found = list(_words().finditer(sentence))
+    found = list(word_pattern().finditer(sentence))
     words = [match for match in found if len(match[0]) > 2] or found
     if not words:
         return "[MASK]", sentence
     word = words[int(draw.integers(len(words)))]
     return f"{sentence[: word.start()]}[MASK]{sentence[word.end() :]}", word[0]
-
-
-@cache
-def _words() -> re.Pattern[str]:
-    """Return what finds words: letters with the marks that belong to them, one letter where no spaces are set."""
-    kinds = ((chr(code), unicodedata.category(chr(code))) for code in range(0x300, 0x11500))
-    marks = "".join(letter for letter, kind in kinds if kind in ("Mn", "Mc"))
-    return re.compile(rf"[{LETTERS}][{marks}]*|[^\W_{LETTERS}][\w{marks}\u200c\u200d]*")
 
 
 def _word(tokenizer: "PreTrainedTokenizerBase", token: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hflm.stressing.words import WORD
+from hflm.words import word_pattern
 
 # Shorter runs are phrases of the language.
 LEAST = 6
@@ -18,8 +18,9 @@ def longest_overlaps(
     A run that stands in what the model read is no memory of it: those are left out. The training texts go by one at a
     time; only the outputs are kept.
     """
-    said = [WORD.findall(text.casefold()) for text in outputs]
-    read = [" ".join(WORD.findall(text.casefold())) for text in sources]
+    find = word_pattern().findall
+    said = [find(text.casefold()) for text in outputs]
+    read = [" ".join(find(text.casefold())) for text in sources]
     grams: dict[tuple[str, ...], list[tuple[int, int]]] = {}
     for row, words in enumerate(said):
         for at in range(len(words) - LEAST + 1):
@@ -28,7 +29,7 @@ def longest_overlaps(
     texts = 0
     for where, text in train:
         texts += 1
-        words = WORD.findall(text.casefold())
+        words = find(text.casefold())
         for at in range(len(words) - LEAST + 1):
             for row, start in grams.get(tuple(words[at : at + LEAST]), ()):
                 run = _run(said[row], start, words, at)

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from hflm.data.lines import read_lines
-from hflm.data.overlap import UNSPACED
 from hflm.data.sources import one_source
 from hflm.errors import DataError
+from hflm.words import UNSPACED, word_pattern
 
 EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)
 CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])")
 IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-WORD = re.compile(r"\w+")
 ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 SHOWN = 5
 
@@ -133,13 +132,14 @@ def _finder(words: set[str]) -> Callable[[str], set[str]]:
     """Return what finds whole words; of scripts without spaces, of which a word may be part of another, two letters."""
     plain = {_plain(word) for word in words}
     inside = {word for word in plain if UNSPACED.search(word) and len(word) > 1}
+    find = word_pattern().findall
     # Of "rock 'n' roll" the words are looked for, one after the other.
-    spaced = {" ".join(WORD.findall(word)) for word in plain if not UNSPACED.search(word)} - {""}
+    spaced = {" ".join(find(word)) for word in plain if not UNSPACED.search(word)} - {""}
     longest = max((word.count(" ") + 1 for word in spaced), default=0)
 
     def look(text: str) -> set[str]:
         text = _plain(text)
-        said = WORD.findall(text)
+        said = find(text)
         runs = (" ".join(said[at : at + size]) for size in range(1, longest + 1) for at in range(len(said) - size + 1))
         return {run for run in runs if run in spaced} | {word for word in inside if word in text}
 

@@ -4,8 +4,8 @@ import unicodedata
 
 import numpy as np
 
-from hflm.data.overlap import UNSPACED
 from hflm.stressing.words import bare, pieces, words
+from hflm.words import UNSPACED
 
 # A sentence that says nothing of what the text is about.
 BESIDE = {

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hflm.data.overlap import UNSPACED
 from hflm.stressing.words import letters, pieces
+from hflm.words import UNSPACED
 
 # Rows of keyboards: a letter's neighbours are hit in its place.
 ROWS = (

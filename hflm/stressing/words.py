@@ -7,10 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hflm.data.overlap import LETTERS, UNSPACED
+from hflm.words import UNSPACED
 
-# Of scripts without spaces a letter is a word.
-WORD = re.compile(rf"[{LETTERS}]|[^\W{LETTERS}]+")
 PIECE = re.compile(r"\s+|\S+")
 # Words that hardly a text of the language does without, and that the others here do not have.
 COMMON = {

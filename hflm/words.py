@@ -1,0 +1,39 @@
+"""What a word is, in any script: letters with the marks that belong to them; where no spaces are set, one letter.
+
+Python's \\w knows no marks: it would part हिन्दी into three words, and राम would be a whole word in रामायण.
+"""
+
+import re
+import unicodedata
+from functools import cache
+
+# Thai, Lao, Khmer, Burmese, Japanese, Chinese: no spaces between words.
+ALONE = (
+    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+)  # fmt: skip
+# The same for a class of a regular expression.
+LETTERS = "".join(f"{chr(first)}-{chr(last)}" for first, last in ALONE)
+UNSPACED = re.compile(f"[{LETTERS}]")
+# The marks of the scripts in use begin and end here; what joins letters, or keeps them apart, belongs to a word too.
+FIRST_MARK, LAST_MARK = 0x300, 0x11500
+JOINERS = "\u200c\u200d"
+
+
+@cache
+def marks() -> str:
+    """Return the marks that belong to the letter before them, for a class of a regular expression."""
+    every = map(chr, range(FIRST_MARK, LAST_MARK))
+    return "".join(one for one in every if unicodedata.category(one) in ("Mn", "Mc")) + JOINERS
+
+
+@cache
+def word_pattern(*, signs: bool = False) -> re.Pattern[str]:
+    """Return what finds words; with `signs` any other sign that is no space is found by itself too."""
+    more = r"|[^\w\s]|_" if signs else ""
+    return re.compile(rf"[{LETTERS}][{marks()}]*|[^\W_{LETTERS}](?:[^\W{LETTERS}]|[{marks()}])*{more}")
+
+
+def plain(text: str) -> str:
+    """Return a text whose words are parted by underscores, which stand for all other signs."""
+    return re.sub(rf"[^\w{marks()}]+", "_", text).strip("_")
