@@ -74,7 +74,7 @@ def build_graph(
     if not total:
         raise DataError(f"{paths[0]} holds no text.", fix="Name a file with text in it.")
     work = WorkFile.beside(output)
-    with full_disk_named(output.parent):
+    with full_disk_named(output.parent), work.held():
         done = work.open(_inputs(sources, extractor, options), anew=overwrite, chunk=CHUNK)
         if done:
             watch("note", {"text": f"going on after {min(done, total):,} of {total:,} passages"})
@@ -86,7 +86,7 @@ def build_graph(
         graph.about = {"model": extractor.model, "files": [str(source.path) for source in sources],
                        "passages": total, "relations": relations}  # fmt: skip
         write_graph(graph, output)
-    work.remove()
+        work.remove()
     return graph
 
 

@@ -50,6 +50,25 @@ def _take(folder: Path) -> int | None:
 
 
 @contextmanager
+def sole_worker(folder: Path, *, fix: str) -> Iterator[None]:
+    """Hold the lock of a folder that is there; raises UsageError at once where another process holds it."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"Another process is at work in {folder}.", fix=fix) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def sole_writer(run: RunFolder, *, resume: bool, overwrite: bool) -> Iterator[Callable[[], None]]:
     """Hold the lock of a run that goes on; of a new one, from the call of what is given on, which makes its folder.
 

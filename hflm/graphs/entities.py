@@ -1,5 +1,6 @@
 """Which names are one entity: by their letters, by a list of aliases, and, where asked, by likeness."""
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -11,6 +12,7 @@ from hflm.data.records import read_records
 from hflm.data.sources import find_sources
 from hflm.errors import DataError
 from hflm.graphs.graph import Entity
+from hflm.words import plain as underscored
 
 # A name without its letters' case, its spaces, the marks around it, and an English article before it.
 AROUND = " \t\n\"'“”‘’«»()[]{}.,;:!?…*_-–—"
@@ -22,6 +24,14 @@ def key_of(name: str, kind: str = "") -> Key:
     """Return what is the same for all spellings of a name, with its type."""
     plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split()).strip(AROUND)
     return ARTICLE.sub("", plain, count=1) or plain or name, kind.casefold()
+
+
+def free(wanted: str, taken: set[str]) -> str:
+    """Return a name, numbered where it is taken already, and take it."""
+    names = itertools.chain([wanted], (f"{wanted}_{number}" for number in itertools.count(2)))
+    found = next(name for name in names if name not in taken)
+    taken.add(found)
+    return found
 
 
 @dataclass
@@ -46,18 +56,28 @@ class Entities:
 
     def close(self) -> list[Entity]:
         """Make entities of all names, in the order in which they came first."""
+        self._type_untyped()
         groups: dict[Key, Counter[str]] = {}
         for key, names in self.names.items():
             groups.setdefault(self._root(key), Counter()).update(names)
-        taken: Counter[str] = Counter()
+        taken: set[str] = set()
         for key, names in groups.items():
             name = self.aliases.get(key[0]) or names.most_common(1)[0][0]
             others = tuple(sorted(other for other in names if other != name))
-            plain = re.sub(r"[^\w]+", "_", key[0]).strip("_") or "entity"
-            taken[plain] += 1
-            identity = plain if taken[plain] == 1 else f"{plain}_{taken[plain]}"
+            identity = free(underscored(key[0]) or "entity", taken)
             self.made[key] = Entity(identity, name, key[1], others, names.total())
         return list(self.made.values())
+
+    def _type_untyped(self) -> None:
+        """Let a name without a type be the one of its letters that has one, where there is one such type."""
+        typed: dict[str, list[Key]] = {}
+        for key in self.names:
+            if key[1]:
+                typed.setdefault(key[0], []).append(key)
+        for name, keys in typed.items():
+            untyped, roots = (name, ""), {self._root(key) for key in keys}
+            if untyped in self.names and len(roots) == 1 and (one := roots.pop()) != self._root(untyped):
+                self.same[self._root(untyped)] = one
 
     def find(self, name: str, kind: str = "") -> Entity:
         """Return the entity of a name that was counted."""
@@ -88,6 +108,13 @@ def read_aliases(path: Path) -> dict[str, str]:
                     fix='Write {"alias": "Lizzy", "name": "Elizabeth Bennet"}.',
                 )
             found[key_of(alias)[0]] = name.strip()
+    # A name that is an alias itself means what that one means; two that mean each other stay as they are.
+    for alias, name in found.items():
+        seen = {alias}
+        while (key := key_of(name)[0]) in found and key not in seen:
+            seen.add(key)
+            name = found[key]
+        found[alias] = name
     # The name's own spellings mean it too.
     return {**{key_of(name)[0]: name for name in found.values()}, **found}
 

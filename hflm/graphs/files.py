@@ -8,6 +8,7 @@ from typing import Any
 
 from hflm.errors import DataError, UsageError
 from hflm.graphs.graph import Entity, Graph, edge_of
+from hflm.space import check_writable
 
 ENDINGS = (".jsonl", ".graphml", ".ttl")
 
@@ -23,11 +24,9 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{path} exists.", fix="Replace it with --overwrite, or name another.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        probe = path.with_name(f".{path.name}.part")
-        probe.touch()
-        probe.unlink()
     except OSError as error:
         raise UsageError(f"Cannot write {path}: {error.strerror}.", fix="Choose another -o.") from error
+    check_writable(path)
 
 
 def write_graph(graph: Graph, path: Path) -> None:
@@ -59,7 +58,7 @@ def read_graph(path: Path) -> Graph:
 
 
 def _write_lines(graph: Graph, path: Path) -> None:
-    with path.open("w", encoding="utf-8") as stream:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         for line in _lines(graph):
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 

@@ -14,19 +14,26 @@ MOST_PATHS = 10
 
 
 def find_entity(graph: Graph, name: str) -> Entity:
-    """Return an entity by its id, its name or another name; raises DataError with the nearest where there is none."""
+    """Return an entity by its id, its name or another name; raises DataError for none, and for several."""
     if name in graph.entities:
         return graph.entities[name]
     wanted = key_of(name)[0]
-    known: dict[str, Entity] = {}
-    for entity in graph.entities.values():
-        for own in (entity.name, *entity.aliases):
-            known.setdefault(key_of(own)[0], entity)
+    known: dict[str, list[Entity]] = {}
+    # What is called so comes before what is also called so.
+    for first in (True, False):
+        found: dict[str, list[Entity]] = {}
+        for entity in graph.entities.values():
+            for key in {key_of(own)[0] for own in ((entity.name,) if first else entity.aliases)}:
+                found.setdefault(key, []).append(entity)
+        known = found | known
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, 1)
-        fix = f"Did you mean {known[near[0]].name!r}?" if near else "`hflm graph show` lists the entities."
+        fix = f"Did you mean {known[near[0]][0].name!r}?" if near else "`hflm graph show` lists the entities."
         raise DataError(f"The graph has no entity {name!r}.", fix=fix)
-    return known[wanted]
+    if len(known[wanted]) > 1:
+        ids = ", ".join(f"{one.id} ({one.type or 'no type'})" for one in known[wanted][:5])
+        raise DataError(f"{len(known[wanted])} entities are called {name!r}.", fix=f"Name one by its id: {ids}.")
+    return known[wanted][0]
 
 
 def neighbours(graph: Graph, name: str, *, hops: int = 1) -> list[dict[str, Any]]:

@@ -4,13 +4,15 @@ import json
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from rdflib import RDF, RDFS, SKOS, Literal, Namespace, URIRef
 from rdflib import Graph as RdfGraph
 
+from hflm.graphs.entities import free
 from hflm.graphs.graph import Edge, Entity, Graph, Mention
 from hflm.graphs.spans import Span
+from hflm.words import marks, plain
 
 ENTITY = Namespace("urn:hflm:entity:")
 RELATION = Namespace("urn:hflm:relation:")
@@ -25,8 +27,11 @@ def to_rdf(graph: Graph) -> RdfGraph:
     found.add((HFLM["graph"], HFLM["about"], Literal(json.dumps(graph.about))))
     for entity in graph.entities.values():
         _add_entity(found, entity)
+    taken: set[str] = set()
+    # Two relations whose letters are the same, as "is a" and "is-a", are two.
+    names = {one: free(plain(one) or "relation", taken) for one in dict.fromkeys(edge.relation for edge in graph.edges)}
     for number, edge in enumerate(graph.edges, start=1):
-        _add_edge(found, edge, HFLM[f"statement:{number}"])
+        _add_edge(found, edge, RELATION[names[edge.relation]], HFLM[f"statement:{number}"])
     return found
 
 
@@ -41,8 +46,7 @@ def _add_entity(found: RdfGraph, entity: Entity) -> None:
         found.add((node, SKOS.altLabel, Literal(alias)))
 
 
-def _add_edge(found: RdfGraph, edge: Edge, statement: URIRef) -> None:
-    relation = RELATION[_slug(edge.relation)]
+def _add_edge(found: RdfGraph, edge: Edge, relation: URIRef, statement: URIRef) -> None:
     triple = (_entity(edge.head), relation, _entity(edge.tail))
     found.add(triple)
     found.add((relation, RDFS.label, Literal(edge.relation)))
@@ -59,7 +63,9 @@ def _add_edge(found: RdfGraph, edge: Edge, statement: URIRef) -> None:
 
 def _add_mention(found: RdfGraph, mention: Mention, statement: URIRef, node: URIRef) -> None:
     found.add((statement, HFLM["mention"], node))
-    values = {"file": mention.file, "line": mention.line, "mentionConfidence": mention.confidence}
+    # Bytes of a name that are no UTF-8 have no place in Turtle.
+    file = mention.file.encode("utf-8", "backslashreplace").decode()
+    values = {"file": file, "line": mention.line, "mentionConfidence": mention.confidence}
     for side, span in (("head", mention.head), ("tail", mention.tail)):
         if span:
             values |= {f"{side}Start": span[0], f"{side}End": span[1]}
@@ -69,12 +75,11 @@ def _add_mention(found: RdfGraph, mention: Mention, statement: URIRef, node: URI
 
 
 def _entity(identity: str) -> URIRef:
-    return ENTITY[quote(identity, safe="")] if not re.fullmatch(r"[\w-]+", identity) else ENTITY[identity]
+    return ENTITY[identity if re.fullmatch(rf"[\w{marks()}-]+", identity) else quote(identity, safe="")]
 
 
-def _slug(relation: str) -> str:
-    plain = re.sub(r"[^\w]+", "_", relation).strip("_")
-    return plain if re.fullmatch(r"[\w]+", plain) else quote(relation, safe="")
+def _identity(node: Any) -> str:
+    return unquote(str(node).removeprefix(str(ENTITY)))
 
 
 def read(path: Path) -> Graph:
@@ -83,7 +88,7 @@ def read(path: Path) -> Graph:
     rdf.parse(str(path), format="turtle")
     graph = Graph(about=json.loads(str(rdf.value(HFLM["graph"], HFLM["about"]) or "{}")))
     for node in rdf.subjects(RDF.type, HFLM["Entity"]):
-        identity = str(node).removeprefix(str(ENTITY))
+        identity = _identity(node)
         aliases = tuple(sorted(str(name) for name in rdf.objects(node, SKOS.altLabel)))
         graph.entities[identity] = Entity(
             identity, str(rdf.value(node, RDFS.label)), str(rdf.value(node, HFLM["type"]) or ""), aliases,
@@ -91,7 +96,7 @@ def read(path: Path) -> Graph:
         )  # fmt: skip
     statements = sorted(rdf.subjects(RDF.type, RDF.Statement), key=lambda node: int(str(node).rpartition(":")[2]))
     for node in statements:
-        ends = [str(rdf.value(node, role)).removeprefix(str(ENTITY)) for role in (RDF.subject, RDF.object)]
+        ends = [_identity(rdf.value(node, role)) for role in (RDF.subject, RDF.object)]
         relation = str(rdf.value(rdf.value(node, RDF.predicate), RDFS.label))
         places = sorted(rdf.objects(node, HFLM["mention"]), key=lambda one: int(str(one).rpartition(":")[2]))
         graph.edges.append(Edge(ends[0], relation, ends[1], [_mention(rdf, place) for place in places]))

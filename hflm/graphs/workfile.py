@@ -3,11 +3,13 @@
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hflm.errors import UsageError
+from hflm.lock import sole_worker
 from hflm.run import read_json, write_json
 
 
@@ -30,6 +32,16 @@ class WorkFile:
     def passages(self) -> Path:
         return self.folder / "passages.jsonl"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other builds of the same output out; raises UsageError where one is at work."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"Cannot write {self.folder}: {error.strerror}.", fix="Choose another -o.") from error
+        with sole_worker(self.folder, fix="Wait for its end, or name another output."):
+            yield
+
     def open(self, inputs: Mapping[str, Any], *, anew: bool, chunk: int) -> int:
         """Begin, or find what was done; return the number of passages that are done, a multiple of `chunk`.
 
@@ -38,7 +50,6 @@ class WorkFile:
         """
         if not self.inputs.exists():
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
                 self.passages.write_bytes(b"")
                 write_json(self.inputs, inputs)
             except OSError as error:
@@ -47,7 +58,8 @@ class WorkFile:
         before = read_json(self.inputs)
         changed = sorted(name for name in inputs if before.get(name) != inputs[name])
         if changed and anew:
-            self.remove()
+            # Emptied, not removed: this process holds a lock on it.
+            self.inputs.unlink()
             return self.open(inputs, anew=False, chunk=chunk)
         if changed:
             raise UsageError(
@@ -73,7 +85,7 @@ class WorkFile:
 
     def add(self, chunks: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[int]:
         """Append the records of each chunk, and yield how many there were."""
-        with self.passages.open("a", encoding="utf-8") as stream:
+        with self.passages.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             for records in chunks:
                 stream.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
                 stream.flush()

@@ -10,10 +10,12 @@ import pytest
 
 from hflm.build_graph import GraphOptions, build_graph
 from hflm.cli.app import main
+from hflm.errors import UsageError
 from hflm.graphs import extraction
 from hflm.graphs.extraction import Extractor
 from hflm.graphs.files import read_graph
 from hflm.graphs.workfile import WorkFile
+from hflm.words import word_pattern
 from tests.tiny import facts, tagged, write
 
 SENTENCES = 150
@@ -202,8 +204,12 @@ def test_begun_anew_only_where_the_inputs_are_others(
 
 
 def test_words_for_a_tagger_are_whole() -> None:
-    assert extraction.WORD.findall("Ada Lovelace, born 1815.") == ["Ada", "Lovelace", ",", "born", "1815", "."]
-    assert extraction.WORD.findall("爱达 born in ลอนดอน") == ["爱", "达", "born", "in", *"ลอนดอน"]
+    find = word_pattern(signs=True).findall
+    assert find("Ada Lovelace, born 1815.") == ["Ada", "Lovelace", ",", "born", "1815", "."]
+    assert find("爱达 born in ลอนดอน") == ["爱", "达", "born", "in", *"ลอนดอน"]
+    # Vowel signs, vowel marks and accents that stand alone belong to their letter; a joiner joins.
+    assert find("हिन्दी, राम_1") == ["हिन्दी", ",", "राम_1"]
+    assert find("كِتَابٌ caf\u0065\u0301 می\u200cخواهم _") == ["كِتَابٌ", "caf\u0065\u0301", "می\u200cخواهم", "_"]
 
 
 def test_a_model_that_cannot_be_opened_in_a_process_says_why(
@@ -218,3 +224,23 @@ def test_a_model_that_cannot_be_opened_in_a_process_says_why(
     assert main([*command, "--processes", "2"]) == 2
     said = capfd.readouterr().err
     assert "Traceback" not in said and said.count("error: ") == 1 and "model.safetensors" in said
+
+
+def test_two_builds_of_one_graph_do_not_mix(book: Path, run: str, tmp_path: Path) -> None:
+    output = tmp_path / "g.jsonl"
+    work = WorkFile.beside(output)
+    options: Any = {"overwrite": False, "watch": lambda *words: None}
+    with work.held(), pytest.raises(UsageError, match="Another process is at work in .*g.jsonl.work"):
+        build_graph([str(book)], output, Extractor(model=run), GraphOptions(), **options)
+    build_graph([str(book)], output, Extractor(model=run), GraphOptions(), **options)
+    assert output.exists() and not work.folder.exists()
+
+
+def test_a_file_whose_name_is_no_utf8(run: str, tmp_path: Path) -> None:
+    file = tmp_path / "caf\udce9.txt"
+    file.write_text("Ada lives in London.\n")
+    for ending in (".jsonl", ".ttl", ".graphml"):
+        output = tmp_path / f"g{ending}"
+        build_graph([str(file)], output, Extractor(model=run), GraphOptions(), overwrite=False,
+                    watch=lambda *words: None)  # fmt: skip
+        assert read_graph(output).about["passages"] == 1

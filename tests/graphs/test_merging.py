@@ -141,3 +141,45 @@ def test_a_name_whose_triple_is_left_out_is_an_entity_still() -> None:
     ]}  # fmt: skip
     found = merge(lambda: [record], aliases={}, least=0.5)
     assert not found.edges and [entity.name for entity in found.entities.values()] == ["Ada"]
+
+
+def said(*triples: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """Records of triples that stand nowhere."""
+    one = [{"head": {"name": h, "at": None}, "relation": r, "tail": {"name": t, "at": None}, "confidence": 0.5}
+           for h, r, t in triples]  # fmt: skip
+    return [{"file": "b.txt", "line": 1, "start": 0, "text": "", "triples": one, "entities": []}]
+
+
+def test_every_entity_has_an_id_of_its_own() -> None:
+    names = ["World War", "World-War", "World War 2", "World+War"]
+    found = merge(lambda: said(*((name, "in", "Europe") for name in names)), aliases={})
+    assert [entity.name for entity in found.entities.values()] == ["World War", "Europe", *names[1:]]
+    assert [edge.head for edge in found.edges] == [own for own, one in found.entities.items() if one.name != "Europe"]
+
+
+@pytest.mark.parametrize("ending", [".ttl", ".graphml", ".jsonl"])
+def test_relations_and_names_of_any_script_stay_apart(ending: str, tmp_path: Path) -> None:
+    rows = [("राम", "पिता", "लव"), ("राम", "पोता", "अज"), ("a", "is a", "b"), ("a", "is-a", "c"), ("a", "!", "100%")]
+    found = merge(lambda: said(*rows), aliases={})
+    write_graph(found, tmp_path / f"g{ending}")
+    again = read_graph(tmp_path / f"g{ending}")
+    assert list(again.named()) == list(found.named())
+    assert [edge.relation for edge in again.edges] == [relation for _, relation, _ in rows]
+
+
+def test_a_name_without_a_type_is_the_one_that_has_one() -> None:
+    rows = [("London", "in", "England"), ("London (city)", "on", "Thames"), ("Paris (city)", "in", "France"),
+            ("Paris (person)", "knew", "Helen"), ("Paris", "saw", "Troy")]  # fmt: skip
+    found = merge(lambda: said(*rows), aliases={})
+    assert [(one.id, one.type, one.count) for one in found.entities.values() if one.name == "London"] == [
+        ("london", "city", 2)
+    ]
+    # Of two types it may be either.
+    assert sorted(one.type for one in found.entities.values() if one.name == "Paris") == ["", "city", "person"]
+
+
+def test_an_alias_of_an_alias(tmp_path: Path) -> None:
+    rows = [("Lizzy", "Elizabeth"), ("Elizabeth", "Elizabeth Bennet"), ("A", "B"), ("B", "A")]
+    names = read_aliases(write(tmp_path / "a.jsonl", [{"alias": one, "name": two} for one, two in rows]))
+    found = merge(lambda: said(("Lizzy", "is", "Elizabeth"), ("A", "is", "B")), aliases=names)
+    assert [one.name for one in found.entities.values()] == ["Elizabeth Bennet", names["a"]]

@@ -158,3 +158,14 @@ def test_bad_gold(row: object, said: str, file: str, tmp_path: Path, capsys: pyt
     assert main(["graph", "evaluate", file, "--gold", str(gold)]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+def test_a_name_of_several_is_refused_with_their_ids(graph: Graph) -> None:
+    graph.entities["paris"] = Entity("paris", "Paris", "city", count=1)
+    graph.entities["paris_2"] = Entity("paris_2", "PARIS", "person", count=1)
+    graph.entities["e4"].aliases = ("Ada",)
+    with pytest.raises(DataError, match="2 entities are called 'paris '"):
+        neighbours(graph, "paris ")
+    assert neighbours(graph, "paris_2") == []
+    # What is called so comes before what is also called so.
+    assert neighbours(graph, "ada") and {row["head"] for row in neighbours(graph, "ada")} == {"Ada"}
