@@ -27,7 +27,8 @@ Watch = Callable[[str, Any], None]
 
 def explain(
     name: str | Opened, text: str, *, target: str | None = None, steps: int | None = None, top: int = 5,
-    max_tokens: int = MAX_TOKENS, watch: Watch | None = None,
+    max_tokens: int = MAX_TOKENS, source_lang: str | None = None, target_lang: str | None = None,
+    watch: Watch | None = None,
 ) -> Explanation:  # fmt: skip
     """Explain the likeliest answer of a model about a text, or the one that `target` names.
 
@@ -35,7 +36,9 @@ def explain(
     not fit it, NumericsError where its numbers are not finite.
     """
     tell = watch or (lambda kind, content: None)
-    opened = open_model(name) if isinstance(name, str) else name
+    opened = name
+    if isinstance(opened, str):
+        opened = open_model(opened, source_lang=source_lang, target_lang=target_lang)
     read = read_text(opened, text, max_tokens=max_tokens)
     check_room(opened, len(read.pieces))
     tell("note", {"text": f"{opened.name}: reading {len(read.pieces):,} tokens"})

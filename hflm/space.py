@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hflm.errors import SpaceError
+from hflm.errors import SpaceError, UsageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 # What torch and safetensors say of a disk on which a write came to nothing; they keep no error number.
@@ -43,6 +43,16 @@ def is_full(error: BaseException) -> bool:
         return True
     before = error.__cause__ or error.__context__
     return before is not None and is_full(before)
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError where a file cannot be written, before the work that is to fill it."""
+    probe = path.with_name(f".{path.name}.part")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", fix="Choose another.") from error
 
 
 @contextmanager

@@ -98,6 +98,11 @@ def read_questions(known: Described, options: StressOptions) -> tuple[Questions,
         known, options.data, metric=metric, columns=options.columns, source_lang=options.source_lang,
         target_lang=options.target_lang,
     )  # fmt: skip
+    if options.group_column == "length":
+        raise UsageError(
+            "--group-column length: so the report calls its own groups, by the length of the text.",
+            fix="Give the column another name.",
+        )
     groups = {options.group_column: read_groups(options.data, options.group_column)} if options.group_column else {}
     _check_options(known, options)
     tests = read_tests(options.tests, labels=known.labels) if options.tests else []

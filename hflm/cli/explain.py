@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.progress import Progress
-from hflm.cli.stdin import read_stdin
+from hflm.cli.stdin import check_words, read_stdin
 from hflm.errors import UsageError
 
 
@@ -22,6 +22,8 @@ def command(
     target: Annotated[str | None, typer.Option(help="Label or token to explain; default: the likeliest.")] = None,
     top: Annotated[int, typer.Option(help="Candidates and neighbours to show.", min=1)] = 5,
     steps: Annotated[int | None, typer.Option(help="Points of the integral; default: as many as it takes.")] = None,
+    source_lang: Annotated[str | None, typer.Option(help="Language that is read, where it must be told.")] = None,
+    target_lang: Annotated[str | None, typer.Option(help="Language that is written, where it must be told.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Tokens that are read of a long text.", min=8)] = 512,
     json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
@@ -29,21 +31,28 @@ def command(
     if text is None and sys.stdin.isatty():
         raise UsageError("There is no text.", fix='Give one, such as "not a bad film at all", or pipe it in.')
     given = read_stdin().rstrip("\n") if text is None else text
+    check_words([given])
     from hflm.explain import explain
     from hflm.explaining.explanation import as_dict
     from hflm.explaining.page import check_page, write_page
-    from hflm.explaining.pictures import write_pictures
+    from hflm.explaining.pictures import check_pictures, write_pictures
 
     if output:
         check_page(output)
+    if png:
+        check_pictures(png)
     with Progress(quiet=True) as progress:
-        found = explain(model, given, target=target, steps=steps, top=top, max_tokens=max_tokens, watch=progress.watch)
+        found = explain(
+            model, given, target=target, steps=steps, top=top, max_tokens=max_tokens, source_lang=source_lang,
+            target_lang=target_lang, watch=progress.watch,
+        )  # fmt: skip
+    # Before anything is written, which may fail.
+    if json:
+        print(json_format.dumps(as_dict(found), ensure_ascii=False), flush=True)
+    else:
+        _show(found, drawn=bool(output or png))
     written = [write_page(found, output)] if output else []
     written += write_pictures(found, png) if png else []
-    if json:
-        print(json_format.dumps(as_dict(found), ensure_ascii=False))
-    else:
-        _show(found, drawn=bool(written))
     for path in written:
         print(f"wrote {path}", file=sys.stderr if json else sys.stdout)
 
@@ -51,7 +60,8 @@ def command(
 def _show(found: Any, *, drawn: bool) -> None:
     question, attribution, deletion = found.question, found.attribution, found.deletion
     if question:
-        print(f"{question.asked}: " + ", ".join(f"{one.answer} {one.probability:.1%}" for one in question.candidates))
+        form = ".3f" if question.unit == "output" else ".1%"
+        print(f"{question.asked}: " + ", ".join(f"{c.answer} {c.probability:{form}}" for c in question.candidates))
     if attribution:
         print(f"\nwhat speaks for {question.answer!r} ({question.unit}):")
         for place in found.ranked[:8]:

@@ -59,6 +59,8 @@ def attribute(
     with torch.no_grad():
         embedded, baseline = table(ids), table(empty)  # [1, T, D]
     forward = scorer(opened, reading, question)
+    scale = _scale(opened, reading, question, forward, embedded)
+    embedded, baseline = scale * embedded, scale * baseline
     with torch.no_grad():
         output, nothing = (float(forward(one)) for one in (embedded, baseline))
     walk = Walk(IntegratedGradients(forward), forward, baseline, embedded - baseline)
@@ -125,6 +127,22 @@ def scorer(opened: Opened, reading: Reading, question: Question) -> Callable[[Te
         return question.score(found.logits.float(), None)
 
     return forward
+
+
+@torch.no_grad()
+def _scale(
+    opened: Opened, reading: Reading, question: Question, forward: Callable[[Tensor], Tensor], embedded: Tensor
+) -> float:
+    """Return by what an encoder multiplies its embeddings where it is given tokens, and leaves to whoever gives these.
+
+    Marian and Pegasus do; other models multiply in their table. What comes to the output of the model is right.
+    """
+    if opened.kind != "seq2seq":
+        return 1.0
+    assert reading.logits is not None
+    said = float(question.score(reading.logits, question.place))
+    own = float(getattr(opened.model.get_encoder(), "embed_scale", None) or 1.0)
+    return min((1.0, own), key=lambda scale: abs(float(forward(scale * embedded)) - said))
 
 
 def blank_id(tokenizer: Any) -> tuple[int, str]:

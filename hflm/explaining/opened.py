@@ -58,8 +58,8 @@ class Opened:
         return self.kind != "seq2seq" and decodes
 
 
-def open_model(name: str) -> Opened:
-    """Open a run, a folder or a hub id to be explained.
+def open_model(name: str, *, source_lang: str | None = None, target_lang: str | None = None) -> Opened:
+    """Open a run, a folder or a hub id to be explained; the languages are for models that must be told them.
 
     Raises ModelError where there is no model, or its attention cannot be seen.
     """
@@ -68,8 +68,15 @@ def open_model(name: str) -> Opened:
     made = " ".join(config.architectures or ())
     kind = next((kind for mark, kind in KINDS.items() if mark in made), "body")
     if kind == "seq2seq":
-        trained = open_trained(name, precision="fp32", kinds=("seq2seq",))
+        trained = open_trained(
+            name, precision="fp32", kinds=("seq2seq",), source_lang=source_lang, target_lang=target_lang
+        )  # fmt: skip
         return _ready(name, kind, trained.model, trained.family.tokenizer, trained=trained)
+    if config.is_encoder_decoder:
+        raise ModelError(
+            f"{name} ({made}) is an encoder-decoder that writes nothing.",
+            fix="Name one that writes, an encoder or a decoder.",
+        )
     family = {"next": "completion", "body": "classification", "masked": "classification"}.get(kind, kind)
     tokenizer = load_tokenizer_for(name, family, config)
     if kind == "masked":

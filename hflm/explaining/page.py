@@ -18,6 +18,8 @@ from hflm.explaining.deletion import Deletion
 from hflm.explaining.explanation import Explanation
 from hflm.explaining.pieces import Segment, segments
 from hflm.explaining.reading import Floats, View
+from hflm.run import write_text
+from hflm.space import check_writable
 
 PARTS = Path(__file__).parent / "page"
 # By this a page of ours is known, and may be written over.
@@ -33,13 +35,12 @@ def check_page(path: Path) -> None:
         raise UsageError(f"--output {path} {what}.", fix="Name a file, such as page.html.")
     if path.exists() and MARK.encode() not in path.read_bytes()[:2000]:
         raise UsageError(f"{path} is there, and no page of `hflm explain`.", fix="Name another file.")
+    check_writable(path)
 
 
 def write_page(found: Explanation, path: Path) -> Path:
     """Write the page whole, and return its path."""
-    staging = path.with_name(f".{path.name}.part")
-    staging.write_text(render(found), encoding="utf-8")
-    staging.replace(path)
+    write_text(path, render(found))
     return path
 
 

@@ -10,20 +10,26 @@ from hflm.explaining.explanation import Explanation
 from hflm.explaining.pieces import Piece
 from hflm.explaining.reading import Floats
 from hflm.plots import fonts_for, save_picture
+from hflm.space import check_writable
 
 FOR, AGAINST = "#1668b5", "#d2691e"
 # Names at an edge of a map, and bars, that can be read.
 MOST_NAMES, MOST_BARS = 48, 24
 
 
-def write_pictures(found: Explanation, folder: Path) -> list[Path]:
-    """Draw what there is, and return the files: attribution, answers, heads, the telling head, rollout."""
+def check_pictures(folder: Path) -> None:
+    """Make the folder; raises UsageError where no pictures can be written there."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--png {folder} is a file.", fix="Name a folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--png {folder} cannot be made: {error.strerror}.", fix="Name another folder.") from error
+    check_writable(folder / "attribution.png")
+
+
+def write_pictures(found: Explanation, folder: Path) -> list[Path]:
+    """Draw what there is, and return the files: attribution, answers, heads, the telling head, rollout."""
     drawn: dict[str, Callable[[Any], None]] = {}
     if found.attribution:
         drawn["attribution"] = lambda axes: _attribution(found, axes)

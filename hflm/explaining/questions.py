@@ -40,6 +40,8 @@ class Question:
     unit: str
     candidates: list[Candidate]
     score: Callable[[Tensor, int | None], Tensor]
+    # Whether each answer is right or wrong by itself, and their probabilities do not sum to 1.
+    independent: bool = False
 
 
 def ask(opened: Opened, pieces: Sequence[Piece], reading: Reading, *, target: str | None, top: int) -> Question | None:
@@ -81,7 +83,7 @@ def _class(opened: Opened, pieces: Any, reading: Reading, target: str | None, to
         return z[:, chosen] if many else log_odds(z, chosen)  # the logit of a sigmoid already is its log odds
 
     candidates = _best(chances, max(top, 10), lambda number: labels[number])
-    return Question("the class of the text", labels[chosen], None, LOG_ODDS, candidates, score)
+    return Question("the class of the text", labels[chosen], None, LOG_ODDS, candidates, score, independent=many)
 
 
 def _tag(opened: Opened, pieces: Sequence[Piece], reading: Reading, target: str | None, top: int) -> Question:

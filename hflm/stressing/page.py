@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hflm.errors import UsageError
+from hflm.space import check_writable
 from hflm.stressing.charts import reliability, shift
 from hflm.stressing.summary import sentences
 
@@ -23,6 +24,7 @@ def check_page(path: Path) -> None:
         raise UsageError(f"{path} cannot be written.", fix="Name a file in a folder that is there.")
     if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:1000]:
         raise UsageError(f"{path} exists.", fix="Name another; hflm replaces only its own reports.")
+    check_writable(path)
 
 
 def html_page(report: Mapping[str, Any]) -> str:

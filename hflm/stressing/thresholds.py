@@ -13,7 +13,9 @@ from hflm.stressing.perturbations import PERTURBATIONS
 FIRST = (
     "accuracy", "macro_f1", "matthews", "worst_case", "ece", "brier", "nll", "perplexity", "loss", "rouge1", "rouge2",
     "rougel", "rougelsum", "bleu", "chrf", "chrf++", "tests", "length", "canaries", "overlap", "outputs",
+    "strict_f1", "strict_precision", "strict_recall", "boundary_f1", "boundary_precision", "boundary_recall",
 )  # fmt: skip
+SLACK = 1e-9
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Limit:
 
     def missed_by(self, value: float) -> bool:
         """Tell whether a number is on the wrong side."""
-        return value > self.value if self.most else value < self.value
+        # Shares are quotients: 1 - 7 / 100 is a little less than 0.93.
+        return value > self.value + SLACK if self.most else value < self.value - SLACK
 
 
 def read_limits(under: Sequence[str], over: Sequence[str], *, group_column: str | None) -> list[Limit]:
