@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
 from hflm.launch import check_same, check_shared
-from hflm.pretrain import check_trackers
+from hflm.pretrain import check_name, check_trackers
 from hflm.recipe_files import find, recipe_key
 from hflm.run import RunFolder, read_json, whole_folder, write_json, write_text
 from hflm.sealed import seal_results
@@ -41,6 +41,7 @@ def finetune(
     Raises an HflmError for anything a user can mend; Interrupted where a signal stopped the run.
     """
     check_model(config, task)
+    check_name(folder)
     check_trackers(config.report_to)
     return carry_out(
         config, folder, partial(_finetune, task=task), recipe=lambda: find(config.task),
@@ -172,8 +173,14 @@ def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None)
         tokens_per_step=config.batch_size * sum(lengths) / len(lengths), keep_best=True,
         best=(best, best != "loss"), best_rows=len(fitted.eval) if share_of_rows else None,
         inputs={**fitted.inputs, "recipe": recipe_key(recipe or find(config.task))},
-        name_row=lambda row: fitted.splits.train[row].where,
+        name_row=partial(where_of, fitted),
     )  # fmt: skip
+
+
+def where_of(fitted: "Fitted", row: int) -> str:
+    """Name the place of a training row: an example may have become several."""
+    example = fitted.train[row].example
+    return fitted.splits.train[row if example is None else example].where
 
 
 def announce(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, Any]:
@@ -225,7 +232,8 @@ def task_parameters(fitted: "Fitted") -> dict[str, Any]:
     spoken = {name: code for name, code in languages.items() if code}
     triples = getattr(family, "triples", None)
     relations = {"relations": list(triples.relations)} if triples else {}
-    return {"family": fitted.kind, "columns": columns, **found, **spoken, **relations}
+    thinks = {"thinks": True} if getattr(family, "thinks", False) else {}
+    return {"family": fitted.kind, "columns": columns, **found, **spoken, **relations, **thinks}
 
 
 def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:

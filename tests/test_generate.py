@@ -177,3 +177,21 @@ def test_a_wrong_row(line: str, said: str, writers: Callable[[str], Writer], tmp
             writers("gpt2"), source, tmp_path / "out.jsonl", ask=Ask(max_new_tokens=2), settings=Settings(),
             resume=False, watch=lambda kind, content: None, timing=Timing(),
         )  # fmt: skip
+
+
+def test_a_model_tuned_on_plain_text_goes_on_with_a_text(
+    run_finetune: Callable[..., Path], tiny: Tiny, tmp_path: Path
+) -> None:
+    from hflm.inference.asking import make_prompt
+    from tests.tiny import moods, pairs, write
+
+    rows = {
+        "text": [{"text": row["text"]} for row in moods(40)],
+        "asked": [{"prompt": row["document"], "completion": row["summary"]} for row in pairs(40)],
+    }
+    asked = {}
+    for name, some in rows.items():
+        data = str(write(tmp_path / f"{name}.jsonl", some))
+        writer = open_writer(str(run_finetune("generation", model=tiny("gpt2"), data=[data], max_steps=1)))
+        asked[name] = writer.tokenizer.decode(make_prompt(writer, "one two", Ask()).ids)
+    assert asked == {"text": "one two", "asked": "one two\n\n"}

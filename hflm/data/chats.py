@@ -21,7 +21,8 @@ Messages = list[dict[str, Any]]
 def messages(value: Any, where: str) -> Messages:
     """Return a conversation as role and content, from OpenAI's or ShareGPT's names for them.
 
-    Parts of a content that are text are joined; `tool_calls` are kept. Raises DataError for anything else.
+    Parts of a content that are text are joined; `tool_calls` and `reasoning_content` are kept. Raises DataError for
+    anything else.
     """
     if not isinstance(value, list) or not value:
         raise DataError(f"{where}: found {show(value)}, which is no list of messages.", fix=FIX)
@@ -56,7 +57,17 @@ def _message(turn: Any, where: str) -> dict[str, Any]:
     if not isinstance(speaker, str) or speaker.lower() not in SPEAKERS or not isinstance(content, str):
         raise DataError(f"{where}: found {show(turn)}.", fix=FIX)
     found = {"role": SPEAKERS[speaker.lower()], "content": content}
+    thought = turn.get("reasoning_content")
+    if isinstance(thought, str) and thought.strip():
+        found["reasoning_content"] = thought
     return {**found, "tool_calls": calls} if calls else found
+
+
+def has_thoughts(turns: Any) -> bool:
+    """Tell whether an answer comes with the thoughts before it, beside its content or in it."""
+    return isinstance(turns, list) and any(
+        "reasoning_content" in turn or "</think>" in str(turn.get("content")) for turn in turns
+    )
 
 
 def _joined(parts: list[Any], where: str) -> str:

@@ -12,7 +12,7 @@ from hflm.errors import DataError, ModelError
 from hflm.families.cross_entropy import cross_entropy
 from hflm.families.encoded import IGNORED, Encoded, mask_of, pad
 from hflm.families.family import Batch, Item, Sums
-from hflm.families.prompts import as_messages, prompt_ids, shorten, spans
+from hflm.families.prompts import answer_opening, as_messages, prompt_ids, shorten, spans
 from hflm.families.sparse_head import SparseHead, fits
 from hflm.families.triple_tokens import TripleTokens
 
@@ -27,6 +27,8 @@ class Completion:
     max_target_length: int
     label_smoothing: float = 0.0
     triples: TripleTokens | None = None
+    # Whether answers come with the thoughts before them, which a template may keep a block for.
+    thinks: bool = False
     head: SparseHead | None = field(default=None, init=False)
     kind: str = field(default="completion", init=False)
 
@@ -37,7 +39,8 @@ class Completion:
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Tokenize; a long source loses its end, a long conversation its beginning, plain text becomes pieces."""
-        return [row for example in examples for row in self._encode_named(example)]
+        numbered = enumerate(examples)
+        return [replace(row, example=number) for number, one in numbered for row in self._encode_named(one)]
 
     def encode_one(self, example: Example) -> Encoded:
         """Tokenize an example that is one row."""
@@ -59,7 +62,13 @@ class Completion:
     @cached_property
     def around_source(self) -> int:
         """Tokens that stand around a source: the instruction, and what a chat template puts there."""
-        return len(prompt_ids(self.tokenizer, as_messages({"source": "a"}, instruction=self.instruction) or []))
+        messages = as_messages({"source": "a"}, instruction=self.instruction) or []
+        return len(prompt_ids(self.tokenizer, messages, opening=self.opening))
+
+    @property
+    def opening(self) -> str:
+        """What stands between a question and an answer without thoughts."""
+        return "" if self.thinks else answer_opening(self.tokenizer)
 
     def _encode(self, values: Mapping[str, Any]) -> list[Encoded]:
         values, cut = self._shorten(values)
@@ -71,11 +80,13 @@ class Completion:
             return [
                 Encoded(piece, piece, targets=len(piece) - 1) for piece in pieces if len(piece) > 1 or len(ids) == 1
             ]
-        ids, labels = spans(self.tokenizer, messages)
+        return [self._fitted(ids, labels, cut=cut) for ids, labels in spans(self.tokenizer, messages)]
+
+    def _fitted(self, ids: list[int], labels: list[int], *, cut: bool) -> Encoded:
         over = len(ids) - self.room
         if over > 0:
             ids, labels, cut = ids[over:], labels[over:], True
-        return [Encoded(ids, labels, cut, sum(label != IGNORED for label in labels[1:]))]
+        return Encoded(ids, labels, cut, sum(label != IGNORED for label in labels[1:]))
 
     def _shorten(self, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
         cut, kept = False, dict(values)
@@ -132,7 +143,7 @@ class Completion:
         else:
             while messages and messages[-1]["role"] == "assistant":
                 messages = messages[:-1]
-            ids = prompt_ids(self.tokenizer, messages)
+            ids = prompt_ids(self.tokenizer, messages, opening=self.opening)
         # The answer must fit behind it.
         return Encoded(ids[-self.max_source_length :], None, cut or len(ids) > self.max_source_length)
 

@@ -18,7 +18,8 @@ class Encoded:
     """A row's ids [t] and its targets: a class, or one id or class a position; None where it has none.
 
     `cut` tells that text was left out to fit; `targets` how many positions count in the loss; `words` are the
-    numbers of the words that these targets belong to, where a row has `size` words.
+    numbers of the words that these targets belong to, where a row has `size` words. `example` is the number of the
+    example, where one may become several rows.
     """
 
     ids: list[int]
@@ -27,6 +28,7 @@ class Encoded:
     targets: int = 1
     words: tuple[int, ...] = ()
     size: int = 0
+    example: int | None = None
 
     @property
     def length(self) -> int:

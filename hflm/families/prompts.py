@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+from hflm.errors import ModelError
 from hflm.families.encoded import IGNORED, beginning
 from hflm.models.chat_template import render
 
 Messages = list[dict[str, Any]]
+# An answer that no template has in itself.
+PROBE = "\u00a7answer\u00a7"
 
 
 def as_messages(values: Mapping[str, Any], *, instruction: str) -> Messages | None:
@@ -43,24 +47,47 @@ def _turns(role: str, said: Messages | str | None) -> Messages:
     return [] if said is None else [{"role": role, "content": said}]
 
 
-def spans(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int]]:
-    """Return the ids of a conversation and its labels: those of what the assistant says, its end included.
+def spans(tokenizer: Any, messages: Messages) -> list[tuple[list[int], list[int]]]:
+    """Return the ids of a conversation and their labels: those of what the assistant says, its end included.
 
-    With a chat template, what it renders; without one, the turns as lines and an end-of-text after each answer.
+    With a chat template, what it renders; without one, the turns as lines and an end-of-text after each answer. A
+    template that tells of earlier turns in another way, as one that drops what was thought, makes several rows of a
+    conversation: each ends where the next would not go on from it.
     """
     messages = _told(tokenizer, messages)
-    ids, labels, _ = _walk(tokenizer, messages)
-    if not ids:
+    rows, _ = _walk(tokenizer, messages)
+    if not rows:
         ids = prompt_ids(tokenizer, messages)
-        labels = [IGNORED] * len(ids)
-    return ids, labels
+        rows = [(ids, [IGNORED] * len(ids))]
+    return rows
 
 
-def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
-    """Return the ids after which the assistant speaks, the same as `spans` has there."""
+def prompt_ids(tokenizer: Any, messages: Messages, *, opening: str = "") -> list[int]:
+    """Return the ids after which the assistant speaks, the same as `spans` has there; `opening` stands behind them."""
     messages = _told(tokenizer, messages)
-    ids, _, before = _walk(tokenizer, messages)
-    return _ask(tokenizer, messages, ids, before)[0]
+    rows, before = _walk(tokenizer, messages)
+    ids, text, _ = _ask(tokenizer, messages, rows[-1][0] if rows else [], before)
+    return _extend(tokenizer, ids, text, text + opening) if opening else ids
+
+
+def answer_opening(tokenizer: Any) -> str:
+    """Return what a template puts before an answer that was not thought about, as an empty block of thoughts; or "".
+
+    It is nothing that the model is to learn to write.
+    """
+    return _opening(tokenizer, str(tokenizer.chat_template)) if tokenizer.chat_template else ""
+
+
+@lru_cache(maxsize=8)
+def _opening(tokenizer: Any, template: str) -> str:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": PROBE}]
+    try:
+        text, whole = _render(tokenizer, turns[:1], ask=True), _render(tokenizer, turns, ask=False)
+    except ModelError:  # it wants a system text, or other speakers
+        return ""
+    rest = whole[len(text) :] if whole.startswith(text) else ""
+    opening = rest[: max(rest.find(PROBE), 0)]
+    return opening if opening.strip() else ""
 
 
 def turn_end(tokenizer: Any) -> int | None:
@@ -71,7 +98,7 @@ def turn_end(tokenizer: Any) -> int | None:
     if not tokenizer.chat_template:
         return None
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}]
-    answer = [label for label in spans(tokenizer, turns)[1] if label != IGNORED]
+    answer = [label for label in spans(tokenizer, turns)[-1][1] if label != IGNORED]
     special = set(tokenizer.all_special_ids) - {tokenizer.eos_token_id}
     return None if tokenizer.eos_token_id in answer else next((one for one in answer if one in special), None)
 
@@ -84,23 +111,26 @@ def _told(tokenizer: Any, messages: Messages) -> Messages:
     for turn in messages:
         calls = [json.dumps(call.get("function", call), ensure_ascii=False) for call in turn.get("tool_calls", ())]
         content = "\n".join(part for part in (turn["content"], *calls) if part)
-        found.append({"role": turn["role"], "content": content})
+        thought = {"reasoning_content": turn["reasoning_content"]} if "reasoning_content" in turn else {}
+        found.append({"role": turn["role"], "content": content, **thought})
     return found
 
 
-def _walk(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int], str | None]:
-    """Return ids and labels up to the end of the last answer, and the text that they stand for, where it is known."""
+def _walk(tokenizer: Any, messages: Messages) -> tuple[list[tuple[list[int], list[int]]], str | None]:
+    """Return rows of ids and labels up to the end of the last answer, and the text of the last, where it is known."""
+    rows: list[tuple[list[int], list[int]]] = []
     ids: list[int] = []
     labels: list[int] = []
     before: str | None = ""
     for number, turn in enumerate(messages):
         if turn["role"] == "assistant":
             asked, text, went_on = _ask(tokenizer, messages[:number], ids, before)
-            # A template may tell of earlier turns in another way: then only what comes after them is learned.
-            labels = [*labels, *[IGNORED] * (len(asked) - len(ids))] if went_on else [IGNORED] * len(asked)
-            ids, before = _answer(tokenizer, messages[: number + 1], asked, text)
-            labels += ids[len(asked) :]
-    return ids, labels, before
+            if not went_on and ids:
+                rows.append((ids, labels))
+                labels = []
+            ids, before, start = _answer(tokenizer, messages[: number + 1], asked, text)
+            labels = [*labels, *[IGNORED] * (start - len(labels)), *ids[start:]]
+    return [*rows, (ids, labels)] if ids else rows, before
 
 
 def _ask(tokenizer: Any, messages: Messages, ids: list[int], before: str | None) -> tuple[list[int], str, bool]:
@@ -114,17 +144,21 @@ def _ask(tokenizer: Any, messages: Messages, ids: list[int], before: str | None)
     return _extend(tokenizer, ids, before, text), text, True
 
 
-def _answer(tokenizer: Any, messages: Messages, asked: list[int], text: str) -> tuple[list[int], str | None]:
+def _answer(tokenizer: Any, messages: Messages, asked: list[int], text: str) -> tuple[list[int], str | None, int]:
+    """Return ids with the answer, their text where it is known, and where the answer begins among them."""
     whole = _render(tokenizer, messages, ask=False)
     if not whole.startswith(text):
         content = tokenizer(messages[-1]["content"], add_special_tokens=False)["input_ids"]
-        return [*asked, *content, tokenizer.eos_token_id], None
+        return [*asked, *content, tokenizer.eos_token_id], None, len(asked)
+    opening = answer_opening(tokenizer)
+    if opening and whole.startswith(text + opening):
+        asked, text = _extend(tokenizer, asked, text, text + opening), text + opening
     ids = _extend(tokenizer, asked, text, whole)
     # Some templates put a line end after the mark that ends a turn, where generation has stopped already.
     end = _last(ids, tokenizer.eos_token_id, least=len(asked))
     if end is None:
-        return ids, whole
-    return ids[: end + 1], whole[: whole.rindex(tokenizer.eos_token) + len(tokenizer.eos_token)]
+        return ids, whole, len(asked)
+    return ids[: end + 1], whole[: whole.rindex(tokenizer.eos_token) + len(tokenizer.eos_token)], len(asked)
 
 
 def _extend(tokenizer: Any, ids: list[int], before: str, text: str) -> list[int]:

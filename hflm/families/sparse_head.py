@@ -52,7 +52,7 @@ def fits(model: Any) -> bool:
     """Try the sparse head on two short rows: True where its logits are those of the whole head."""
     was_training = model.training
     model.eval()
-    ids = torch.arange(8, device=model.device).remainder(model.config.vocab_size).view(2, 4)
+    ids = torch.arange(8, device=model.device).remainder(model.config.get_text_config().vocab_size).view(2, 4)
     mask = torch.ones_like(ids)
     positions = torch.tensor([1, 3, 6], device=model.device)
     head = SparseHead(model)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hflm.data.chats import has_thoughts
 from hflm.data.checks import check_examples, label_list, named_labels, tag_list, usable
 from hflm.data.columns import language_code, language_name
 from hflm.data.examples import Example, Shape
@@ -31,6 +32,7 @@ from hflm.models.adapters import add_lora, freeze_layers, recompute
 from hflm.models.architecture import T5_LIKE
 from hflm.models.fingerprints import tokenizer_key, weights_key
 from hflm.models.heads import (
+    check_text_alone,
     end_tokens,
     family_of,
     load_config,
@@ -120,6 +122,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
     if not splits.train:
         raise UsageError("Every training row is empty.", fix="Look at the columns: `hflm plan` prints them.")
     pretrained = load_config(name)
+    check_text_alone(pretrained, name)
     if config.learning_rate is None:
         config = replace(config, learning_rate=usual_rate(pretrained))
     kind = family_of(task.family, pretrained, name=name)
@@ -203,7 +206,8 @@ def make_family(
     if kind == "completion":
         instruction = config.instruction if config.instruction is not None else tell(task.instruction, languages)
         limits = completion_limits(pretrained, source=config.max_source_length, target=config.max_target_length)
-        return Completion(tokenizer, instruction, *limits, config.label_smoothing, triples)
+        thinks = any(has_thoughts(value) for one in (splits.train if splits else ()) for value in one.values.values())
+        return Completion(tokenizer, instruction, *limits, config.label_smoothing, triples, thinks)
     known = pretrained.model_type in T5_LIKE
     prefix = config.prefix if config.prefix is not None else tell(task.prefix, languages) if known else ""
     opening = find_opening(tokenizer, pretrained, source=config.source_lang, target=config.target_lang)

@@ -83,7 +83,7 @@ def _encode(writer: Writer, text: str | Sequence[Mapping[str, str]], ask: Ask) -
         messages = list(as_messages(values, instruction=writer.instruction) or [])
     if ask.system and not (messages and messages[0]["role"] == "system"):
         messages = [{"role": "system", "content": ask.system}, *messages]
-    ids = prompt_ids(tokenizer, messages)
+    ids = prompt_ids(tokenizer, messages, opening=writer.opening)
     return [*ids, *tokenizer(ask.start, add_special_tokens=False)["input_ids"]] if ask.start else ids
 
 

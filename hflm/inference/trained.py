@@ -15,7 +15,7 @@ from hflm.families.triple_tokens import TripleTokens
 from hflm.finetuning.fitting import completion_limits, tell
 from hflm.models.architecture import T5_LIKE
 from hflm.models.heads import give_padding, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
-from hflm.models.languages import TOLD, find_opening, set_languages, start_token
+from hflm.models.languages import TOLD, find_opening, kept_languages, language_mark, set_languages, start_token
 from hflm.recipe_files import load_task, recipe_paths
 from hflm.task import Task
 
@@ -110,14 +110,14 @@ def open_trained(
     """Open a model for a task: `describe` it, and load its weights."""
     known = describe(name, task=task, source_lang=source_lang, target_lang=target_lang, kinds=kinds)
     tokenizer = load_tokenizer_for(name, known.kind, known.config)
+    languages = known.languages
     if known.kind == "seq2seq":
-        find_opening(tokenizer, known.config, source=known.languages[0], target=known.languages[1])
+        languages = _kept(languages, tokenizer, known.config)
+        find_opening(tokenizer, known.config, source=languages[0], target=languages[1])
     model = load_with_head(name, known.kind, trained=True, pad_token_id=tokenizer.pad_token_id).eval()
     device = choose_device(precision)
     model.to(device.kind)
-    return ready(
-        name, model, tokenizer, recipe=task, languages=known.languages, device=device, max_new_tokens=max_new_tokens
-    )
+    return ready(name, model, tokenizer, recipe=task, languages=languages, device=device, max_new_tokens=max_new_tokens)
 
 
 def ready(
@@ -131,9 +131,19 @@ def ready(
     give_padding(tokenizer, name, kind)
     languages = (languages[0] or told.get("source_lang"), languages[1] or told.get("target_lang"))
     _check_languages(name, model.config, chosen, told, languages)
+    if kind == "seq2seq":
+        languages = _kept(languages, tokenizer, model.config)
     family = _family(kind, chosen, told, tokenizer=tokenizer, model=model, languages=languages)
     cap = max_new_tokens or _usual_cap(model, kind, told)
     return TrainedModel(name, chosen, kind, model, family, device, cap, languages)
+
+
+def _kept(
+    languages: tuple[str | None, str | None], tokenizer: Any, config: Any
+) -> tuple[str | None, str | None]:  # fmt: skip
+    """Return the languages named, or else those that the model keeps."""
+    kept = kept_languages(tokenizer, config)
+    return languages[0] or kept[0], languages[1] or kept[1]
 
 
 def _usual_cap(model: Any, kind: str, told: dict[str, Any]) -> int:
@@ -170,6 +180,9 @@ def _choose_task(config: Any, kind: str, recipe: str | None) -> tuple[Task, dict
 def _kind(config: Any, name: str) -> str:
     made = " ".join(config.architectures or ())
     kind = next((kind for mark, kind in HEADS.items() if mark in made), None)
+    if kind == "seq2seq" and not config.is_encoder_decoder:
+        # Models of text and pictures have the same name.
+        kind = "completion"
     if kind is None:
         what = f"is a {made}" if made else "does not say what it is"
         raise ModelError(f"{name} {what}: it has no head for a task.", fix="Fine-tune it first: `hflm finetune`.")
@@ -238,10 +251,12 @@ def _family(
         known = "instruction" in told
         instruction = _told_again(told, "instruction", task, names) if known else tell(task.instruction, names)
         limits = completion_limits(model.config, source=length, target=target)
-        return Completion(tokenizer, instruction, *limits, triples=triples)
+        return Completion(tokenizer, instruction, *limits, triples=triples, thinks=bool(told.get("thinks")))
     set_languages(tokenizer, model, source=languages[0], target=languages[1])
     opening = find_opening(tokenizer, model.config, source=languages[0], target=languages[1])
     needed = "prefix" not in told and model.config.model_type in T5_LIKE
     prefix = tell(task.prefix, names) if needed else _told_again(told, "prefix", task, names)
+    if "prefix" not in told and model.config.model_type not in TOLD | set(T5_LIKE):
+        prefix += language_mark(tokenizer, source=languages[0], target=languages[1])
     start = start_token(model.config, opening) or 0
     return Seq2Seq(tokenizer, prefix, most, min(target, max_positions(model.config)), start, triples=triples)

@@ -39,6 +39,8 @@ class Writer:
     prefix: str = ""
     # Fine-tuned by hflm on questions and answers: without a template it reads these as lines.
     asked: bool = False
+    # What a fine-tuned model has learned to find before its answer.
+    opening: str = ""
     whole: Any = None
 
     @property
@@ -96,8 +98,9 @@ def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False
         name=name or DEFAULT, kind=kind, tokenizer=tokenizer, reader=_reader(model, tokenizer, way, family),
         ends=frozenset(stops(model, tokenizer)), limit=max_positions(config), quantize="int8" if way.int8 else "none",
         load_seconds=time.perf_counter() - began, instruction=getattr(family, "instruction", ""),
-        prefix=getattr(family, "prefix", ""), asked=family is not None and kind == "completion",
-        whole=None if way.lean else model,
+        prefix=getattr(family, "prefix", ""),
+        asked=family is not None and kind == "completion" and not _on_text(config),
+        opening=getattr(family, "opening", ""), whole=None if way.lean else model,
     )  # fmt: skip
 
 
@@ -153,5 +156,14 @@ def _kind(config: Any, name: str) -> str:
 
 def _tuned(config: Any) -> bool:
     """Tell whether hflm fine-tuned the model, and left in it how it is asked."""
+    return bool(_saved(config))
+
+
+def _on_text(config: Any) -> bool:
+    """Tell whether a model was fine-tuned on plain text, which it goes on with."""
+    return any("text" in one.get("columns", ()) for one in _saved(config))
+
+
+def _saved(config: Any) -> list[dict[str, Any]]:
     saved = getattr(config, "task_specific_params", None) or {}
-    return any(isinstance(one, dict) and "family" in one for one in saved.values())
+    return [one for one in saved.values() if isinstance(one, dict) and "family" in one]

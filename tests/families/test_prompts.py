@@ -36,7 +36,7 @@ def tokenizer(request: Any, tiny: Callable[[str], str]) -> Any:
 
 @pytest.mark.parametrize("chat", CHATS)
 def test_labels_are_the_answers_and_where_they_stand(chat: str, tokenizer: Any) -> None:
-    ids, labels = spans(tokenizer, CHATS[chat])
+    ((ids, labels),) = spans(tokenizer, CHATS[chat])
     assert len(ids) == len(labels)
     assert all(label in (IGNORED, token) for label, token in zip(labels, ids, strict=True))
     kept = tokenizer.decode([label for label in labels if label != IGNORED]).split(tokenizer.eos_token)
@@ -50,13 +50,13 @@ def test_labels_are_the_answers_and_where_they_stand(chat: str, tokenizer: Any) 
 
 @pytest.mark.parametrize("chat", CHATS)
 def test_a_question_is_how_its_answer_was_trained(chat: str, tokenizer: Any) -> None:
-    ids, _ = spans(tokenizer, CHATS[chat])
+    ((ids, _),) = spans(tokenizer, CHATS[chat])
     asked = prompt_ids(tokenizer, CHATS[chat][:-1])
     assert ids[: len(asked)] == asked and len(asked) < len(ids)
 
 
 def test_no_answer_no_labels(tokenizer: Any) -> None:
-    ids, labels = spans(tokenizer, [USER])
+    ((ids, labels),) = spans(tokenizer, [USER])
     assert ids and set(labels) == {IGNORED}
 
 
@@ -125,7 +125,7 @@ def test_prompts_and_completions_may_be_messages() -> None:
 
 def test_calls_of_tools_are_said_where_a_template_knows_none(tokenizer: Any) -> None:
     call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "two"}}]}
-    ids, labels = spans(tokenizer, [USER, call, {"role": "tool", "content": "three"}, BOT])
+    ((ids, labels),) = spans(tokenizer, [USER, call, {"role": "tool", "content": "three"}, BOT])
     said = tokenizer.decode([label for label in labels if label != IGNORED])
     assert '{"name": "two"}' in said and "three" not in said and "uno dos" in said
     assert (
