@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.show import is_terminal
+from hflm.cli.stdin import read_line
 from hflm.errors import HflmError
 
 
@@ -53,7 +54,7 @@ def _lines() -> Iterator[str]:
         try:
             if is_terminal(sys.stdin) and not asking:
                 print("> ", end="", file=sys.stderr, flush=True)
-            line = input("> ") if asking else sys.stdin.readline()
+            line = input("> ") if asking else read_line()
             if not (asking or line):
                 return
         except EOFError:

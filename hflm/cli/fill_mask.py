@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hflm.cli.show import print_json
-from hflm.cli.stdin import read_stdin
+from hflm.cli.stdin import check_words, read_stdin
 from hflm.errors import UsageError
 
 
@@ -19,6 +19,7 @@ def command(
     """Ask a masked language model for the missing words: hflm fill-mask out "She was very [MASK] ." """
     if not text and sys.stdin.isatty():
         raise UsageError("There is no text.", fix='Give one, such as "She was very [MASK] .", or pipe lines in.')
+    check_words(text or ())
     from hflm.inference.fill_mask import fill_mask, open_masked_model
 
     opened, tokenizer = open_masked_model(model)

@@ -9,7 +9,7 @@ import typer
 
 from hflm.cli.progress import Progress
 from hflm.cli.show import is_terminal, print_json
-from hflm.cli.stdin import read_stdin
+from hflm.cli.stdin import check_words, read_stdin
 from hflm.errors import UsageError
 
 Temperature = Annotated[
@@ -118,6 +118,7 @@ def _text(prompt: str | None) -> str:
     if prompt is None and is_terminal(sys.stdin):
         raise UsageError("There is no prompt.", fix='Give one: `hflm generate "Once upon a time"`, or pipe it in.')
     text = read_stdin().rstrip("\n") if prompt is None else prompt
+    check_words([text])
     if not text.strip():
         raise UsageError("The prompt is empty.", fix="Give some words.")
     return text

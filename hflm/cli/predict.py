@@ -9,7 +9,7 @@ import typer
 
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
-from hflm.cli.stdin import read_stdin
+from hflm.cli.stdin import check_words, read_stdin
 from hflm.errors import UsageError
 from hflm.settings import seconds
 
@@ -98,6 +98,7 @@ def _run(
     if given and input_file:
         raise UsageError("Texts and --input-file are given.", fix="Give one of them.")
     texts = [] if input_file else given or _stdin(whole=whole, blank=task == "translation")
+    check_words(given or ())
     if given and not all(text.strip() for text in texts):
         raise UsageError("A text is empty.", fix="Give one with something to read.")
     from hflm.inference.trained import describe, open_trained

@@ -1,8 +1,28 @@
 """What is piped into a command."""
 
 import sys
+from collections.abc import Iterable
 
 from hflm.errors import UsageError
+
+
+def check_words(texts: Iterable[str]) -> None:
+    """Raise UsageError where a text of the command line is not UTF-8: such bytes come as halves of signs."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            shown = text.encode(errors="surrogateescape").decode(errors="replace")
+            raise UsageError(
+                f"The text {shown[:60]!r} is not UTF-8: byte 0x{ord(text[error.start]) & 0xFF:02x}.",
+                fix="Send it in UTF-8: does the terminal?",
+            ) from error
+
+
+def read_line() -> str:
+    """Return the next line of stdin, "" at its end; UnicodeDecodeError for one that is not UTF-8 loses no other."""
+    stream = getattr(sys.stdin, "buffer", None)
+    return sys.stdin.readline() if stream is None else str(stream.readline().decode("utf-8-sig"))
 
 
 def read_stdin() -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hflm.cache import staged
 from hflm.data.packing import PADDING, Frame, Row, pack
+from hflm.space import full_disk_named
 
 # Part of every cache key: raise it when the encoding of rows changes.
 FORMAT = 2
 # Part of the name of every folder of rows, and of no key, which runs are resumed by: raise it when the files change.
 LAYOUT = 2
+FULL_CACHE = "Free some space, or set HFLM_CACHE to a folder with more of it."
 # Texts that are encoded at once, and their characters: one alone may have more.
 BATCH, CHARACTERS = 512, 1_000_000
 # Ids that are written, and counted, at once.
@@ -120,9 +122,12 @@ def write_rows(rows: Iterable[Row], folder: Path, *, max_length: int, notes: Not
 
     `notes` is called once all rows have come, and what it returns is kept beside them for `read_notes`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    staging.mkdir(exist_ok=True)
+    with full_disk_named(folder.parent, fix=FULL_CACHE), staged(folder) as staging:
+        _write(rows, staging, max_length=max_length, notes=notes)
+    return open_rows(folder)
+
+
+def _write(rows: Iterable[Row], staging: Path, *, max_length: int, notes: Notes) -> None:
     number, tally, rest = 0, NOTHING, iter(rows)
     with (staging / "ids.bin").open("wb") as ids, (staging / "segments.bin").open("wb") as segments:
         while block := list(itertools.islice(rest, max(1, BLOCK // max_length))):
@@ -134,9 +139,6 @@ def write_rows(rows: Iterable[Row], folder: Path, *, max_length: int, notes: Not
     shape = {"rows": number, "max_length": max_length, "tokens": tally.tokens}
     (staging / "shape.json").write_text(json.dumps(shape))
     (staging / "notes.json").write_text(json.dumps(notes()))
-    if not folder.exists():
-        staging.rename(folder)
-    return open_rows(folder)
 
 
 def open_rows(folder: Path) -> Rows:

@@ -67,6 +67,8 @@ def kind_of(config: dict[str, Any]) -> str:
     made = config.get("architectures")
     words = " ".join(map(str, made)) if isinstance(made, list) else ""
     kind = next((kind for mark, kind in HEADS.items() if mark in words), None)
+    if kind == "encoder-decoder" and "vision_config" in config:
+        return "decoder"
     return kind or ("encoder-decoder" if config.get("is_encoder_decoder") is True else "encoder")
 
 

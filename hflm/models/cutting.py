@@ -37,7 +37,11 @@ def cuts_at_lines(tokenizer: "PreTrainedTokenizerBase") -> bool:
     with white space alone, of which there is none before it. Models see one word at a time. Other splitters, as those
     of Metaspace and Llama 3, make one word of what stands on both sides of a line end.
     """
-    told = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        # A tokenizer in Python, of which nothing is known.
+        return False
+    told = json.loads(backend.to_str())
     if any(token["rstrip"] or token["content"].split() != [token["content"]] for token in told["added_tokens"]):
         # Such a token takes the white space that follows it, or has some in it.
         return False

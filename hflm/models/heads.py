@@ -153,8 +153,25 @@ def saved_labels(config: "PretrainedConfig") -> list[str]:
 
 
 def max_positions(config: "PretrainedConfig") -> int:
-    """Return how many tokens a model reads at most."""
+    """Return how many tokens a model reads at most: as many as its encoder, its decoder and its text part do."""
+    inner = (getattr(config, name, None) for name in ("encoder", "decoder", "text_config"))
+    return min(_positions(part) for part in (config, *inner) if hasattr(part, "model_type"))
+
+
+def _positions(config: Any) -> int:
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    if not limit or config.model_type in ("t5", "mt5"):
+    # XLNet says -1: no limit.
+    if not limit or limit < 0 or config.model_type in ("t5", "mt5"):
         return 10**6
     return int(limit) - position_offset(config.model_type, pad_token_id=getattr(config, "pad_token_id", None))
+
+
+def check_text_alone(config: Any, name: str) -> None:
+    """Raise ModelError for a model that reads pictures or sound too: what it needs beside a text is not at hand."""
+    others = [part for part in ("vision_config", "audio_config") if getattr(config, part, None) is not None]
+    if others:
+        raise ModelError(
+            f"{name} ({config.model_type}) reads {' and '.join(o.removesuffix('_config') for o in others)} too, and "
+            "only models of text are trained.",
+            fix="Name a model of text: smaller ones of a kind often are, as google/gemma-3-1b-it.",
+        )

@@ -66,6 +66,40 @@ def find_opening(tokenizer: Any, config: Any, *, source: str | None, target: str
     return Opening(token, starts=tokenizer(text_target="a")["input_ids"][-1] == token)
 
 
+def language_mark(tokenizer: Any, *, source: str | None, target: str | None) -> str:
+    """Return what stands before a text to tell Marian the language to write, as >>fra<<; "" where it has one alone.
+
+    Raises UsageError where a model is known to read or to write others.
+    """
+    marks = getattr(tokenizer, "supported_language_codes", None) or []
+    own = {"source": getattr(tokenizer, "source_lang", None), "target": getattr(tokenizer, "target_lang", None)}
+    for role, wanted in (("source", source), ("target", target)):
+        if not wanted:
+            continue
+        if role == "target" and marks:
+            found = next((mark for mark in marks if _short(mark.strip("<>")) == _short(wanted)), None)
+            if found is None:
+                raise UsageError(f"The model has no language {wanted!r}.", fix=f"It has {', '.join(marks[:8])}.")
+            return f"{found} "
+        # Several stand joined: en-fr_CA of a model for many.
+        known = own[role]
+        if isinstance(known, str) and CODE.match(known) and _short(known) != _short(wanted):
+            raise UsageError(
+                f"The model's {role} language is {known}, and it cannot be told {wanted}.",
+                fix="Leave the languages away, or name another model.",
+            )
+    return ""
+
+
+def kept_languages(tokenizer: Any, config: Any) -> tuple[str | None, str | None]:
+    """Return the languages that a model keeps: those of an mBART that was trained for one starts its decoder with."""
+    start = getattr(config, "decoder_start_token_id", None)
+    tokens = {int(tokenizer.convert_tokens_to_ids(token)): code for code, token in language_tokens(tokenizer).items()}
+    if config.model_type not in TOLD or start not in tokens:
+        return None, None
+    return getattr(tokenizer, "src_lang", None), tokens[start]
+
+
 def start_token(config: Any, opening: Opening | None) -> int | None:
     """Return the token with which a decoder starts to write; None where neither model nor language says so."""
     start = getattr(config, "decoder_start_token_id", None)

@@ -1,5 +1,6 @@
 """Tokenizers: trained on the user's own text, or loaded; and what they do to it, in numbers."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from hflm.models.resolve import resolve_model
 from hflm.models.safety import check_tokenizer
 from hflm.models.trainers import TRAINERS
 from hflm.models.wheels import find_wheel
+from hflm.words import UNSPACED
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -48,6 +50,8 @@ def train_tokenizer(
     tokenizer = TRAINERS[kind](
         texts, size=vocab_size, special=list(special.values()), unk=special["unk"], lowercase=lowercase
     )
+    if "mask" in special and kind != "wordpiece":
+        tokenizer = _with_space(tokenizer, special["mask"])
     found = tokenizer.get_vocab_size()
     if strict and found < 0.9 * vocab_size:
         raise DataError(
@@ -65,6 +69,17 @@ def _special_tokens(arch: str, objective: str) -> dict[str, str]:
     if objective in ("clm", SEQ2SEQ):
         return CLM_TOKENS if objective == "clm" else SEQ2SEQ_TOKENS
     return ROBERTA_TOKENS if arch in ROBERTA_LIKE else BERT_TOKENS
+
+
+def _with_space(tokenizer: "Tokenizer", mask: str) -> "Tokenizer":
+    """Let the mask take the space before it, which is in the piece that it hides: alone it would be a piece more."""
+    from tokenizers import Tokenizer
+
+    told = json.loads(tokenizer.to_str())
+    for token in told["added_tokens"]:
+        token["lstrip"] = token["lstrip"] or token["content"] == mask
+    made: Tokenizer = Tokenizer.from_str(json.dumps(told))
+    return made
 
 
 def _wrap(tokenizer: "Tokenizer", first: str, last: str) -> None:
@@ -169,11 +184,17 @@ def special_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_]:
 def continuation_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_]:
     """Mark the ids [V] that go on with the word before them, by the mark that this kind of vocabulary uses.
 
-    WordPiece marks what goes on (`##`); the others mark what starts: `Ġ` byte-level, `▁` otherwise.
+    WordPiece marks what goes on (`##`); the others mark what starts: `Ġ` byte-level, `▁` otherwise. Raises ModelError
+    for a tokenizer that is written in Python, whose marks are its own.
     """
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    kind = type(backend.model).__name__ if backend is not None else "Unigram"
+    if backend is None:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: where its words begin is not known of a {type(tokenizer).__name__}.",
+            fix="Pass --objective mlm.",
+        )
+    kind = type(backend.model).__name__
     if kind == "WordLevel":
         flags = [False] * len(pieces)
     elif kind == "WordPiece":
@@ -182,8 +203,13 @@ def continuation_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_
         flags = [piece.startswith(mark) and piece != mark for piece in pieces]
     else:
         # Bytes of white space show as letters from Ā to Ġ: Ċ is a line end, ĉ a tab.
-        starts = ("Ġ", "Ċ", "ĉ", "č") if _byte_level(backend) else ("▁",)
-        flags = [not piece.startswith(starts) for piece in pieces]
+        bytewise = _byte_level(backend)
+        starts = ("Ġ", "Ċ", "ĉ", "č") if bytewise else ("▁",)
+        # Where no spaces are set a sentence would be one word: there every piece is one.
+        shown = [tokenizer.convert_tokens_to_string([piece]) for piece in pieces] if bytewise else pieces
+        flags = [
+            not piece.startswith(starts) and not UNSPACED.match(text) for piece, text in zip(pieces, shown, strict=True)
+        ]
     return np.array(flags, dtype=bool) & ~special_flags(tokenizer)
 
 

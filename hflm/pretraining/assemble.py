@@ -13,10 +13,11 @@ from hflm.engine.split import Split, split_batch
 from hflm.errors import UsageError
 from hflm.families.family import Family
 from hflm.families.language_model import CausalLM, MaskedLM
-from hflm.models.architecture import build_config, build_model, choose_shape, count_parameters, position_offset
+from hflm.models.architecture import build_config, build_model, choose_shape, count_parameters
 from hflm.models.attention import BIDIRECTIONAL, CAUSAL
 from hflm.models.fingerprints import weights_key
 from hflm.models.flops import flops_shape, forward_flops, muon_flops
+from hflm.models.heads import check_text_alone, max_positions
 from hflm.models.load import load_language_model
 from hflm.models.tokenizer import continuation_flags, special_flags
 from hflm.pretraining.prepare import Prepared, prepare
@@ -64,10 +65,14 @@ class Setup:
 def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resume: bool = False) -> Setup:
     """Prepare the data and build the model; nothing is written into the run folder yet."""
     prepare_process(config)
+    for line in config.without_effect():
+        say(line)
     device = choose_device(config.precision)
     loaded = load_language_model(config.model, objective=config.objective) if config.model else None
+    if loaded:
+        check_text_alone(loaded.config, str(config.model))
     arch = loaded.config.model_type if loaded else arch
-    max_length = _length(config, loaded)
+    max_length = _length(config, loaded, say=say)
     packs = arch in BIDIRECTIONAL | CAUSAL
     data = prepare(
         config, arch=arch, max_length=max_length, pack=packs, say=say, saved=run.tokenizer if resume else None
@@ -89,11 +94,12 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
     return Setup(config, run, arch, data, model, family, device, split, inputs)
 
 
-def _length(config: PretrainConfig, loaded: "PreTrainedModel | None") -> int:
+def _length(config: PretrainConfig, loaded: "PreTrainedModel | None", *, say: Say) -> int:
     if loaded is None:
         return config.max_length
-    limit = getattr(loaded.config, "max_position_embeddings", config.max_length)
-    limit -= position_offset(loaded.config.model_type, pad_token_id=loaded.config.pad_token_id)
+    limit = max_positions(loaded.config)
+    if limit < config.max_length:
+        say(f"max length: {limit}, not {config.max_length}: {config.model} reads no more")
     return min(config.max_length, limit)
 
 

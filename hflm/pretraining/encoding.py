@@ -19,16 +19,21 @@ def frame_of(tokenizer: "PreTrainedTokenizerBase", *, max_length: int, pack: boo
     if objective == "clm":
         # What ends a document stands at its end alone, and is put there before it is cut.
         return Frame(before=(), after=(), pad_id=pad, max_length=max_length, pack=pack)
+    before, after = _around(tokenizer)
+    return Frame(before=before, after=after, pad_id=pad, max_length=max_length, pack=pack)
+
+
+def _around(tokenizer: "PreTrainedTokenizerBase") -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return what a tokenizer puts before and behind a text."""
     wrapped = tokenizer("a", add_special_tokens=True)["input_ids"]
     inner = tokenizer("a", add_special_tokens=False)["input_ids"]
     start = next((n for n in range(len(wrapped)) if wrapped[n : n + len(inner)] == inner), 0)
-    return Frame(
-        before=tuple(wrapped[:start]),
-        after=tuple(wrapped[start + len(inner) :]),
-        pad_id=pad,
-        max_length=max_length,
-        pack=pack,
-    )
+    return tuple(wrapped[:start]), tuple(wrapped[start + len(inner) :])
+
+
+def beginning(tokenizer: "PreTrainedTokenizerBase", *, objective: str) -> tuple[int, ...]:
+    """Return what a document begins with that no frame puts there: Llama and Gemma were never trained without it."""
+    return _around(tokenizer)[0] if objective == "clm" else ()
 
 
 def _check_tokens(tokenizer: "PreTrainedTokenizerBase", objective: str) -> None:
@@ -46,9 +51,8 @@ def _check_tokens(tokenizer: "PreTrainedTokenizerBase", objective: str) -> None:
         )
 
 
-def encoder(tokenizer: "PreTrainedTokenizerBase", *, end: bool) -> Encode:
-    """Return the function from texts to ids, which end in an end-of-text where one is asked for.
-
+def encoder(tokenizer: "PreTrainedTokenizerBase", *, end: bool, begin: tuple[int, ...] = ()) -> Encode:
+    """Return the function from texts to ids, which start with `begin` and end in an end-of-text where asked for.
     A tokenizer takes some hundred bytes for each character of what it is given at once. So a long text is given in
     parts, where its ids are known to stay the same.
     """
@@ -67,6 +71,6 @@ def encoder(tokenizer: "PreTrainedTokenizerBase", *, end: bool) -> Encode:
         short = [text for text in texts if len(text) <= longest]
         found = iter(together(short) if short else [])
         ids = [next(found) if len(text) <= longest else in_parts(text) for text in texts]
-        return [[*one, tokenizer.eos_token_id] for one in ids] if end else ids
+        return [[*begin, *one, tokenizer.eos_token_id] for one in ids] if end else ids
 
     return encode

@@ -23,8 +23,9 @@ from hflm.data.rows import LAYOUT, Notes, Rows, cache_key, encode_rows, open_row
 from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
 from hflm.errors import DataError
+from hflm.models.fingerprints import tokenizer_key
 from hflm.models.tokenizer import load_tokenizer, special_flags, tokenizer_report
-from hflm.pretraining.encoding import encoder, frame_of
+from hflm.pretraining.encoding import beginning, encoder, frame_of
 from hflm.pretraining.overlap import overlap_of_words
 from hflm.pretraining.vocabulary import Say, obtain_tokenizer
 
@@ -128,11 +129,13 @@ def prepare(
     make = partial(obtain_tokenizer, config, train_texts, arch=arch, max_length=max_length, key=train.key, say=say)
     tokenizer = load_tokenizer(str(saved)) if saved and saved.is_dir() else make()
     frame = frame_of(tokenizer, max_length=max_length, pack=pack, objective=config.objective)
-    inputs = {"training text": train.key, "tokenizer": cache_key(tokenizer=tokenizer.backend_tokenizer.to_str())}
+    inputs = {"training text": train.key, "tokenizer": _tokenizer_key(tokenizer)}
     if held:
         inputs["evaluation text"] = held.key
-    key = cache_key(**inputs, fraction=config.eval_fraction, frame=vars(frame), streaming=config.streaming)
-    encode = encoder(tokenizer, end=config.objective == "clm")
+    begin = beginning(tokenizer, objective=config.objective)
+    encode = encoder(tokenizer, end=config.objective == "clm", begin=begin)
+    more = {"begin": begin} if begin else {}
+    key = cache_key(**inputs, fraction=config.eval_fraction, frame=vars(frame), streaming=config.streaming, **more)
 
     def rows_of(texts: Callable[[], Iterator[str]], side: str, notes: Notes) -> tuple[Rows, dict[str, Any]]:
         folder = cache_folder() / f"rows-{key}-{LAYOUT}-{side}"
@@ -151,8 +154,9 @@ def prepare(
         rows, cleaned = rows_of(lambda: itertools.islice(train_texts(), 10 * STREAM_EVAL), "head", _nothing_cleaned)
     else:
         rows, cleaned = rows_of(train_texts, "train", train.cleaned)
-    if not len(eval_rows):
+    if not len(eval_rows) and not config.eval_data:
         rows, eval_rows = split_rows(rows)
+    _check_held(eval_rows, tokenizer, hides=config.objective != "clm")
     report = {**_report(cleaned, tokenizer, rows, eval_rows, sentences, say), **_shared(train, held, config, say)}
     return Prepared(
         tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows,
@@ -160,6 +164,25 @@ def prepare(
         counts=_counts(rows, tokenizer), sentences=sentences, report=report, key=key, inputs=inputs,
         name=name,
     )  # fmt: skip
+
+
+def _tokenizer_key(tokenizer: "PreTrainedTokenizerBase") -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return cache_key(tokenizer=backend.to_str()) if backend is not None else tokenizer_key(tokenizer)
+
+
+def _check_held(rows: Rows, tokenizer: "PreTrainedTokenizerBase", *, hides: bool) -> None:
+    """Raise DataError where there is nothing to evaluate on, or where tokens are hidden and none of it is known."""
+    if not len(rows):
+        raise DataError(
+            "--eval-data holds no text to evaluate on.", fix="Check the files, and what --clean drops of them."
+        )
+    special = special_flags(tokenizer)
+    if hides and not any((~special[rows.ids[start : start + 1000]]).any() for start in range(0, len(rows), 1000)):
+        raise DataError(
+            "The tokenizer knows nothing of the text to evaluate on: every token of it is unknown.",
+            fix="Evaluate on text like that of the training, or pass --tokenizer bpe, to which nothing is unknown.",
+        )
 
 
 def _noting(texts: Iterator[str], first: list[str]) -> Iterator[str]:
@@ -219,7 +242,16 @@ def _sides(
     def side(which: int) -> Iterator[str]:
         return (parts[which] for parts in hold_out(train.documents(), config.eval_fraction) if parts[which])
 
-    return (lambda: side(0)), (lambda: side(1))
+    # So little text that all of it would be held out is trained on: rows are held out then.
+    def trained_on() -> Iterator[str]:
+        some = side(0)
+        first = next(some, None)
+        return (d.text for d in train.documents()) if first is None else itertools.chain([first], some)
+
+    def held_out() -> Iterator[str]:
+        return side(1) if next(side(0), None) is not None else iter(())
+
+    return trained_on, held_out
 
 
 def _counts(rows: Rows, tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.int64]:
