@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from hflm.errors import UsageError
-from hflm.finetune_config import USUAL, FinetuneConfig
-from hflm.settings import build, check_choices, check_numbers, flag, overlay, setting
+from hflm.finetune_config import LORA_RATE, PATIENCE, USUAL, FinetuneConfig
+from hflm.settings import build, check_choices, check_numbers, flag, overlay, own_names, setting
 from hflm.task import Task
+from hflm.training_settings import PUTS_OUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +88,14 @@ def resolve_distill(
 
     Raises UsageError where teacher or student are not named, or a setting has no meaning for the task.
     """
-    given = overlay(file, flags)
+    given = overlay(own_names(DistillConfig, file), flags, puts_out=PUTS_OUT)
+    if given.get("early_stopping"):
+        given = {"patience": PATIENCE, **given}
     recipe = {key: value for key, value in task.defaults.items() if key != "model"}
     usual = overlay(USUAL, OF_TEXT if task.family == "masked_lm" else recipe)
-    config = build(DistillConfig, {**overlay(usual, given), "task": name}, where=where)
+    if given.get("lora_rank"):
+        usual["learning_rate"] = LORA_RATE
+    config = build(DistillConfig, {**overlay(usual, given, puts_out=PUTS_OUT), "task": name}, where=where)
     if not config.teacher:
         raise UsageError("No teacher is named.", fix="Pass --teacher with a run, a folder or a hub id.")
     if not config.model and not config.student_layers:

@@ -38,6 +38,9 @@ def with_processes(config: Config) -> Config:
     Raises UsageError where there are not so many GPUs, where the batch cannot be shared, or where another launcher has
     started this process, or where a strategy lacks what it needs.
     """
+    if in_rank():
+        # The launcher has done so, for all machines together.
+        return config
     config = replace(config, processes=str(count_processes(config.processes, machines=config.machines)))
     check_alone()
     check_strategy(config)

@@ -95,8 +95,7 @@ def run_script(job: Job) -> None:
 
     script = job.settings["script"]
     sys.argv = [script, *job.command]
-    # Where `python -m hflm.rank` has put the working directory.
-    sys.path[0] = str(Path(script).resolve().parent)
+    sys.path.insert(0, str(Path(script).resolve().parent))
     try:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as left:

@@ -15,7 +15,7 @@ from hflm.finetune_config import FinetuneConfig
 from hflm.recipe_files import load_task
 from hflm.run import MARKER, RunFolder
 from hflm.settings import build, overlay, read_yaml
-from hflm.training.recorded import CHANGED, Change, check_records, shown
+from hflm.training.recorded import CHANGED, Change, check_records, read_plan, shown
 from hflm.training_settings import FREE, PUTS_OUT, TrainingSettings
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def resume(
     """
     run = RunFolder.open(folder)
     config = settings_of(kind_of(run), run, machines)
+    # What was ended before it had written its recipe never began: said before the recipe is looked for.
+    read_plan(run)
     if not allow_change:
         check_records(run)
     return start(config, run, folder, resume=True, watch=watch, allow_change=allow_change)

@@ -24,9 +24,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from hflm.errors import UsageError
 
 MARKER = "config.yaml"
+# Settings that every job has.
+OURS = {"seed", "batch_size", "on_nan", "save_total_limit"}
+# What a file system keeps in its root.
+KEPT = "lost+found"
+
+
+def _is_nobodys(path: Path) -> bool:
+    """Tell whether a file is one that a killed process was writing, or belongs to the file system."""
+    return path.name == KEPT or (path.name.startswith(".") and path.suffix == ".part")
 
 
 @dataclass(frozen=True)
@@ -108,9 +119,8 @@ class RunFolder:
         run = cls(path)
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file.", fix="Give --output-dir a folder that does not exist yet.")
-        # A file that a killed process was writing is nobody's, and so is what a file system keeps in its root.
-        if path.is_dir() and any(found.suffix != ".part" and found.name != "lost+found" for found in path.iterdir()):
-            if not run.config.exists():
+        if path.is_dir() and any(not _is_nobodys(found) for found in path.iterdir()):
+            if not run.is_ours():
                 raise UsageError(
                     f"The output folder {path} holds files that no run wrote.",
                     fix="Name another; hflm replaces only its own.",
@@ -131,6 +141,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             # Emptied, not removed, for it may be a disk of its own; the file that makes it a run's folder goes last.
             for path in sorted(self.path.iterdir(), key=lambda path: path == self.config):
+                if path.name == KEPT:
+                    continue
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             with tempfile.TemporaryFile(dir=self.path):
                 pass
@@ -138,6 +150,15 @@ class RunFolder:
             raise UsageError(
                 f"Cannot write to {self.path}: {error.strerror}.", fix="Choose another --output-dir."
             ) from error
+
+    def is_ours(self) -> bool:
+        """Tell whether a run has written the folder: other programs have a config.yaml too, of other settings."""
+        try:
+            found = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            # Of a run whose settings were damaged the rest is still there.
+            return self.config.exists() and self.plan.exists() and self.environment.exists()
+        return isinstance(found, dict) and set(found) >= OURS
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":

@@ -219,3 +219,20 @@ def test_resuming_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_name_that_is_no_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(["pretrain", str(tmp_path / "none\udcff.txt"), "-o", str(tmp_path / "out")], capsys)
     assert "none\\udcff.txt" in line
+
+
+@pytest.mark.parametrize("content", ["a: 1\n", "seed: 1\nbatch_size: 8\n", "- a\n", ": {\n", "\udce9"])
+def test_a_folder_of_another_program_is_not_emptied(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Others call their settings config.yaml too."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.yaml").write_bytes(content.encode(errors="surrogateescape"))
+    (out / "mine").write_text("dear")
+    line = refused(["pretrain", *with_text()(tmp_path), "-o", str(out), "--overwrite"], capsys)
+    assert "holds files that no run wrote" in line and (out / "mine").read_text() == "dear"
+    (out / "config.yaml").unlink()
+    (out / "mine").rename(out / "mine.part")
+    refused(["pretrain", *with_text()(tmp_path), "-o", str(out)], capsys)
+    assert (out / "mine.part").read_text() == "dear"

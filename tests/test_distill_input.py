@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,3 +101,43 @@ def test_a_student_that_reads_other_tokens_is_refused(
     file.write_text(json.dumps(content))
     with pytest.raises(ModelError, match="and its teacher .* read .* as other tokens"):
         run_distill("sentiment", model=str(folder), data=[distill_rows["moods"]])
+
+
+def test_a_teacher_is_asked_what_its_answer_replaces(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hflm.data.examples import Example
+    from hflm.data.splits import Splits
+    from hflm.distilling import answers
+
+    turns = [{"role": role, "content": f"{role} {n}"} for n in range(2) for role in ("user", "assistant")]
+    chats = [turns, turns[:3], turns[:1], [turns[1]]]
+    examples = [Example(f"{n}", {role: said}) for n, said in enumerate(chats) for role in ("messages", "conversations")]
+    seen: list[Any] = []
+
+    def write(teacher: Any, asked: Any, **more: Any) -> list[str]:
+        seen.extend(next(iter(example.values.values())) for example in asked)
+        return [f"said {number}" for number in range(len(asked))]
+
+    monkeypatch.setattr(answers, "write_answers", write)
+    splits = Splits(train=examples, eval=[], test=[], columns={})
+    found = answers.with_answers(splits, None, cap=4, watch=lambda *words: None)  # type: ignore[arg-type]
+    for number, example in enumerate(found.train):
+        (said,) = example.values.values()
+        assert said[-1] == {"role": "assistant", "content": f"said {number}"} and said[:-1] == seen[number]
+    # Before its last answer; where it has none, as it is.
+    assert [seen[n] for n in (0, 2, 4, 6)] == [turns[:3], turns[:1], turns[:1], [turns[1]]]
+
+
+def test_settings_of_a_distillation_are_those_of_a_finetuning() -> None:
+    from hflm.distill_config import resolve_distill
+    from hflm.recipe_files import load_task
+
+    def of(task: str, file: dict[str, Any], **flags: Any) -> Any:
+        flags = {"teacher": "t", "model": "m", **flags}
+        return resolve_distill(load_task(task), name=task, file=file, flags=flags, where="a test")
+
+    assert of("sentiment", {}, early_stopping=True).patience == 2
+    assert of("sentiment", {"num_train_epochs": 3.0}).epochs == 3.0
+    assert of("summarization", {}, lora_rank=8).learning_rate == 2e-4
+    assert of("summarization", {}, lora_rank=8, learning_rate=1e-3).learning_rate == 1e-3
+    told = of("sentiment", {"data": ["a.jsonl"]}, train_file="b.jsonl")
+    assert told.train_file == "b.jsonl" and not told.data

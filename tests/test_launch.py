@@ -14,7 +14,7 @@ from hflm.errors import UsageError
 from hflm.launch import wants_ranks, with_processes
 from hflm.launching.agent import _mark, again
 from hflm.launching.job import Job
-from hflm.launching.processes import Events
+from hflm.launching.processes import Events, start_python
 from hflm.pretrain import pretrain
 from hflm.settings import build
 
@@ -129,3 +129,29 @@ def test_events_come_whole_whatever_pieces_they_are_read_in() -> None:
     events.close_writer()
     assert events.read(wait=0.01) == []
     events.close()
+
+
+def test_a_rank_is_given_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two machines with a GPU each: a rank sees one GPU, and is one of two."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr("hflm.launch.in_rank", lambda: True)
+    told = config(processes="2")
+    assert with_processes(told) is told
+
+
+def test_a_rank_reads_no_library_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    (tmp_path / "queue.py").write_text("raise SystemExit('read')")
+    (tmp_path / "datasets.py").write_text("raise SystemExit('read')")
+    monkeypatch.chdir(tmp_path)
+    read, write = os.pipe()
+    job = tmp_path / "job.json"
+    process = start_python(job, tmp_path / "log", write, os.environ)
+    process.wait(60)
+    os.close(read)
+    os.close(write)
+    said = (tmp_path / "log").read_text()
+    # All libraries were read: what is missing is what a launcher tells.
+    assert "HFLM_LAUNCHER" in said and "SystemExit" not in said

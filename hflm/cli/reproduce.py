@@ -25,7 +25,7 @@ def command(
     progress = Progress(quiet=json)
     with progress:
         found = reproduce(
-            run, output_dir or run.with_name(f"{run.name}-again"), overwrite=overwrite, watch=progress.watch
+            run, output_dir or run.with_name(f"{run.absolute().name}-again"), overwrite=overwrite, watch=progress.watch
         )
     if json:
         print_json(found.to_json())

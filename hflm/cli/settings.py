@@ -14,9 +14,9 @@ from hflm.errors import UsageError
 from hflm.resume import settings_of
 from hflm.run import RunFolder
 from hflm.settings import Settings as Config
-from hflm.settings import other_names, overlay, read_yaml
+from hflm.settings import other_names, overlay, own_names, read_yaml
 from hflm.training.recorded import check_records
-from hflm.training_settings import TrainingSettings
+from hflm.training_settings import PUTS_OUT, TrainingSettings
 
 Trained = TypeVar("Trained", bound=TrainingSettings)
 
@@ -114,7 +114,7 @@ def resumed(
     if not output_dir:
         raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
     run = RunFolder.open(output_dir)
-    asked = overlay(read_yaml(config) if config else {}, given)
+    asked = overlay(own_names(kind, read_yaml(config)) if config else {}, given, puts_out=PUTS_OUT)
     resolved = settings_of(kind, run, asked, allow_change=allow_change)
     if not allow_change:
         check_records(run)

@@ -31,12 +31,12 @@ def with_answers(splits: Splits, teacher: TrainedModel, *, cap: int, watch: "Wat
     Other splits keep their references. Raises UsageError where rows ask nothing, or the teacher says nothing.
     """
     for example in splits.train:
-        if "messages" not in example.values and not any(role in example.values for role in ROLES):
+        if not _chat(example) and not any(role in example.values for role in ROLES):
             raise UsageError(
                 f"{example.where}: there is nothing to answer: plain text has no target that a teacher could write.",
                 fix="Give prompts, or distil a language model with --task pretraining.",
             )
-    texts = write_answers(teacher, splits.train, cap=cap, watch=watch)
+    texts = write_answers(teacher, [_asked(example) for example in splits.train], cap=cap, watch=watch)
     if not any(text.strip() for text in texts):
         raise UsageError(
             f"The teacher {teacher.name} wrote nothing to {len(texts):,} training rows.", fix="Fine-tune it first."
@@ -45,12 +45,27 @@ def with_answers(splits: Splits, teacher: TrainedModel, *, cap: int, watch: "Wat
     return replace(splits, train=[_answered(example, text) for example, text in pairs])
 
 
+def _chat(example: Example) -> str | None:
+    """Return the role of a conversation, where an example is one."""
+    return next((role for role in ("messages", "conversations") if role in example.values), None)
+
+
+def _before_answer(said: Sequence[Any]) -> list[Any]:
+    """Return the turns before the last answer; all of them, where there is none or nothing before it."""
+    last = max((place for place, turn in enumerate(said) if turn["role"] == "assistant"), default=0)
+    return list(said[:last] or said)
+
+
+def _asked(example: Example) -> Example:
+    """Return an example that ends where its last answer begins: a teacher would answer what comes after it."""
+    role = _chat(example)
+    return replace(example, values={**example.values, role: _before_answer(example.values[role])}) if role else example
+
+
 def _answered(example: Example, text: str) -> Example:
     values = dict(example.values)
-    if "messages" in values:
-        said = [message for message in values["messages"]]
-        last = max(place for place, message in enumerate(said) if message["role"] == "assistant")
-        values["messages"] = [*said[:last], {**said[last], "content": text}]
+    if role := _chat(example):
+        values[role] = [*_before_answer(values[role]), {"role": "assistant", "content": text}]
     else:
         values[next(role for role in ROLES if role in values)] = text
     return replace(example, values=values)

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from hflm.engine import ranks
 from hflm.engine.evaluating import eval_sums
+from hflm.engine.memory import out_of_memory
 from hflm.engine.order import Order, Placed, Readable
 from hflm.engine.split import Split
 from hflm.families.family import Family
@@ -128,12 +129,21 @@ def per_unit(times: list[float], sizes: list[float]) -> float:
 def evaluation_seconds(model: Any, rows: Readable, *, family: Family, context: Context, device: Any) -> float:
     """Estimate the time of an evaluation from some rows, after fewer that only warm up and say how many to take."""
     few, most = min(len(rows), WARM_UP_ROWS), min(len(rows), MOST_ROWS)
+    size = 32
 
     def spent(count: int) -> float:
-        begin = time.perf_counter()
+        nonlocal size
         some = [rows[index] for index in range(count)]
-        eval_sums(model, some, family=family, batch_size=32, context=context, device=device)
-        return time.perf_counter() - begin
+        while True:
+            begin = time.perf_counter()
+            try:
+                eval_sums(model, some, family=family, batch_size=size, context=context, device=device)
+                return time.perf_counter() - begin
+            except Exception as error:
+                if size == 1 or not out_of_memory(error) or ranks.world() > 1:
+                    raise
+            # As the evaluations themselves do: smaller micro-batches of the training would not help.
+            size //= 2
 
     count = max(few, min(most, int(few * EVALUATING / spent(few))))
     return spent(count) * len(rows) / count

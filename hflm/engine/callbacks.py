@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -53,9 +54,9 @@ class Recorder(Laps):
         self.watch("step", {**event, "tokens_per_second": self.tokens_per_step / max(self.step_seconds(), 1e-9)})
 
     def step_seconds(self) -> float:
-        """Return the median time of a step, evaluation and saving not counted."""
+        """Return the median time of a step, evaluation and saving not counted; 0 without any."""
         kept = sorted(self._times[-100:])
-        return kept[len(kept) // 2] if kept else math.nan
+        return kept[len(kept) // 2] if kept else 0.0
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **more: Any
@@ -153,7 +154,7 @@ def interruptible(run: Path) -> Iterator[None]:
         _let_go()
         raise Interrupted(
             "Stopped by a signal after the last step, before the results were written; the weights are saved.",
-            fix=f"Go on with `hflm resume {run}`.",
+            fix=f"Go on with `hflm resume {shlex.quote(str(run))}`.",
         )
 
     with caught(leave):

@@ -33,9 +33,13 @@ def commit(staging: Path, final: Path) -> None:
     for path in staging.iterdir():
         _sync(path)
     _sync(staging)
+    old = staging.with_name(f"{staging.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if final.exists():
-        delete(final)
+        # Aside, and deleted last: that takes long enough to be killed in.
+        final.rename(old)
     staging.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
     _sync(final.parent)
 
 

@@ -106,6 +106,14 @@ class MuonWithAdamW(Optimizer):
             group["lr"] = lr
 
 
+def is_untouched(optimizer: Any) -> bool:
+    """Tell whether an optimizer has moved no weight yet, though it may have made room for its moments."""
+    own = getattr(optimizer, "optimizer", optimizer)  # inside of Accelerate's
+    states = [values for part in getattr(own, "parts", (own,)) for values in part.state.values()]
+    # AdamW makes room for all of its moments before it moves a weight, Muon for one group of matrices after the other.
+    return not any(float(values.get("step", 1)) for values in states)
+
+
 def build_optimizer(
     model: nn.Module, *, name: str, lr: float, weight_decay: float, dtype: torch.dtype = torch.float32
 ) -> Optimizer:

@@ -68,7 +68,7 @@ class EngineTrainer(Trainer):
         self._bad: str | None = None
         # The random states before the first forward pass of a step; and the step whose update is under way.
         self._drawn: tuple[int, dict[str, Any]] = (-1, {})
-        self._updating = -1
+        self.updating = -1
         self._eval_batch = args.per_device_eval_batch_size
         # What each rank drops is its own affair: the same draws on all of them would be no noise of their own.
         if not ranks.first():
@@ -139,7 +139,7 @@ class EngineTrainer(Trainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Return the norm; called right before the optimizer's step, and the last place where it can be prevented."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
-        self._updating = self.state.global_step
+        self.updating = self.state.global_step
         if ranks.anywhere(self._bad is not None):
             # Before the gradient: that of all ranks is spoiled by the loss of one.
             rank, what = next((rank, found) for rank, found in enumerate(ranks.gathered(self._bad)) if found)
@@ -220,7 +220,7 @@ class EngineTrainer(Trainer):
         try:
             metrics: dict[str, float] = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
         except Stopped:
-            self.control.should_save = self.control.should_training_stop = True
+            vars(self.control).update(should_save=True, should_training_stop=True, should_evaluate=False)
             return {}
         return metrics
 
@@ -255,7 +255,7 @@ class EngineTrainer(Trainer):
         """
         step = self.state.global_step
         # Not set before the first step: memory may run out on the way there.
-        if getattr(self, "_initial_global_step", step) == step or self._updating == step:
+        if getattr(self, "_initial_global_step", step) == step or self.updating == step:
             return None
         folder = Path(str(self.args.output_dir)) / f"{checkpoints.PREFIX}{step}"
         if not folder.exists():

@@ -6,6 +6,8 @@ Accelerate's own launcher turns the file into that environment; nothing of it is
 import os
 from pathlib import Path
 
+import yaml
+
 from hflm.errors import UsageError
 
 # What says which ranks there are and how they meet is the agent's affair.
@@ -40,7 +42,7 @@ def read_accelerate(path: Path) -> tuple[int, dict[str, str]]:
             found = prepare_multi_gpu_env(args)
         else:
             _, found = prepare_simple_launcher_cmd_env(args)
-    except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError, yaml.YAMLError) as error:
         raise UsageError(f"Accelerate cannot use {path}: {error}.", fix="Make it with `accelerate config`.") from error
     changed = {name: value for name, value in found.items() if os.environ.get(name) != value and name not in OURS}
     return int(args.num_processes or 1), changed

@@ -122,6 +122,9 @@ class Agent(SimpleElasticAgent):
     def forward(self, number: int) -> None:
         """Pass a signal on to every rank; a second one ends them at once."""
         self.signals.append(number)
+        if len(self.signals) == 1 and self.launch.job.folder:
+            # A run ends its step, which may be long, and saves: that is said at once.
+            self.launch.hear({"kind": "stopping", "content": {}})
         for rank in self.ranks:
             rank.send(number) if len(self.signals) == 1 else rank.end()
 

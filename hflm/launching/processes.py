@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import hflm
+
 # A rank that is killed is gone within this, unless the system itself hangs.
 GONE = 5.0
 
@@ -25,6 +27,9 @@ class Process(Protocol):
     def wait(self, timeout: float | None = None) -> int: ...
 
 
+# Without the working directory on its path, where a file of the user's may have the name of a library.
+PYTHON = (sys.executable, "-P", "-m", "hflm.rank")
+
 # The place of the job, the file for what is printed, the end of a pipe for events, the environment.
 Start = Callable[[Path, Path, int, Mapping[str, str]], Process]
 
@@ -33,17 +38,25 @@ def start_python(place: Path, log: Path, events: int, environment: Mapping[str, 
     """Start a rank: a session of its own, so that what it starts can be ended with it, and Ctrl-C comes to us alone."""
     with log.open("ab") as stream:
         return subprocess.Popen(
-            [sys.executable, "-m", "hflm.rank", str(place), str(events)], stdin=subprocess.DEVNULL, stdout=stream,
-            stderr=stream, pass_fds=(events,), env=dict(environment), start_new_session=True,
+            [*PYTHON, str(place), str(events)], stdin=subprocess.DEVNULL, stdout=stream,
+            stderr=stream, pass_fds=(events,), env=_importable(environment), start_new_session=True,
         )  # fmt: skip
 
 
 def start_visible(place: Path, log: Path, events: int, environment: Mapping[str, str]) -> Process:
     """Start a rank that prints where we print; only what it failed of goes into its log."""
     return subprocess.Popen(
-        [sys.executable, "-m", "hflm.rank", str(place), str(events)], stdin=subprocess.DEVNULL, pass_fds=(events,),
-        env=dict(environment), start_new_session=True,
+        [*PYTHON, str(place), str(events)], stdin=subprocess.DEVNULL, pass_fds=(events,),
+        env=_importable(environment), start_new_session=True,
     )  # fmt: skip
+
+
+def _importable(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which hflm is found, also where it only lies in the working directory."""
+    found, root = dict(environment), Path(hflm.__file__).resolve().parents[1]
+    if root == Path.cwd().resolve():
+        found["PYTHONPATH"] = os.pathsep.join([*filter(None, [found.get("PYTHONPATH")]), str(root)])
+    return found
 
 
 @dataclass

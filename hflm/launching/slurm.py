@@ -63,7 +63,7 @@ BODY = """#!/bin/bash
 # A run that has begun goes on; SLURM starts this file again after it took the nodes away.
 if [ -f {run}/plan.json ]; then
     command=({again})
-elif [ -f {run}/environment.json ] && [ ! -e {run}/metrics.json ]; then
+elif [ -f {run}/config.yaml -o -f {run}/environment.json ] && [ ! -e {run}/metrics.json ]; then
     command=({anew})
 else
     command=({first})

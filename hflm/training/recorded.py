@@ -90,8 +90,8 @@ def shown(value: Any) -> str:
     return "not set" if value in (None, (), []) else " ".join(value) if isinstance(value, (list, tuple)) else str(value)
 
 
-def note_machine(run: RunFolder, plan: Mapping[str, Any], *, threads: int, say: Say) -> None:
-    """Say where versions or threads are not those that the run began with: the last bits may differ then."""
+def note_machine(run: RunFolder, plan: Mapping[str, Any], *, threads: int, precision: str, say: Say) -> None:
+    """Say where versions, threads or precision are not those that the run began with: the last bits may differ then."""
     before, now = _environment(run).get("packages"), environment()["packages"]
     if not isinstance(before, dict):
         say(f"{run.environment} cannot be read: whether the versions are those of its beginning is not known")
@@ -99,6 +99,8 @@ def note_machine(run: RunFolder, plan: Mapping[str, Any], *, threads: int, say: 
     differ = [f"{name} was {before[name]}, is {now.get(name)}" for name in before if before[name] != now.get(name)]
     if plan.get("threads", threads) != threads:
         differ.append(f"threads were {plan['threads']}, are {threads}")
+    if plan.get("precision", precision) != precision:
+        differ.append(f"numbers were {plan['precision']}, are {precision} (--precision chooses)")
     if differ:
         say(f"not quite the same machine: {'; '.join(differ)}; the last bits of the results may differ")
 

@@ -77,7 +77,9 @@ def _as_recorded(training: Training, *, resume: bool, like: RunFolder | None, al
         say(f"changed: {change.sentence(run)}")
     if resume and ranks.first():
         mend(run, say=say)
-    note_machine(run, plan, threads=torch.get_num_threads(), say=say)
+    note_machine(
+        run, plan, threads=torch.get_num_threads(), precision=training.device.precision, say=say
+    )  # fmt: skip
     fields = {change.field for change in found}
     if "budget" in fields and config.budget:
         raise UsageError(

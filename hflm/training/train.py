@@ -1,5 +1,6 @@
 """Training, whatever is trained: the number of steps, the Trainer, signals; used by every job that trains."""
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +14,11 @@ from hflm.engine.deadline import KeepDeadline
 from hflm.engine.evaluating import CatchUp, Patience
 from hflm.engine.memory import give_back, halved, out_of_memory
 from hflm.engine.numbers import Spikes
+from hflm.engine.optimizer import is_untouched
 from hflm.engine.schedule import Course, factor, warmup_steps
 from hflm.engine.steady import Trim
 from hflm.engine.trainer import EngineTrainer
-from hflm.errors import Interrupted, UsageError
+from hflm.errors import CheckpointError, Interrupted, UsageError
 from hflm.sealed import write_plan
 from hflm.training.arguments import training_arguments
 from hflm.training.recorded import steps_logged
@@ -47,7 +49,7 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
         raise Interrupted(
             f"Stopped by a signal after step {trainer.state.global_step} of {trainer.state.max_steps}; "
             "everything is saved.",
-            fix=f"Go on with `hflm resume {training.run.path}`.",
+            fix=f"Go on with `hflm resume {shlex.quote(str(training.run.path))}`.",
         )
     with interruptible(training.run.path):
         trainer.make_whole()
@@ -84,8 +86,25 @@ def _train_in_memory(
         # Outside of the handler: the error holds on to what the step had in memory.
         training = smaller(training, trainer.state.global_step + 1, say=say)
         trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        start = trainer.save_last_step() or start
+        broke_off = trainer.updating == trainer.state.global_step
+        start = trainer.save_last_step() or (_before_update(training, trainer) if broke_off else start)
         write_plan(training.run, training.plan)
+
+
+def _before_update(training: Training, trainer: EngineTrainer) -> Path | None:
+    """Return the newest checkpoint, where memory ran out in an update; None where it had moved nothing yet.
+
+    Raises UsageError where weights were moved, and there is nothing to go back to.
+    """
+    try:
+        return checkpoints.newest_valid(training.run.checkpoints)
+    except CheckpointError as error:
+        if is_untouched(trainer.optimizer):
+            return None
+        raise UsageError(
+            "Out of memory while weights were moved, before anything was saved.",
+            fix=f"Begin anew with --overwrite --micro-batch-size {training.split.micro_batch}.",
+        ) from error
 
 
 def smaller(training: Training, step: int, *, say: Say) -> Training:

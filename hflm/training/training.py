@@ -92,7 +92,8 @@ def planned(training: Training, **more: Any) -> Training:
     plan = {
         "steps": training.steps, "turns": training.turns, "evaluations": training.evaluations, "data": training.key,
         "inputs": dict(training.inputs), "split": str(training.split), "micro_batch": training.split.micro_batch,
-        "threads": torch.get_num_threads(), "settings": to_dict(training.config),
+        "threads": torch.get_num_threads(), "precision": training.device.precision,
+        "settings": to_dict(training.config),
     }  # fmt: skip
     return replace(training, plan={**training.plan, **plan, **more})
 

@@ -71,3 +71,19 @@ def test_an_evaluation_is_timed_on_as_many_rows_as_there_is_time_for(
     found = evaluation_seconds(None, range(rows), family=None, context=None, device="cpu")  # type: ignore[arg-type]
     assert asked == [min(8, rows), read]
     assert found == pytest.approx(rows * row_seconds, abs=1e-3)
+
+
+def test_an_evaluation_that_does_not_fit_is_timed_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[int]()
+
+    def evaluate(model: object, some: list[int], *, batch_size: int, **_: object) -> None:
+        asked.append(batch_size)
+        if batch_size > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("hflm.engine.budget.eval_sums", evaluate)
+    found = evaluation_seconds(None, range(100), family=None, context=None, device="cpu")  # type: ignore[arg-type]
+    assert asked == [32, 16, 8, 4, 4] and found >= 0
+    monkeypatch.setattr("hflm.engine.budget.out_of_memory", lambda error: False)
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluation_seconds(None, range(100), family=None, context=None, device="cpu")  # type: ignore[arg-type]

@@ -159,3 +159,18 @@ def test_rotation_against_a_model(tmp_path: Path) -> None:
 @pytest.mark.promise("R9", cases=1000)
 def test_rotation_against_a_model_a_thousand_times(tmp_path: Path) -> None:
     assert play_many(tmp_path, range(60, 1060)) > 5000
+
+
+def test_one_that_is_saved_again_takes_the_place_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Killed at any moment there is one of the two: nothing is deleted before the new one has its name."""
+    final = tmp_path / "checkpoint-3"
+    staging = tmp_path / ".staging" / "checkpoint-3"
+    for content in (b"old", b"new"):
+        staging.mkdir(parents=True)
+        (staging / "model.safetensors").write_bytes(content)
+        monkeypatch.setattr("hflm.engine.checkpoints.delete", lambda path: pytest.fail("it is not there any more"))
+        commit(staging, final)
+    assert (final / "model.safetensors").read_bytes() == b"new"
+    assert [path.name for path in (tmp_path / ".staging").iterdir()] == []

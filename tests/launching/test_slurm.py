@@ -67,7 +67,8 @@ def test_it_saves_and_is_put_back_and_then_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "requeued").read_text() == "requeue 40007\n"
     (tmp_path / "hold").unlink()
     (tmp_path / "my run").mkdir()
-    (tmp_path / "my run" / "environment.json").touch()
+    # Killed before it had written more; and before its settings, where an older run was emptied.
+    (tmp_path / "my run" / "config.yaml").touch()
     assert batch(tmp_path, text, nodes=1).wait(20) == 0
     assert (tmp_path / "started").read_text().splitlines()[1:] == ["-m|hflm|pretrain|--seed|3|--overwrite|"]
     (tmp_path / "my run" / "plan.json").touch()
@@ -122,6 +123,10 @@ def test_a_folder_with_another_run_is_not_gone_on_with(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.yaml").write_text("seed: 1\n")
     taken = ["pretrain", "-o", str(tmp_path / "mine"), "--slurm", "--dry-run"]
-    assert main(taken) == 2 and "is not empty" in capsys.readouterr().err
+    assert main(taken) == 2 and "holds files that no run wrote" in capsys.readouterr().err
     assert main(["finetune", "--task", "sentiment", "-o", str(out), "--slurm", "--dry-run"]) == 2
     assert "is a run of `hflm pretrain`" in capsys.readouterr().err
+    for name in ("environment.json", "plan.json"):
+        (out / name).unlink()
+    assert main([*words[:1], "-o", str(out), "--slurm", "--dry-run"]) == 2
+    assert "is not empty" in capsys.readouterr().err
