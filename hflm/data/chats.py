@@ -66,7 +66,8 @@ def _message(turn: Any, where: str) -> dict[str, Any]:
 def has_thoughts(turns: Any) -> bool:
     """Tell whether an answer comes with the thoughts before it, beside its content or in it."""
     return isinstance(turns, list) and any(
-        "reasoning_content" in turn or "</think>" in str(turn.get("content")) for turn in turns
+        isinstance(turn, Mapping) and ("reasoning_content" in turn or "</think>" in str(turn.get("content")))
+        for turn in turns
     )
 
 

@@ -69,7 +69,7 @@ def test_thoughts_that_are_given_are_learned(tokenizer: Any) -> None:
     )  # fmt: skip
     (row,) = spans(tokenizer, turns)
     assert learned(tokenizer, row) == f"<think>\na number\n</think>\n\nONE{tokenizer.eos_token}"
-    assert has_thoughts(turns) and not has_thoughts(CHAT) and not has_thoughts("</think>")
+    assert has_thoughts(turns) and not has_thoughts(CHAT) and not has_thoughts("</think>") and not has_thoughts(["a"])
     thinks = Completion(tokenizer, "", 200, 20, thinks=True)
     assert not tokenizer.decode(thinks.prompt(Example("", {"messages": turns})).ids).endswith(EMPTY)
 
