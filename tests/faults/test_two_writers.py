@@ -31,14 +31,16 @@ def test_a_run_at_work_is_left_alone(zygote: Zygote, text_file: Path, tmp_path: 
 
 @pytest.mark.promise("R1")
 def test_a_folder_that_was_made_meanwhile_is_not_emptied(tmp_path: Path) -> None:
+    from hflm.config import PretrainConfig
     from hflm.errors import UsageError
     from hflm.run import RunFolder
+    from hflm.settings import to_yaml
 
     run = RunFolder(tmp_path / "run")
     with lock.sole_writer(run, resume=False, overwrite=False) as create:
         # Another process has begun and ended while this one was reading its data.
         run.path.mkdir()
-        run.config.write_text("seed: 1\n")
+        run.config.write_text(to_yaml(PretrainConfig()))
         with pytest.raises(UsageError, match="not empty"):
             create()
     assert run.config.exists()
