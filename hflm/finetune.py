@@ -188,6 +188,8 @@ def announce(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, A
     from hflm.finetuning.preflight import lines, preflight
 
     report = preflight(fitted, steps=training.steps, split=str(training.split))
+    if training.best_rows:
+        report["best_rows"] = training.best_rows
     for line in lines(report):
         say(line)
     return report
@@ -232,7 +234,7 @@ def task_parameters(fitted: "Fitted") -> dict[str, Any]:
     spoken = {name: code for name, code in languages.items() if code}
     triples = getattr(family, "triples", None)
     relations = {"relations": list(triples.relations)} if triples else {}
-    thinks = {"thinks": True} if getattr(family, "thinks", False) else {}
+    thinks = {"thinks": family.thinks} if hasattr(family, "thinks") else {}
     return {"family": fitted.kind, "columns": columns, **found, **spoken, **relations, **thinks}
 
 

@@ -33,3 +33,8 @@ LONG = {
 }  # fmt: skip
 # ISO 639-3 -> 639-1, as in `eng_Latn`.
 SHORT = {long.split("_")[0]: short for short, long in LONG.items()}
+# Codes of languages that are several, and other names of one, as models of OPUS have them.
+SHORT |= {
+    "ara": "ar", "aze": "az", "cmn": "zh", "ekk": "et", "fas": "fa", "lav": "lv", "mon": "mn", "msa": "ms",
+    "nep": "ne", "nno": "no", "nor": "no", "sqi": "sq", "swa": "sw", "uzb": "uz",
+}  # fmt: skip

@@ -207,7 +207,14 @@ def start_all(wanted: "Launch") -> dict[str, Any]:
 def listener(watch: "Watch") -> Callable[[Mapping[str, Any]], None]:
     """Return what passes events of rank 0 on: to whoever watches, and warnings to the log."""
 
+    latest = ""
+
     def hear(event: Mapping[str, Any]) -> None:
+        nonlocal latest
+        if event["kind"] == "stopping" and latest not in ("step", "log"):
+            # No step is at work that could be finished.
+            return
+        latest = event["kind"]
         if event["kind"] == "warning":
             logging.getLogger(event["content"]["logger"]).warning("%s", event["content"]["text"])
         else:

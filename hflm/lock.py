@@ -31,22 +31,26 @@ def _take(folder: Path) -> int | None:
     if fcntl is None or os.environ.get(HELD) == name or os.environ.get("RANK", "0") != "0":
         return None
     handle, end = os.open(folder, os.O_RDONLY), time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < end:
-                time.sleep(0.2)
-                continue
+    while not _locked(handle):
+        if time.monotonic() > end:
             os.close(handle)
             raise UsageError(
                 f"Another process is at work in {folder}.", fix="Wait for its end, or choose another --output-dir."
-            ) from None
-        except OSError:  # a file system without locks
-            os.close(handle)
-            return None
-        os.environ[HELD] = name
-        return handle
+            )
+        time.sleep(0.2)
+    os.environ[HELD] = name
+    return handle
+
+
+def _locked(handle: int) -> bool:
+    """Take a lock; False where another process has it. A file system without locks has none to be taken."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager
@@ -57,12 +61,8 @@ def sole_worker(folder: Path, *, fix: str) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"Another process is at work in {folder}.", fix=fix) from None
-        except OSError:  # a file system without locks
-            pass
+        if not _locked(handle):
+            raise UsageError(f"Another process is at work in {folder}.", fix=fix)
         yield
     finally:
         os.close(handle)

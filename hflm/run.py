@@ -156,9 +156,11 @@ class RunFolder:
         try:
             found = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
-            # Of a run whose settings were damaged the rest is still there.
-            return self.config.exists() and self.plan.exists() and self.environment.exists()
-        return isinstance(found, dict) and set(found) >= OURS
+            found = None
+        if isinstance(found, dict) and set(found) >= OURS:
+            return True
+        # Of a run whose settings were damaged the rest is still there.
+        return self.config.exists() and self.plan.exists() and self.environment.exists()
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":

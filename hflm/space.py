@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,10 +48,9 @@ def is_full(error: BaseException) -> bool:
 
 def check_writable(path: Path) -> None:
     """Raise UsageError where a file cannot be written, before the work that is to fill it."""
-    probe = path.with_name(f".{path.name}.part")
     try:
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", fix="Choose another.") from error
 

@@ -31,7 +31,17 @@ def marks() -> str:
 def word_pattern(*, signs: bool = False) -> re.Pattern[str]:
     """Return what finds words; with `signs` any other sign that is no space is found by itself too."""
     more = r"|[^\w\s]|_" if signs else ""
-    return re.compile(rf"[{LETTERS}][{marks()}]*|[^\W_{LETTERS}](?:[^\W{LETTERS}]|[{marks()}])*{more}")
+    # Letters, and marks with letters behind them: runs of a class each, which are matched at once.
+    letter, mark = rf"[^\W{LETTERS}]", f"[{marks()}]"
+    return re.compile(rf"[{LETTERS}]{mark}*|[^\W_{LETTERS}]{letter}*(?:{mark}+{letter}*)*{more}")
+
+
+def goes_on(text: str, place: int) -> bool:
+    """Tell whether a letter, a digit, an underscore or a mark stands at a place."""
+    if not 0 <= place < len(text):
+        return False
+    one = text[place]
+    return one.isalnum() or one == "_" or one in JOINERS or unicodedata.category(one) in ("Mn", "Mc")
 
 
 def plain(text: str) -> str:

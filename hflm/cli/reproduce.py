@@ -23,9 +23,10 @@ def command(
     hflm reproduce out -o again
     """
     progress = Progress(quiet=json)
+    here = run.resolve()  # "." has no name
     with progress:
         found = reproduce(
-            run, output_dir or run.with_name(f"{run.absolute().name}-again"), overwrite=overwrite, watch=progress.watch
+            run, output_dir or here.with_name(f"{here.name}-again"), overwrite=overwrite, watch=progress.watch
         )
     if json:
         print_json(found.to_json())

@@ -114,11 +114,15 @@ def resumed(
     if not output_dir:
         raise UsageError("--resume needs the run's folder.", fix="Pass --output-dir RUN --resume.")
     run = RunFolder.open(output_dir)
-    asked = overlay(own_names(kind, read_yaml(config)) if config else {}, given, puts_out=PUTS_OUT)
-    resolved = settings_of(kind, run, asked, allow_change=allow_change)
+    resolved = settings_of(kind, run, asked_again(kind, config, given), allow_change=allow_change)
     if not allow_change:
         check_records(run)
     return run, resolved
+
+
+def asked_again(kind: type[Config], file: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a run which goes on is given: of a file, and of the command line."""
+    return overlay(own_names(kind, read_yaml(file)) if file else {}, given, puts_out=PUTS_OUT)
 
 
 # Other words for a name of hflm, and no names of other tools.

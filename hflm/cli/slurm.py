@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from hflm.cli.settings import asked_again
 from hflm.errors import UsageError
 from hflm.launching.slurm import Batch, batch_text, submit, words_of
 from hflm.resume import kind_of, settings_of
 from hflm.run import RunFolder, results
-from hflm.settings import flag, overlay, own_names, read_yaml
+from hflm.settings import flag
 
 PANEL = "SLURM"
 Slurm = Annotated[bool, typer.Option("--slurm", help="Submit this as a batch job.", rich_help_panel=PANEL)]
@@ -52,7 +53,7 @@ def _check_folder(job: str, settings: Mapping[str, Any], run: RunFolder, config:
     kind = kind_of(run)
     if kind.job != job:
         raise UsageError(f"{run.path} is a run of `hflm {kind.job}`.", fix="Choose another --output-dir.")
-    settings_of(kind, run, overlay(own_names(kind, read_yaml(config)) if config else {}, settings))
+    settings_of(kind, run, asked_again(kind, config, settings))
 
 
 def check_slurm(

@@ -41,7 +41,7 @@ def answered(value: Any, where: str, text: Any) -> Any:
     turns = messages(value, where)
     if not any(turn["role"] == "assistant" for turn in turns):
         raise DataError(f"{where}: no message of the assistant.", fix=FIX)
-    alone = len(turns) == 1 and "tool_calls" not in turns[0]
+    alone = len(turns) == 1 and not {"tool_calls", "reasoning_content"} & turns[0].keys()
     return turns[0]["content"] if alone else turns
 
 
@@ -64,7 +64,9 @@ def _message(turn: Any, where: str) -> dict[str, Any]:
 
 
 def has_thoughts(turns: Any) -> bool:
-    """Tell whether an answer comes with the thoughts before it, beside its content or in it."""
+    """Tell whether an answer, a text or turns, comes with the thoughts before it, beside its content or in it."""
+    if isinstance(turns, str):
+        return "</think>" in turns
     return isinstance(turns, list) and any(
         isinstance(turn, Mapping) and ("reasoning_content" in turn or "</think>" in str(turn.get("content")))
         for turn in turns

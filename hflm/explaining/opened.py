@@ -97,7 +97,6 @@ def _ready(name: str, kind: str, model: Any, tokenizer: Any, *, trained: Trained
         raise ModelError(f"The attention of {name} cannot be seen: {error}.", fix="Name another model.") from error
     model = model.float().eval().requires_grad_(False).to(choose_device("fp32").kind)
     if trained is None:
-        most = max_positions(model.config)
-        return Opened(name, kind, model, tokenizer, most if most > 0 else 10**6)  # XLNet says -1: no limit
+        return Opened(name, kind, model, tokenizer, max_positions(model.config))
     read: Any = trained.family
     return Opened(name, kind, model, tokenizer, read.max_source_length, read.prefix, trained.max_new_tokens)

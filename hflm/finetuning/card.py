@@ -41,7 +41,7 @@ def task_card(config: FinetuneConfig, *, metrics: Mapping[str, Any], environment
         packages=packages,
         seed=config.seed,
         took=took(metrics),
-        within=WITHIN if metrics["family"] == "classification" else "",
+        within=WITHIN if metrics["preflight"].get("best_rows") else "",
         license=config.license or "not stated by whoever trained it; that of the base model and of the data count",
         tag=json.dumps(metrics["task"], ensure_ascii=False),
         **{name: metrics[name] for name in ("task", "arch", "data", "steps", "parameters", "best_step")},

@@ -206,7 +206,8 @@ def make_family(
     if kind == "completion":
         instruction = config.instruction if config.instruction is not None else tell(task.instruction, languages)
         limits = completion_limits(pretrained, source=config.max_source_length, target=config.max_target_length)
-        thinks = any(has_thoughts(value) for one in (splits.train if splits else ()) for value in one.values.values())
+        rows = splits.train if splits else ()
+        thinks = any(has_thoughts(value) for row in rows for role, value in row.values.items() if role in THOUGHT)
         return Completion(tokenizer, instruction, *limits, config.label_smoothing, triples, thinks)
     known = pretrained.model_type in T5_LIKE
     prefix = config.prefix if config.prefix is not None else tell(task.prefix, languages) if known else ""
@@ -228,6 +229,10 @@ def tell(template: str, languages: Mapping[str, str]) -> str:
     if "{source}" in template and not all(languages.values()):
         raise UsageError("The languages are not named.", fix="Pass --source-lang en --target-lang fr, or your own.")
     return template.format(**languages)
+
+
+# Roles that hold what a model is to write.
+THOUGHT = ("messages", "conversations", "completion", "output", "target")
 
 
 def completion_limits(config: Any, *, source: int, target: int) -> tuple[int, int]:

@@ -108,7 +108,7 @@ def read_aliases(path: Path) -> dict[str, str]:
                     fix='Write {"alias": "Lizzy", "name": "Elizabeth Bennet"}.',
                 )
             found[key_of(alias)[0]] = name.strip()
-    # A name that is an alias itself means what that one means; two that mean each other stay as they are.
+    # A name that is an alias itself means what that one means; two that mean each other are one.
     for alias, name in found.items():
         seen = {alias}
         while (key := key_of(name)[0]) in found and key not in seen:

@@ -4,14 +4,14 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from hflm.words import marks
+from hflm.words import goes_on, marks
 
 Span = tuple[int, int]
 # Words, and every other sign alone: what a tokenizer may set spaces around.
 PIECE = re.compile(r"\w+|[^\w\s]")
 # Latin, Greek, Cyrillic, Armenian, Georgian: spaces part all words. Elsewhere a name may stand inside of a longer one,
 # as in Chinese, or with an article or a particle on it, as in Arabic and Korean.
-PARTED = "[0-9A-Za-z\u00aa-\u058f\u10a0-\u10ff]"
+PARTED = re.compile("[0-9A-Za-z\u00aa-\u058f\u10a0-\u10ff]")
 
 
 def find_ends(text: str, head: str, tail: str) -> tuple[Span | None, Span | None]:
@@ -29,13 +29,17 @@ def find_all(text: str, name: str) -> list[Span]:
         return []
     text, places = _composed(text)
     pattern = r"\s*".join(map(re.escape, pieces))
-    # A vowel sign behind a letter goes on with the word.
-    for edge in (rf"[\w{marks()}]", PARTED):
-        form = rf"(?<!{edge}){pattern}(?!{edge})"
+    for whole in (goes_on, _is_parted):
         for flags in (re.NOFLAG, re.IGNORECASE):
-            if found := [match.span() for match in re.finditer(form, text, flags)]:
+            spans = (match.span() for match in re.finditer(pattern, text, flags))
+            found = [(start, end) for start, end in spans if not whole(text, start - 1) and not whole(text, end)]
+            if found:
                 return found if places is None else [(places[start], places[end]) for start, end in found]
     return []
+
+
+def _is_parted(text: str, place: int) -> bool:
+    return 0 <= place < len(text) and PARTED.match(text[place]) is not None
 
 
 @lru_cache(maxsize=8)

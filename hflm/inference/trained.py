@@ -251,7 +251,7 @@ def _family(
         known = "instruction" in told
         instruction = _told_again(told, "instruction", task, names) if known else tell(task.instruction, names)
         limits = completion_limits(model.config, source=length, target=target)
-        return Completion(tokenizer, instruction, *limits, triples=triples, thinks=bool(told.get("thinks")))
+        return Completion(tokenizer, instruction, *limits, triples=triples, thinks=told.get("thinks", "family" in told))
     set_languages(tokenizer, model, source=languages[0], target=languages[1])
     opening = find_opening(tokenizer, model.config, source=languages[0], target=languages[1])
     needed = "prefix" not in told and model.config.model_type in T5_LIKE

@@ -77,13 +77,15 @@ def language_mark(tokenizer: Any, *, source: str | None, target: str | None) -> 
         if not wanted:
             continue
         if role == "target" and marks:
-            found = next((mark for mark in marks if _short(mark.strip("<>")) == _short(wanted)), None)
-            if found is None:
+            near = [mark for mark in marks if _short(mark.strip("<>")) == _short(wanted)]
+            if not near:
                 raise UsageError(f"The model has no language {wanted!r}.", fix=f"It has {', '.join(marks[:8])}.")
-            return f"{found} "
-        # Several stand joined: en-fr_CA of a model for many.
+            # The very one, else the plainest: >>fra<< before >>fr_BE<<.
+            exact = f">>{wanted}<<"
+            return f"{exact if exact in near else min(near, key=len)} "
+        # Of groups, as mul or sla, nothing is known.
         known = own[role]
-        if isinstance(known, str) and CODE.match(known) and _short(known) != _short(wanted):
+        if known and {_short(known), _short(wanted)} <= set(LONG) and _short(known) != _short(wanted):
             raise UsageError(
                 f"The model's {role} language is {known}, and it cannot be told {wanted}.",
                 fix="Leave the languages away, or name another model.",

@@ -198,14 +198,17 @@ def continuation_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_
     if kind == "WordLevel":
         flags = [False] * len(pieces)
     elif kind == "WordPiece":
-        # The pieces decide nothing here: a vocabulary of Chinese characters may have no ## at all.
+        # The pieces decide nothing here: a vocabulary of Chinese characters may have no ## at all. Where no spaces are
+        # set a sentence would be one word: there every piece is one.
         mark = backend.model.continuing_subword_prefix
-        flags = [piece.startswith(mark) and piece != mark for piece in pieces]
+        flags = [
+            piece.startswith(mark) and piece != mark and not UNSPACED.match(piece.removeprefix(mark))
+            for piece in pieces
+        ]
     else:
         # Bytes of white space show as letters from Ā to Ġ: Ċ is a line end, ĉ a tab.
         bytewise = _byte_level(backend)
         starts = ("Ġ", "Ċ", "ĉ", "č") if bytewise else ("▁",)
-        # Where no spaces are set a sentence would be one word: there every piece is one.
         shown = [tokenizer.convert_tokens_to_string([piece]) for piece in pieces] if bytewise else pieces
         flags = [
             not piece.startswith(starts) and not UNSPACED.match(text) for piece, text in zip(pieces, shown, strict=True)

@@ -130,12 +130,11 @@ def prepare(
     tokenizer = load_tokenizer(str(saved)) if saved and saved.is_dir() else make()
     frame = frame_of(tokenizer, max_length=max_length, pack=pack, objective=config.objective)
     inputs = {"training text": train.key, "tokenizer": _tokenizer_key(tokenizer)}
-    if held:
-        inputs["evaluation text"] = held.key
+    inputs |= {"evaluation text": held.key} if held else {}
     begin = beginning(tokenizer, objective=config.objective)
     encode = encoder(tokenizer, end=config.objective == "clm", begin=begin)
-    more = {"begin": begin} if begin else {}
-    key = cache_key(**inputs, fraction=config.eval_fraction, frame=vars(frame), streaming=config.streaming, **more)
+    told = {"frame": vars(frame), "streaming": config.streaming, **({"begin": begin} if begin else {})}
+    key = cache_key(**inputs, fraction=config.eval_fraction, **told)
 
     def rows_of(texts: Callable[[], Iterator[str]], side: str, notes: Notes) -> tuple[Rows, dict[str, Any]]:
         folder = cache_folder() / f"rows-{key}-{LAYOUT}-{side}"
@@ -154,15 +153,15 @@ def prepare(
         rows, cleaned = rows_of(lambda: itertools.islice(train_texts(), 10 * STREAM_EVAL), "head", _nothing_cleaned)
     else:
         rows, cleaned = rows_of(train_texts, "train", train.cleaned)
-    if not len(eval_rows) and not config.eval_data:
+    if config.eval_data or len(eval_rows):
+        _check_held(eval_rows, tokenizer, hides=config.objective != "clm")
+    else:
         rows, eval_rows = split_rows(rows)
-    _check_held(eval_rows, tokenizer, hides=config.objective != "clm")
     report = {**_report(cleaned, tokenizer, rows, eval_rows, sentences, say), **_shared(train, held, config, say)}
     return Prepared(
         tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows,
-        stream=streamed if config.streaming else None,
+        stream=streamed if config.streaming else None, name=name,
         counts=_counts(rows, tokenizer), sentences=sentences, report=report, key=key, inputs=inputs,
-        name=name,
     )  # fmt: skip
 
 

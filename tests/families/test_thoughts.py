@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hflm.data.chats import has_thoughts, messages
+from hflm.data.chats import answered, has_thoughts, messages
 from hflm.data.examples import Example
 from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED
@@ -69,9 +69,20 @@ def test_thoughts_that_are_given_are_learned(tokenizer: Any) -> None:
     )  # fmt: skip
     (row,) = spans(tokenizer, turns)
     assert learned(tokenizer, row) == f"<think>\na number\n</think>\n\nONE{tokenizer.eos_token}"
-    assert has_thoughts(turns) and not has_thoughts(CHAT) and not has_thoughts("</think>") and not has_thoughts(["a"])
+    assert (
+        has_thoughts(turns)
+        and not has_thoughts(CHAT)
+        and has_thoughts("<think>\n\n</think>\n\na")
+        and not has_thoughts(["a"])
+    )
     thinks = Completion(tokenizer, "", 200, 20, thinks=True)
     assert not tokenizer.decode(thinks.prompt(Example("", {"messages": turns})).ids).endswith(EMPTY)
+
+
+def test_a_completion_keeps_its_thoughts(tokenizer: Any) -> None:
+    said = [{"role": "assistant", "content": "ONE", "reasoning_content": "a number"}]
+    assert answered(said, "line 1", lambda value, where: str(value)) == said
+    assert answered([{"role": "assistant", "content": "ONE"}], "line 1", lambda value, where: str(value)) == "ONE"
 
 
 def test_without_such_a_template_nothing_stands_before_an_answer(tiny: Callable[[str], str]) -> None:

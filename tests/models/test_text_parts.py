@@ -62,6 +62,11 @@ def test_marian_is_told_a_language_where_it_can_be() -> None:
     many = marian(supported_language_codes=[">>fra<<", ">>spa<<"], source_lang="en", target_lang="ROMANCE")
     assert language_mark(many, source="en", target="fr") == ">>fra<< "
     assert language_mark(many, source=None, target=None) == ""
+    chinese = marian(supported_language_codes=[">>cmn_Hant<<", ">>cmn<<", ">>cmn_Hans<<", ">>ara<<"])
+    for target, mark in (("zh", ">>cmn<< "), ("cmn_Hans", ">>cmn_Hans<< "), ("ar", ">>ara<< ")):
+        assert language_mark(chinese, source="en", target=target) == mark
+    group = marian(source_lang="mul", target_lang="eng")
+    assert language_mark(group, source="fr", target="en") == ""
     with pytest.raises(UsageError, match="no language 'de'"):
         language_mark(many, source=None, target="de")
     one = marian(supported_language_codes=[], source_lang="eng", target_lang="deu")
