@@ -19,6 +19,8 @@ from hflm.errors import DataError, Interrupted
 
 ROOT = Path(__file__).parents[2]
 LIMIT = float(os.environ.get("HFLM_HELP_SECONDS", "0.25"))
+# Times that typer takes to be imported; torch or transformers would take twenty.
+SLOWER = 4
 Install = Callable[[Callable[..., object]], None]
 
 
@@ -49,15 +51,25 @@ def test_help_names_every_command() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
-def test_help_is_instant() -> None:
-    best = LIMIT + 1
-    for _ in range(15):  # a busy machine can spoil a few
+def took(*words: str, code: str = "", times: int = 15, enough: float = 0.0) -> float:
+    """Return the seconds of the fastest of some calls: a busy machine can spoil a few."""
+    best = float("inf")
+    for _ in range(times):
         start = time.perf_counter()
-        hflm("--help")
+        hflm(*words, code=code)
         best = min(best, time.perf_counter() - start)
-        if best <= LIMIT:
-            return
-    pytest.fail(f"`hflm --help` took {best:.2f} s at best; the limit is {LIMIT} s.")
+        if best <= enough:
+            break
+    return best
+
+
+def test_help_is_instant() -> None:
+    best = took("--help", enough=LIMIT)
+    if best > LIMIT:
+        # On a slow machine Python and typer alone take long: 0.12 s where hflm takes 0.31.
+        limit = SLOWER * took(code="import typer.main", times=5)
+        if best > limit:
+            pytest.fail(f"`hflm --help` took {best:.2f} s at best; the limit is {LIMIT} s, and here {limit:.2f} s.")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
