@@ -80,13 +80,6 @@ class PretrainConfig(TrainingSettings):
         if self.model and self.arch:
             raise UsageError("--model goes on from weights and --arch starts from scratch.", fix="Give one of them.")
 
-    def without_effect(self) -> list[str]:
-        """Say which settings do nothing: a model or a tokenizer that is there is as it is."""
-        usual = PretrainConfig()
-        names = SHAPE if self.model else VOCABULARY if self.tokenizer and self.tokenizer not in TRAINED else ()
-        given = [f"--{flag(name)}" for name in names if getattr(self, name) != getattr(usual, name)]
-        return [f"{', '.join(given)}: without effect, as {self.model or self.tokenizer} is as it is"] if given else []
-
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "documents": ("auto", "line", "paragraph", "file"),
@@ -95,12 +88,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
 POSITIVE = ("max_length", "vocab_size", "layers", "heads", "width", "max_documents")
 # Tokens in a sequence: the two that frame a text, and some text between them.
 SHORTEST = 8
-# What a recipe says of a model from scratch; and the learning rate for weights that know something already.
+# What is said of a vocabulary that is trained, and of a model from scratch, by a recipe too; and the learning rate for
+# weights that know something already.
 VOCABULARY = ("vocab_size", "lowercase")
 SHAPE = ("size", "layers", "heads", "width", "dropout", *VOCABULARY)
 FROM_SCRATCH = ("arch", *SHAPE)
-# What --tokenizer calls one that is trained.
-TRAINED = ("wordpiece", "bpe", "unigram")
 ONWARD_RATE = 1e-4
 SHARES = ("mlm_probability", "dropout", "eval_fraction")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from hflm.errors import UsageError
-from hflm.finetune_config import LORA_RATE, PATIENCE, USUAL, FinetuneConfig
-from hflm.settings import build, check_choices, check_numbers, flag, overlay, own_names, setting
+from hflm.finetune_config import LORA_RATE, USUAL, FinetuneConfig, given_settings
+from hflm.settings import build, check_choices, check_numbers, flag, overlay, setting
 from hflm.task import Task
 from hflm.training_settings import PUTS_OUT
 
@@ -88,9 +88,7 @@ def resolve_distill(
 
     Raises UsageError where teacher or student are not named, or a setting has no meaning for the task.
     """
-    given = overlay(own_names(DistillConfig, file), flags, puts_out=PUTS_OUT)
-    if given.get("early_stopping"):
-        given = {"patience": PATIENCE, **given}
+    given = given_settings(DistillConfig, file, flags)
     recipe = {key: value for key, value in task.defaults.items() if key != "model"}
     usual = overlay(USUAL, OF_TEXT if task.family == "masked_lm" else recipe)
     if given.get("lora_rank"):

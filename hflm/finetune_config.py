@@ -153,15 +153,21 @@ LORA_RATE = 2e-4
 SCRATCH: Mapping[str, Any] = {"optimizer": "muon", "schedule": "trapezoid", "learning_rate": 2e-3}
 
 
+def given_settings(
+    kind: type[FinetuneConfig], file: Mapping[str, Any], flags: Mapping[str, Any]
+) -> dict[str, Any]:  # fmt: skip
+    """Return what a user gives, in hflm's own names: flags win over the file, and early stopping is some patience."""
+    given = overlay(own_names(kind, file), flags, puts_out=PUTS_OUT)
+    return {"patience": PATIENCE, **given} if given.get("early_stopping") else given
+
+
 def resolve_finetune(
     task: Task, *, name: str, file: Mapping[str, Any], flags: Mapping[str, Any], where: str
 ) -> FinetuneConfig:
     """Put a configuration together: usual numbers, the recipe's, the file, the flags."""
     if task.family == "masked_lm":
         raise UsageError(f"{task.name} is a recipe of pretraining.", fix="Run `hflm pretrain`, or name another task.")
-    given = overlay(own_names(FinetuneConfig, file), flags, puts_out=PUTS_OUT)
-    if given.get("early_stopping"):
-        given = {"patience": PATIENCE, **given}
+    given = given_settings(FinetuneConfig, file, flags)
     usual = overlay(USUAL, task.defaults)
     if given.get("arch"):
         usual = overlay(usual, SCRATCH)

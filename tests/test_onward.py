@@ -15,6 +15,7 @@ from hflm.data.corpus import embedded_corpus
 from hflm.errors import DataError, ModelError
 from hflm.models.cutting import cuts_at_lines
 from hflm.models.tokenizer import continuation_flags, train_tokenizer
+from hflm.pretraining.assemble import without_effect
 from hflm.pretraining.encoding import beginning, encoder
 from hflm.pretraining.prepare import Prepared, prepare
 
@@ -27,16 +28,16 @@ Tiny = Callable[[str], str]
 def test_a_model_is_as_it_is(given: dict[str, Any]) -> None:
     name = next(iter(given)).replace("_", "-")
     found = resolve(recipe={}, flags={"model": "out", **given})
-    assert found.without_effect() == [f"--{name}: without effect, as out is as it is"]
-    assert resolve(recipe={}, flags=given).without_effect() == []
+    assert without_effect(found) == [f"--{name}: without effect, as out is as it is"]
+    assert without_effect(resolve(recipe={}, flags=given)) == []
     # A recipe's numbers for a model from scratch give way.
     assert resolve(recipe={"arch": "bert", "dropout": 0.1}, flags={"model": "out"}).dropout == 0.0
 
 
 def test_a_tokenizer_has_its_vocabulary() -> None:
-    (line,) = resolve(recipe={}, flags={"tokenizer": "out", "vocab_size": 500}).without_effect()
+    (line,) = without_effect(resolve(recipe={}, flags={"tokenizer": "out", "vocab_size": 500}))
     assert line == "--vocab-size: without effect, as out is as it is"
-    assert resolve(recipe={}, flags={"tokenizer": "bpe", "vocab_size": 500}).without_effect() == []
+    assert without_effect(resolve(recipe={}, flags={"tokenizer": "bpe", "vocab_size": 500})) == []
 
 
 def test_a_document_begins_as_texts_do(tiny: Tiny, tmp_path: Path) -> None:

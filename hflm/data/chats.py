@@ -13,6 +13,8 @@ SPEAKERS = {
     "system": "system", "developer": "system", "tool": "tool", "function": "tool", "observation": "tool",
     "function_response": "tool", "tool_response": "tool", "ipython": "tool",
 }  # fmt: skip
+# The roles whose values are conversations.
+CHATS = ("messages", "conversations")
 FIX = 'Write [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}].'
 
 Messages = list[dict[str, Any]]

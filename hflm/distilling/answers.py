@@ -8,10 +8,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from hflm.cache import cache_folder, staged
+from hflm.data.chats import CHATS
 from hflm.data.examples import Example
 from hflm.data.splits import Splits
 from hflm.engine import ranks
 from hflm.errors import UsageError
+from hflm.families.completion import ANSWERS
 from hflm.inference.predicting import write_rows
 from hflm.inference.trained import TrainedModel
 from hflm.models.fingerprints import tokenizer_key, weights_key
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 # Rows that are written and kept together: what a kill loses at most.
 CHUNK = 256
-# The roles that a teacher can fill.
-ROLES = ("target", "completion", "output")
 
 
 def with_answers(splits: Splits, teacher: TrainedModel, *, cap: int, watch: "Watch") -> Splits:
@@ -31,7 +31,7 @@ def with_answers(splits: Splits, teacher: TrainedModel, *, cap: int, watch: "Wat
     Other splits keep their references. Raises UsageError where rows ask nothing, or the teacher says nothing.
     """
     for example in splits.train:
-        if not _chat(example) and not any(role in example.values for role in ROLES):
+        if not _chat(example) and not any(role in example.values for role in ANSWERS):
             raise UsageError(
                 f"{example.where}: there is nothing to answer: plain text has no target that a teacher could write.",
                 fix="Give prompts, or distil a language model with --task pretraining.",
@@ -47,7 +47,7 @@ def with_answers(splits: Splits, teacher: TrainedModel, *, cap: int, watch: "Wat
 
 def _chat(example: Example) -> str | None:
     """Return the role of a conversation, where an example is one."""
-    return next((role for role in ("messages", "conversations") if role in example.values), None)
+    return next((role for role in CHATS if role in example.values), None)
 
 
 def _before_answer(said: Sequence[Any]) -> list[Any]:
@@ -67,7 +67,7 @@ def _answered(example: Example, text: str) -> Example:
     if role := _chat(example):
         values[role] = [*_before_answer(values[role]), {"role": "assistant", "content": text}]
     else:
-        values[next(role for role in ROLES if role in values)] = text
+        values[next(role for role in ANSWERS if role in values)] = text
     return replace(example, values=values)
 
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from hflm.engine import ranks
 from hflm.engine.evaluating import eval_sums
-from hflm.engine.memory import out_of_memory
+from hflm.engine.memory import in_halves
 from hflm.engine.order import Order, Placed, Readable
 from hflm.engine.split import Split
 from hflm.families.family import Family
@@ -134,16 +134,15 @@ def evaluation_seconds(model: Any, rows: Readable, *, family: Family, context: C
     def spent(count: int) -> float:
         nonlocal size
         some = [rows[index] for index in range(count)]
-        while True:
+
+        def timed(size: int) -> float:
             begin = time.perf_counter()
-            try:
-                eval_sums(model, some, family=family, batch_size=size, context=context, device=device)
-                return time.perf_counter() - begin
-            except Exception as error:
-                if size == 1 or not out_of_memory(error) or ranks.world() > 1:
-                    raise
-            # As the evaluations themselves do: smaller micro-batches of the training would not help.
-            size //= 2
+            eval_sums(model, some, family=family, batch_size=size, context=context, device=device)
+            return time.perf_counter() - begin
+
+        # As the evaluations themselves: smaller micro-batches of the training would not help.
+        seconds, size = in_halves(timed, size, told=lambda size: None)
+        return seconds
 
     count = max(few, min(most, int(few * EVALUATING / spent(few))))
     return spent(count) * len(rows) / count

@@ -1,10 +1,15 @@
 """Out of memory: to know it when it is raised, and a split of the batch that takes less."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
+from hflm.engine import ranks
 from hflm.engine.split import Split
+
+Found = TypeVar("Found")
 
 # The allocators of CPU, CUDA and MPS; torch has a class for some of them only.
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "CUDNN_STATUS_ALLOC_FAILED")
@@ -15,6 +20,22 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def in_halves(act: Callable[[int], Found], size: int, *, told: Callable[[int], None]) -> tuple[Found, int]:
+    """Do what takes the memory of a batch of `size`; where that is short, with half of it, which is returned too.
+
+    One of several ranks cannot choose another size by itself: there the error is raised.
+    """
+    while True:
+        try:
+            return act(size), size
+        except Exception as error:
+            if size == 1 or not out_of_memory(error) or ranks.world() > 1:
+                raise
+        # Outside of the handler, which would keep what the batch held.
+        size //= 2
+        told(size)
 
 
 def halved(split: Split) -> Split | None:

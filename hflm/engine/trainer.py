@@ -17,7 +17,7 @@ from transformers import Trainer, TrainingArguments
 
 from hflm.engine import checkpoints, ranks
 from hflm.engine.evaluating import Stopped, eval_sums
-from hflm.engine.memory import out_of_memory
+from hflm.engine.memory import in_halves
 from hflm.engine.numbers import MOST_SKIPPED, check_weights, culprits, name_places, places_of_step, skipped_steps
 from hflm.engine.order import Order, Placed, Readable
 from hflm.engine.state import checkpoint_bytes, random_states, set_random_states
@@ -201,26 +201,26 @@ class EngineTrainer(Trainer):
         return metrics
 
     def _eval_sums(self) -> tuple[float, int, float]:
-        try:
+        def summed(size: int) -> tuple[float, int, float]:
             return eval_sums(
-                self.model, self.eval_rows, family=self.family, batch_size=self._eval_batch,
+                self.model, self.eval_rows, family=self.family, batch_size=size,
                 context=self.compute_loss_context_manager, device=self.args.device, stopped=self._stopped,
                 in_step=self.in_step,
             )  # fmt: skip
-        except Exception as error:
-            if self._eval_batch == 1 or not out_of_memory(error) or ranks.world() > 1:
-                raise
-        # Outside of the handler, which would keep what the batch held.
-        self._eval_batch //= 2
-        self._say(f"out of memory in an evaluation: it goes on with batches of {self._eval_batch}")
-        return self._eval_sums()
+
+        def tell(size: int) -> None:
+            self._say(f"out of memory in an evaluation: it goes on with batches of {size}")
+
+        sums, self._eval_batch = in_halves(summed, self._eval_batch, told=tell)
+        return sums
 
     def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]:
         """Evaluate between steps; a signal breaks it off, and the run that goes on does it again."""
         try:
             metrics: dict[str, float] = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
         except Stopped:
-            vars(self.control).update(should_save=True, should_training_stop=True, should_evaluate=False)
+            self.control.should_save = self.control.should_training_stop = True
+            self.control.should_evaluate = False
             return {}
         return metrics
 

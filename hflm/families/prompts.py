@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from hflm.data.chats import CHATS
 from hflm.errors import ModelError
 from hflm.families.encoded import IGNORED, beginning
 from hflm.models.chat_template import render
@@ -18,7 +19,7 @@ def as_messages(values: Mapping[str, Any], *, instruction: str) -> Messages | No
     """Turn an example of any shape into a conversation; None for plain text."""
     if "text" in values:
         return None
-    for role in ("messages", "conversations"):
+    for role in CHATS:
         if role in values:
             return list(values[role])
     if "instruction" in values:

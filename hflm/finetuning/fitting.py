@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hflm.data.chats import has_thoughts
+from hflm.data.chats import CHATS, has_thoughts
 from hflm.data.checks import check_examples, label_list, named_labels, tag_list, usable
 from hflm.data.columns import language_code, language_name
 from hflm.data.examples import Example, Shape
@@ -20,7 +20,7 @@ from hflm.data.splits import Splits, content_key, read_splits
 from hflm.engine.device import Device, choose_device, use_fast_attention
 from hflm.errors import ModelError, UsageError
 from hflm.families.classification import Classification
-from hflm.families.completion import Completion
+from hflm.families.completion import ANSWERS, Completion
 from hflm.families.encoded import Encoded
 from hflm.families.prompts import turn_end
 from hflm.families.seq2seq import Seq2Seq
@@ -206,8 +206,8 @@ def make_family(
     if kind == "completion":
         instruction = config.instruction if config.instruction is not None else tell(task.instruction, languages)
         limits = completion_limits(pretrained, source=config.max_source_length, target=config.max_target_length)
-        rows = splits.train if splits else ()
-        thinks = any(has_thoughts(value) for row in rows for role, value in row.values.items() if role in THOUGHT)
+        rows, written = splits.train if splits else (), {*CHATS, *ANSWERS}
+        thinks = any(has_thoughts(value) for row in rows for role, value in row.values.items() if role in written)
         return Completion(tokenizer, instruction, *limits, config.label_smoothing, triples, thinks)
     known = pretrained.model_type in T5_LIKE
     prefix = config.prefix if config.prefix is not None else tell(task.prefix, languages) if known else ""
@@ -229,10 +229,6 @@ def tell(template: str, languages: Mapping[str, str]) -> str:
     if "{source}" in template and not all(languages.values()):
         raise UsageError("The languages are not named.", fix="Pass --source-lang en --target-lang fr, or your own.")
     return template.format(**languages)
-
-
-# Roles that hold what a model is to write.
-THOUGHT = ("messages", "conversations", "completion", "output", "target")
 
 
 def completion_limits(config: Any, *, source: int, target: int) -> tuple[int, int]:

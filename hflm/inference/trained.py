@@ -256,7 +256,7 @@ def _family(
     opening = find_opening(tokenizer, model.config, source=languages[0], target=languages[1])
     needed = "prefix" not in told and model.config.model_type in T5_LIKE
     prefix = tell(task.prefix, names) if needed else _told_again(told, "prefix", task, names)
-    if "prefix" not in told and model.config.model_type not in TOLD | set(T5_LIKE):
+    if "prefix" not in told and model.config.model_type not in TOLD | T5_LIKE:
         prefix += language_mark(tokenizer, source=languages[0], target=languages[1])
     start = start_token(model.config, opening) or 0
     return Seq2Seq(tokenizer, prefix, most, min(target, max_positions(model.config)), start, triples=triples)

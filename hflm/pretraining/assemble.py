@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hflm.config import PretrainConfig
+from hflm.config import SHAPE, VOCABULARY, PretrainConfig
 from hflm.data.masking import Masking
 from hflm.engine import ranks
 from hflm.engine.device import Device, choose_device, use_fast_attention
@@ -19,9 +19,10 @@ from hflm.models.fingerprints import weights_key
 from hflm.models.flops import flops_shape, forward_flops, muon_flops
 from hflm.models.heads import check_text_alone, max_positions
 from hflm.models.load import load_language_model
-from hflm.models.tokenizer import continuation_flags, special_flags
+from hflm.models.tokenizer import KINDS, continuation_flags, special_flags
 from hflm.pretraining.prepare import Prepared, prepare
 from hflm.run import RunFolder
+from hflm.settings import flag
 from hflm.training.process import prepare_process
 from hflm.training.training import Say, Training
 
@@ -65,7 +66,7 @@ class Setup:
 def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resume: bool = False) -> Setup:
     """Prepare the data and build the model; nothing is written into the run folder yet."""
     prepare_process(config)
-    for line in config.without_effect():
+    for line in without_effect(config):
         say(line)
     device = choose_device(config.precision)
     loaded = load_language_model(config.model, objective=config.objective) if config.model else None
@@ -92,6 +93,14 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
     say(f"batch: {split}; optimizer: {config.optimizer}")
     model.to(device.kind)  # type: ignore[arg-type]
     return Setup(config, run, arch, data, model, family, device, split, inputs)
+
+
+def without_effect(config: PretrainConfig) -> list[str]:
+    """Say which settings do nothing: a model or a tokenizer that is there is as it is."""
+    usual = PretrainConfig()
+    names = SHAPE if config.model else VOCABULARY if config.tokenizer and config.tokenizer not in KINDS else ()
+    given = [f"--{flag(name)}" for name in names if getattr(config, name) != getattr(usual, name)]
+    return [f"{', '.join(given)}: without effect, as {config.model or config.tokenizer} is as it is"] if given else []
 
 
 def _length(config: PretrainConfig, loaded: "PreTrainedModel | None", *, say: Say) -> int:

@@ -53,6 +53,7 @@ def _check_tokens(tokenizer: "PreTrainedTokenizerBase", objective: str) -> None:
 
 def encoder(tokenizer: "PreTrainedTokenizerBase", *, end: bool, begin: tuple[int, ...] = ()) -> Encode:
     """Return the function from texts to ids, which start with `begin` and end in an end-of-text where asked for.
+
     A tokenizer takes some hundred bytes for each character of what it is given at once. So a long text is given in
     parts, where its ids are known to stay the same.
     """

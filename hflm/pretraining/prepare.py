@@ -238,17 +238,21 @@ def _sides(
             lambda: (d.text for d in itertools.islice(train.documents(), STREAM_EVAL)),
         )
 
-    def side(which: int) -> Iterator[str]:
-        return (parts[which] for parts in hold_out(train.documents(), config.eval_fraction) if parts[which])
-
     # So little text that all of it would be held out is trained on: rows are held out then.
     def trained_on() -> Iterator[str]:
-        some = side(0)
+        some = (kept for kept, _ in hold_out(train.documents(), config.eval_fraction) if kept)
         first = next(some, None)
         return (d.text for d in train.documents()) if first is None else itertools.chain([first], some)
 
     def held_out() -> Iterator[str]:
-        return side(1) if next(side(0), None) is not None else iter(())
+        waiting: list[str] = []
+        trains = False
+        for kept, held in hold_out(train.documents(), config.eval_fraction):
+            trains = trains or bool(kept)
+            waiting += [held] if held else []
+            if trains:
+                yield from waiting
+                waiting.clear()
 
     return trained_on, held_out
 

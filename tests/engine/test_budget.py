@@ -84,6 +84,6 @@ def test_an_evaluation_that_does_not_fit_is_timed_in_smaller_batches(monkeypatch
     monkeypatch.setattr("hflm.engine.budget.eval_sums", evaluate)
     found = evaluation_seconds(None, range(100), family=None, context=None, device="cpu")  # type: ignore[arg-type]
     assert asked == [32, 16, 8, 4, 4] and found >= 0
-    monkeypatch.setattr("hflm.engine.budget.out_of_memory", lambda error: False)
+    monkeypatch.setattr("hflm.engine.memory.out_of_memory", lambda error: False)
     with pytest.raises(torch.OutOfMemoryError):
         evaluation_seconds(None, range(100), family=None, context=None, device="cpu")  # type: ignore[arg-type]
