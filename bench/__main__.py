@@ -14,12 +14,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.kept import RESULTS, folder, title
 from bench.machine import ceilings, machine
+from bench.rows import ROWS
 from bench.table import read, write_faults, write_table
 from bench.targets import LONGEST, STUDIES, TARGETS
 from bench.verdicts import lines
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def in_turn(names: Iterable[str]) -> list[str]:
@@ -51,12 +51,15 @@ def main() -> None:
             failed.append(name)
             continue
         found = {"machine": machine(), "date": datetime.date.today().isoformat(), **taken}
-        (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+        place = folder(found["machine"]) if name in ROWS else RESULTS
+        place.mkdir(exist_ok=True)
+        (place / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
         print(json.dumps(found.get("over_plain") or found.get("median") or found, indent=1), flush=True)
     write_table(RESULTS, Path("docs/performance.md"))
     write_faults(RESULTS, Path("docs/reliability.md"))
     shown = {name: None for name in (names or TARGETS) if name in TARGETS}
-    print("", *lines({name: entry for name, entry in read(RESULTS).items() if name not in failed}, shown), sep="\n")
+    here = read(RESULTS).get(title(machine()), {})
+    print("", *lines({name: entry for name, entry in here.items() if name not in failed}, shown), sep="\n")
     sys.exit(bool(failed))
 
 

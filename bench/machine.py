@@ -12,16 +12,27 @@ from hflm.environment import processor
 
 
 def machine() -> dict[str, Any]:
-    """Name the processor, the cores that this process may use, and the versions that matter."""
+    """Name the processor, what it multiplies with, the cores this process may use, and the versions that matter."""
     return {
-        # By its name alone a Xeon with AMX is one without.
-        "processor": processor() + (" with AMX" if torch.cpu._is_amx_tile_supported() else ""),
+        "processor": processor(),
+        "instructions": instructions(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def instructions() -> str:
+    """Name the widest of the instructions for matrices: by the name alone, a processor with AMX is one without."""
+    known = {
+        "AMX": torch.cpu._is_amx_tile_supported,
+        "AVX512-BF16": torch.cpu._is_avx512_bf16_supported,
+        "AVX-512": torch.cpu._is_avx512_supported,
+        "AVX2": torch.cpu._is_avx2_supported,
+    }
+    return next((name for name, supported in known.items() if supported()), "")
 
 
 def ceilings() -> dict[str, float]:

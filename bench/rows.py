@@ -44,6 +44,8 @@ def _losses(entry: Any) -> str:
 
 
 def _counted(entry: Any) -> str:
+    if "counted" not in entry["hflm"][0]:  # measured before there was a `--budget`
+        return ""
     seeds = [run["counted"] for run in entry["hflm"]]
     losses, spent = ", ".join(f"{run['eval_loss']:.3f}" for run in seeds), max(run["seconds"] for run in seeds)
     return f"loss {losses} after {spent:.0f} s at most, from the call of the command to its end"

@@ -24,6 +24,8 @@ import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback, TrainingArguments
 
 from bench.beside import run_beside, threads
+from bench.kept import folder
+from bench.machine import machine
 from bench.plain import plain_trainer
 from hflm.config import resolve
 from hflm.engine.order import Placed
@@ -33,7 +35,6 @@ from hflm.pretraining.assemble import Setup, set_up
 from hflm.recipe_files import load_task
 from hflm.run import RunFolder
 
-RESULTS = Path(__file__).parent / "results" / "f2.json"
 RATES, BATCHES, SEEDS = (2.5e-4, 5e-4, 1e-3), (16, 32), (1, 2, 3)
 WARM_UP = 0.06
 
@@ -182,10 +183,9 @@ def main() -> None:
         print(json.dumps(plain(options)))
         return
     run_first(options.size)
-    found = both(
-        {name: value for name, value in json.loads(RESULTS.read_text()).items() if name != "hflm, few threads"}
-    )
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    results = folder(machine()) / "f2.json"
+    found = both(json.loads(results.read_text()))
+    results.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found["median"], indent=1))
 
 

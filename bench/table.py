@@ -1,18 +1,17 @@
 """The table of docs/performance.md, written from the results and from nothing else."""
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.kept import title
 from bench.rows import ROWS
-from bench.verdicts import shortfall
+from bench.verdicts import short, why
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
-# Results that have pages of their own.
 FAULTS = "faults"
-OWN_PAGES = (FAULTS, "distilling", "faithfulness", "forecast", "levers", "beginnings", "longer", "parts")
+Machines = Mapping[str, Mapping[str, Any]]
 
 
 def between(page: str, begin: str, end: str, text: str) -> str:
@@ -38,43 +37,58 @@ def faults(found: Any) -> str:
     for name, row in found["promises"].items():
         verdict = "not tested" if not row["cases"] else "failed" if row["failed"] else "held"
         lines.append(f"| {name} | {row['promise']} | {row['cases']:,} | {row['failed']} | {verdict} |")
-    return "\n".join([*lines, "", "Run on " + _machine(found) + ".", ""])
+    machine = found["machine"]
+    return "\n".join([*lines, "", f"Run on {title(machine)} ({_versions([found])}).", ""])
 
 
-def read(results: Path) -> dict[str, Any]:
-    """Return what was measured, by name."""
-    files = [file for file in sorted(results.glob("*.json")) if file.stem not in OWN_PAGES]
-    return {file.stem: json.loads(file.read_text()) for file in files}
+def read(results: Path) -> Machines:
+    """Return what was measured, by machine and name; results beside the machines' folders have pages of their own."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(results.glob("*/*.json")):
+        entry = json.loads(file.read_text())
+        found.setdefault(title(entry["machine"]), {})[file.stem] = entry
+    return found
 
 
 def table(results: Path) -> str:
-    """Return the table in Markdown, and what falls short."""
-    found = read(results)
-    lines = ["| | what | target | measured | | on |", "|---|---|---|---|---|---|"]
+    """Return the table in Markdown, a column for each machine, and what falls short on which."""
+    machines = read(results)
+    lines = [f"| | what | target | {' | '.join(machines)} |", "|---" * (3 + len(machines)) + "|"]
     for name, rows in ROWS.items():
         for what, target, value, good in rows:
-            if name in found:
-                entry = found[name]
-                cells = (name.upper(), what, target, value(entry), _verdict(target, good, entry), processor(entry))
-                lines.append(f"| {' | '.join(cells)} |")
-    machines = sorted({_machine(entry) for entry in found.values()})
-    return "\n".join([*lines, "", shortfall(found), "", "Measured on " + "; ".join(machines) + ".", ""])
+            cells = [_cell(entries.get(name), target, value, good) for entries in machines.values()]
+            if any(cells):
+                lines.append(f"| {' | '.join((name.upper(), what, target, *cells))} |")
+    named = [f"{name} ({_versions(entries.values())})" for name, entries in machines.items()]
+    return "\n".join([*lines, "", shortfall(machines), "", f"Measured on {'; '.join(named)}.", ""])
 
 
-def _verdict(target: str, good: Callable[[Any], bool], entry: Any) -> str:
-    if target == "none":
+def shortfall(machines: Machines) -> str:
+    """Return a list in Markdown of what falls short, where and why, or a sentence that nothing does."""
+    missed = [
+        f"- **{name.upper()}** on {machine}, {row[0]}: {why(name, entries[name])}"
+        for machine, entries in machines.items()
+        for name, row in short(entries)
+    ]
+    return "\n".join(["Not reached:", "", *missed]) if missed else "Every target is reached."
+
+
+def _cell(entry: Any, target: str, value: Callable[[Any], str], good: Callable[[Any], bool]) -> str:
+    if entry is None or not (text := value(entry)):
         return ""
-    return "reached" if good(entry) else "not reached"
+    if target == "none":
+        return text
+    return f"{text} – {'reached' if good(entry) else '**not reached**'}"
 
 
-def processor(entry: Any) -> str:
-    """Return the name of the processor that an entry was measured on, without what says nothing."""
-    name = re.sub(r"\((R|TM)\)|\bProcessor\b", " ", entry["machine"]["processor"])
-    return " ".join(name.split())
-
-
-def _machine(entry: Any) -> str:
-    m = entry["machine"]
+def _versions(entries: Iterable[Any]) -> str:
+    """Return cores, versions and dates of a machine's results."""
+    found = list(entries)
+    machines = [entry["machine"] for entry in found]
+    days = sorted({entry["date"] for entry in found})
+    cores, torch, transformers = (
+        ", ".join(sorted({str(machine[key]) for machine in machines})) for key in ("cores", "torch", "transformers")
+    )
     return (
-        f"{m['processor']}, {m['cores']} cores, torch {m['torch']}, transformers {m['transformers']} ({entry['date']})"
+        f"{cores} cores, torch {torch}, transformers {transformers}, {' to '.join(dict.fromkeys((days[0], days[-1])))}"
     )

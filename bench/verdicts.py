@@ -66,12 +66,6 @@ def short(found: Mapping[str, Any]) -> Iterator[tuple[str, Row]]:
                 yield name, row
 
 
-def shortfall(found: Mapping[str, Any]) -> str:
-    """Return a list in Markdown of what falls short and why, or a sentence that nothing does."""
-    missed = [f"- **{name.upper()}**, {row[0]}: {why(name, found[name])}" for name, row in short(found)]
-    return "\n".join(["Not reached:", "", *missed]) if missed else "Every target is reached."
-
-
 def lines(found: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a terminal: each row of these names, its target, its result, and why it falls short."""
     for name in names:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Passages that are read together; what a build loses at most when it is killed.
 CHUNK = 64
+# What to do where the disk is full: `hflm resume` knows no graphs.
+ROOM = "Free some space and give the same command again: it goes on from what was saved."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ def build_graph(
     if not total:
         raise DataError(f"{paths[0]} holds no text.", fix="Name a file with text in it.")
     work = WorkFile.beside(output)
-    with full_disk_named(output.parent), work.held():
+    with full_disk_named(output.parent, fix=ROOM), work.held():
         done = work.open(_inputs(sources, extractor, options), anew=overwrite, chunk=CHUNK)
         if done:
             watch("note", {"text": f"going on after {min(done, total):,} of {total:,} passages"})

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hflm.errors import UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+# Ends the name of a folder that nobody holds yet.
+FRESH = ".new"
 
 
 def cache_folder() -> Path:
@@ -20,20 +29,28 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def staged(folder: Path, *, option: str = "") -> Iterator[Path]:
     """Give an empty folder to write into, and rename it to `folder` in the end; an error leaves nothing behind.
 
-    Where another process was faster, its folder stays: what is kept under one name is the same.
+    Where another process was faster, its folder stays: what is kept under one name is the same. `option` is the one
+    that names the folder, where it is no entry of the cache. What a killed process left half-written of an entry goes.
     """
+    handle: int | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
+        if not option:
+            _sweep(folder)
+        fresh = Path(tempfile.mkdtemp(prefix=_prefix(folder), suffix=FRESH, dir=folder.parent))
+        # It takes the name that is swept once it is held.
+        handle = _held(fresh)
+        staging = fresh.rename(fresh.with_suffix(""))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
+        what = "" if option else "The cache "
         raise UsageError(
-            f"The cache {folder.parent} cannot be written: {error.strerror}.",
-            fix="Set HFLM_CACHE to a folder of your own.",
+            f"{what}{folder.parent} cannot be written: {error.strerror}.",
+            fix=f"Choose another {option}." if option else "Set HFLM_CACHE to a folder of your own.",
         ) from error
     try:
         staging.chmod(0o755)
@@ -42,3 +59,33 @@ def staged(folder: Path) -> Iterator[Path]:
             staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name[:40]}."
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was begun of an entry and is held by nobody: a lock goes with its process."""
+    begun = re.compile(re.escape(_prefix(folder)) + "[a-z0-9_]{8}")
+    for found in folder.parent.iterdir():
+        if begun.fullmatch(found.name) and (handle := _held(found)) is not None:
+            shutil.rmtree(found, ignore_errors=True)
+            os.close(handle)
+
+
+def _held(folder: Path) -> int | None:
+    """Lock a folder and return what holds it; None where another process does, or where the system has no locks."""
+    if fcntl is None:
+        return None
+    handle: int | None = None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        if handle is not None:
+            os.close(handle)
+        return None
+    return handle

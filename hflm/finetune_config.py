@@ -158,7 +158,12 @@ def given_settings(
 ) -> dict[str, Any]:  # fmt: skip
     """Return what a user gives, in hflm's own names: flags win over the file, and early stopping is some patience."""
     given = overlay(own_names(kind, file), flags, puts_out=PUTS_OUT)
-    return {"patience": PATIENCE, **given} if given.get("early_stopping") else given
+    # A run's own file names every setting, those that are nothing too.
+    if given.get("early_stopping") and given.get("patience") is None:
+        return {**given, "patience": PATIENCE}
+    if flags.get("early_stopping") is False and flags.get("patience") is None:
+        return {**given, "patience": None}
+    return given
 
 
 def resolve_finetune(

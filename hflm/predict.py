@@ -46,10 +46,13 @@ def predict(trained: TrainedModel, examples: Sequence[Example], **more: Any) -> 
     """Return the predictions for examples, in their order."""
     if trained.kind in ("classification", "tagging"):
         more.clear()
-        return classify_rows(trained.model, trained.family, examples, device=trained.device)
+        return classify_rows(
+            trained.model, trained.family, examples, device=trained.device, shortened=trained.shortened
+        )
     rows, _ = write_rows(
-        trained.model, trained.family, examples, device=trained.device, max_new_tokens=trained.max_new_tokens, **more
-    )
+        trained.model, trained.family, examples, device=trained.device, max_new_tokens=trained.max_new_tokens,
+        shortened=trained.shortened, **more,
+    )  # fmt: skip
     return rows
 
 
@@ -66,11 +69,17 @@ def predict_file(
     if rows is None:
         check_file(trained, input_file, output_file, columns=columns, resume=resume)
 
+    # A model may be used for several files.
+    trained.shortened.read = trained.shortened.written = 0
+
     def add(records: Sequence[Record], _: int) -> Sequence[dict[str, Any]]:
         return predict(trained, to_examples(trained, records, columns), **more)
 
     chunk = CHUNK if trained.kind in ("classification", "tagging") else WRITTEN
-    return add_to_rows(input_file, output_file, add, resume=resume, chunk=chunk, watch=watch)
+    found = add_to_rows(input_file, output_file, add, resume=resume, chunk=chunk, watch=watch)
+    for sentence in trained.shortened.sentences(cap=trained.max_new_tokens):
+        watch("note", {"text": sentence})
+    return found
 
 
 def predict_named(
@@ -114,19 +123,22 @@ def check_file(
     return rows
 
 
-def read_texts(known: Described, path: Path, *, whole: bool) -> list[Any]:
+def read_texts(known: Described, path: Path, *, whole: bool, blank: bool = False) -> list[Any]:
     """Return the texts of a file: the lines of a .txt file, or with `whole` all of it as one; else a text a row.
 
-    Of rows with words these are lists of words.
+    Of rows with words these are lists of words. `blank` keeps lines of a .txt file with nothing in them.
     """
     source = one_source(path)
     if source.kind == "text" and whole:
         found = ["\n".join(line for _, line in read_lines(source)).strip()]
     elif source.kind == "text":
-        found = [line for _, line in read_lines(source) if line.strip()]
+        lines = [line for _, line in read_lines(source)]
+        kept = [line for line in lines if line.strip()]
+        found = lines if blank and kept else kept
     else:
         found = [next(iter(e.values.values())) for e in to_examples(known, list(read_records(source)), {})]
-    empty = next((number for number, text in enumerate(found, start=1) if not "".join(text).strip()), None)
+    blanks = (number for number, text in enumerate(found, start=1) if not "".join(text).strip())
+    empty = None if blank and source.kind == "text" and found else next(blanks, None)
     if not found or empty:
         raise DataError(
             f"{path}: text {empty} is empty." if empty else f"{path} has no rows.", fix="Name another file."

@@ -129,7 +129,7 @@ def save(setup: "Setup", metrics: Mapping[str, Any]) -> None:
     license = config.license or (None if config.data or config.model else LICENSE_OF_SAMPLE)
     card = model_card(
         config, metrics=metrics, environment=read_json(run.environment), license=license,
-        mask=setup.data.tokenizer.mask_token,
+        length=setup.data.eval_rows.ids.shape[1], mask=setup.data.tokenizer.mask_token,
     )  # fmt: skip
     with whole_folder(run.model) as folder:
         setup.model.save_pretrained(folder)

@@ -85,7 +85,10 @@ def settings_of(
         job = kind_of(run).job
         raise UsageError(f"{run.path} is a run of `hflm {job}`.", fix=f"Go on with `hflm resume {run.path}`.")
     resolved = build(kind, saved, where=where)
-    asked = build(kind, overlay(saved, given, puts_out=PUTS_OUT), where="the command line")
+    # Restarts are for one machine: a run that began with some goes on over several without.
+    alone = given.get("machines") in (None, 1)
+    began = saved if alone else {**saved, "max_restarts": 0}
+    asked = build(kind, overlay(began, given, puts_out=PUTS_OUT), where="the command line")
     # `auto` is what the run has worked out since.
     asked = replace(asked, **{name: getattr(resolved, name) for name in given if getattr(asked, name) == "auto"})
     if allow_change:

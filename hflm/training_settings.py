@@ -129,8 +129,9 @@ POSITIVE = (
 )  # fmt: skip
 # Given on the command line, a name on the left puts out what a file says on the right.
 PUTS_OUT = {
-    "size": ("layers", "heads", "width"), "model": ("arch",), "arch": ("model",), "data": ("train_file",),
-    "train_file": ("data",), "freeze": ("lora_rank",), "lora_rank": ("freeze",),
+    "size": ("layers", "heads", "width"), "model": ("arch", "tokenizer", "student_layers"), "arch": ("model",),
+    "student_layers": ("model",), "data": ("train_file",), "train_file": ("data",), "freeze": ("lora_rank",),
+    "lora_rank": ("freeze",),
 }  # fmt: skip
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed", "max_restarts", "machine_rank")
 # What a run may be gone on with otherwise than it began: its results do not hang on it.

@@ -81,6 +81,8 @@ CASES: dict[str, tuple[Make, str, str]] = {
     "unknown YAML key": (yaml("batchsize: 8\n"), "Unknown setting 'batchsize' in .*yaml", "Did you mean 'batch_size'"),
     "wrong YAML type": (yaml("batch_size: many\n"), "'batch_size' in .*yaml is 'many'", "a whole number"),
     "YAML true for a number": (yaml("batch_size: true\n"), "is True", "a whole number"),
+    "YAML number for a recipe": (yaml("recipe: 3\n"), "'recipe' in .*yaml is 3", "must be text"),
+    "YAML without a recipe": (yaml("recipe:\n"), "'recipe' in .*yaml is None", "must be text"),
     "not YAML": (yaml("a: [1\n"), "is not YAML", "name: value"),
     "YAML list": (yaml("- a\n"), "holds no settings", "name: value"),
     "no settings file": (with_text("--config", "none.yaml"), "Cannot read none.yaml", "--config"),
@@ -214,6 +216,13 @@ def test_resuming_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no such folder" in refused(["pretrain", "-o", str(tmp_path / "none"), "--resume"], capsys)
     assert "no config.yaml" in refused(["pretrain", "-o", str(tmp_path), "--resume"], capsys)
     assert "--output-dir RUN" in refused(["pretrain", "--resume"], capsys)
+
+
+@pytest.mark.parametrize("job", ["pretrain", "finetune", "distill"])
+def test_options_that_would_do_nothing(job: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [job, "-o", str(tmp_path / "out")]
+    assert "--overwrite replaces it. Give one" in refused([*words, "--resume", "--overwrite"], capsys)
+    assert "a run that goes on. Pass --resume" in refused([*words, "--allow-change"], capsys)
 
 
 def test_a_name_that_is_no_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

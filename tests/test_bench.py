@@ -21,14 +21,14 @@ from bench import (
     tuning,
     verdicts,
 )
+from bench.kept import RESULTS, folder, title
 from bench.rows import ROWS
-from bench.table import BEGIN, END, FAULTS, OWN_PAGES, faults, table
+from bench.table import BEGIN, END, FAULTS, faults, shortfall, table
 from bench.targets import STUDIES, TARGETS
 from hflm.pretraining.forecast import LAW
 from tests.promises import PROMISES
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "bench" / "results"
 
 
 def test_the_table_in_the_docs_is_that_of_the_results() -> None:
@@ -38,10 +38,26 @@ def test_the_table_in_the_docs_is_that_of_the_results() -> None:
 
 def test_every_row_has_a_measurement_behind_it() -> None:
     assert set(TARGETS) <= set(ROWS) <= {*TARGETS, *STUDIES}
-    for path in RESULTS.glob("*.json"):
+    for path in RESULTS.rglob("*.json"):
         entry = json.loads(path.read_text(encoding="utf-8"))
-        assert path.stem in (*TARGETS, *STUDIES, *OWN_PAGES)
         assert entry["machine"]["processor"] and entry["date"]
+        # A result is in the folder of its machine, or has a page of its own.
+        assert path.parent == (folder(entry["machine"]) if path.stem in ROWS else RESULTS)
+
+
+def test_each_machine_has_its_own_results() -> None:
+    names = ["Intel(R) Xeon(R) Processor", "Intel(R) Xeon(R) Processor", "AMD EPYC"]
+    machines = [
+        {"processor": name, "instructions": instructions, "gpu": None}
+        for name, instructions in zip(names, ["AMX", "AVX512-BF16", ""], strict=True)
+    ]
+    machines.append({**machines[0], "gpu": "NVIDIA H100 80GB HBM3"})
+    assert [title(machine) for machine in machines] == [
+        "Intel Xeon, AMX", "Intel Xeon, AVX512-BF16", "AMD EPYC", "NVIDIA H100 80GB HBM3"
+    ]  # fmt: skip
+    assert [folder(machine).name for machine in machines] == [
+        "intel-xeon-amx", "intel-xeon-avx512-bf16", "amd-epyc", "nvidia-h100-80gb-hbm3"
+    ]  # fmt: skip
 
 
 def test_the_table_of_promises_is_what_was_measured() -> None:
@@ -93,8 +109,8 @@ def test_what_falls_short_is_printed_with_its_reason() -> None:
     said = " ".join("\n".join(verdicts.lines(found, {"f1": None, "f9": None})).split())
     assert said.count("NOT REACHED") == 1 and said.count(": reached") == 2 and "F9 not measured" in said
     assert "0.5 x as fast as in float32" in said and "differ by 1.4 x" in said
-    assert verdicts.shortfall(found).count("- **F1**") == 1
-    assert "reached" in verdicts.shortfall({"f9": {"median": {"hflm --help": 0.1}}})
+    assert shortfall({"a laptop": found, "a server": {}}).count("- **F1** on a laptop") == 1
+    assert shortfall({"a laptop": {"f9": {"median": {"hflm --help": 0.1}}}}) == "Every target is reached."
     assert set(verdicts.LIMITS) == set(TARGETS)
 
 

@@ -101,17 +101,18 @@ def test_an_answer_without_a_word_leaves_no_turn(writer: Writer) -> None:
     assert say(chat, QUESTIONS[0]) == "" and chat.turns == []
 
 
-def test_every_command(writer: Writer, tmp_path: Path) -> None:
+def test_every_command(writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chat, path = begin(writer), tmp_path / "a talk.jsonl"
+    monkeypatch.setenv("HOME", str(tmp_path))
     first = say(chat, QUESTIONS[0])
     say(chat, QUESTIONS[1])
     assert run_command(chat, "!undo") == "took the last question back" and len(chat.turns) == 2
     assert run_command(chat, "!system Du bist kurz") and chat.messages()[0]["content"] == "Du bist kurz"
-    assert run_command(chat, f"!save {path}") == f"saved 2 turns to {path}"
+    assert run_command(chat, "!save ~/a talk.jsonl") == f"saved 2 turns to {path}"
     assert run_command(chat, "!clear") and chat.turns == []
     assert run_command(chat, "!undo") == "there is nothing to take back"
     assert run_command(chat, "!system") == "no system text" and chat.messages() == []
-    assert run_command(chat, f"!load {path}") == f"loaded 2 turns from {path}"
+    assert run_command(chat, "!load ~/a talk.jsonl") == f"loaded 2 turns from {path}"
     assert chat.turns[1]["content"] == first.strip() and chat.ask.system == "Du bist kurz"
     assert run_command(chat, "!set temperature=0.2") == "temperature is 0.2" and chat.sampling.temperature == 0.2
     assert run_command(chat, "!set max-new-tokens = 5") and chat.ask.max_new_tokens == 5

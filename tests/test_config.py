@@ -57,6 +57,7 @@ def test_a_recipe_gives_way_to_weights_and_to_next_tokens() -> None:
         ({"size": "mini", "layers": 2}, {"layers": 3}, {"size": "mini", "layers": 3}),
         ({"arch": "bert"}, {"model": "run"}, {"arch": None, "model": "run"}),
         ({"model": "run"}, {"arch": "bert"}, {"arch": "bert", "model": None}),
+        ({"tokenizer": "bpe"}, {"model": "run"}, {"tokenizer": None, "model": "run"}),
     ],
 )
 def test_a_flag_puts_out_what_it_contradicts(

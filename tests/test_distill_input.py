@@ -141,3 +141,14 @@ def test_settings_of_a_distillation_are_those_of_a_finetuning() -> None:
     assert of("summarization", {}, lora_rank=8, learning_rate=1e-3).learning_rate == 1e-3
     told = of("sentiment", {"data": ["a.jsonl"]}, train_file="b.jsonl")
     assert told.train_file == "b.jsonl" and not told.data
+
+
+def test_a_student_on_the_command_line_puts_out_the_one_of_a_file() -> None:
+    from hflm.distill_config import resolve_distill
+    from hflm.recipe_files import load_task
+
+    one, other = {"model": "small"}, {"student_layers": 2}
+    for file, flags in ((one, other), (other, one)):
+        found = resolve_distill(load_task("sentiment"), name="sentiment", file={"teacher": "t", **file}, flags=flags,
+                                where="a test")  # fmt: skip
+        assert (found.model, found.student_layers) == (flags.get("model"), flags.get("student_layers"))

@@ -1,6 +1,7 @@
 """What a pretraining would take and come to, before it is made; and the law behind it."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,21 @@ def test_where_the_law_is_silent_so_is_the_plan(plan: Plan) -> None:
 def test_what_is_for_a_task_needs_one(text_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(text_file), "--lora-rank", "8"]) == 2
     assert "--lora-rank is for a fine-tuning, and no task is named" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--task", "sentiment", "--model", "m"], []])
+def test_max_length_is_that_of_the_job_which_is_planned(
+    words: list[str], text_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("hflm.plan.plan", lambda config, task, watch: seen.append(config) or {})
+    monkeypatch.setattr("hflm.plan_pretraining.plan_pretraining", lambda config, watch: seen.append(config) or {})
+    words = ["plan", str(text_file), "--max-length", "64", *words]
+    monkeypatch.setattr(sys, "argv", ["hflm", *words])
+    assert main(words) == 0
+    (config,) = seen
+    assert (config.max_source_length if "--task" in words else config.max_length) == 64
+    assert ("hflm calls it --max-source-length" in "".join(capsys.readouterr())) is ("--task" in words)
 
 
 def test_a_run_whose_size_does_not_suit_its_time_is_told_so() -> None:

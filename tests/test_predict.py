@@ -77,11 +77,11 @@ def test_a_file_in_its_order_and_resumable(
     trained = opened(runs, name)
     rows = [{**row, "id": number} for number, row in enumerate(MADE[name][2]()[:10])]
     source, whole, again = write(tmp_path / "in.jsonl", rows), tmp_path / "whole.jsonl", tmp_path / "again.jsonl"
-    events: list[Mapping[str, Any]] = []
-    count = predict_file(trained, source, whole, columns={}, resume=False, watch=lambda kind, e: events.append(e))
+    events: list[tuple[str, Mapping[str, Any]]] = []
+    count = predict_file(trained, source, whole, columns={}, resume=False, watch=lambda *told: events.append(told))
     found = lines(whole)
     assert count == 10 and [row["id"] for row in found] == list(range(10)) and all("prediction" in row for row in found)
-    assert [(event["done"], event["rows"]) for event in events] == [(4, 10), (8, 10), (10, 10)]
+    assert [(e["done"], e["rows"]) for kind, e in events if kind == "rows"] == [(4, 10), (8, 10), (10, 10)]
     # Stopped in the middle of a line: that one is written again, those before it are not predicted again.
     content = whole.read_bytes()
     again.write_bytes(b"".join(content.splitlines(keepends=True)[:6]) + b'{"id": 6, "pred')

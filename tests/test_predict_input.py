@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,12 +32,58 @@ def opened(runs: Callable[[str], str], task: str) -> TrainedModel:
 def test_lines_of_a_text_for_every_task(
     runs: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A .txt file has no columns: a line is what is read."""
+    """A .txt file has no columns: a line is what is read; the lines of a translation are those of its source."""
     (tmp_path / "lines.txt").write_text("one two\n\nthree four\n")
     for command, name in (("translate", "translation"), ("classify", "tagging"), ("classify", "sentiment")):
         capsys.readouterr()
         assert main([command, runs(name), "--input-file", str(tmp_path / "lines.txt"), "--json"]) == 0
-        assert [row["text"] for row in json.loads(capsys.readouterr().out)] == ["one two", "three four"]
+        blank = [""] if name == "translation" else []
+        assert [row["text"] for row in json.loads(capsys.readouterr().out)] == ["one two", *blank, "three four"]
+
+
+def test_what_is_cut_is_said(runs: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beyond what a model reads, words of a text have no tag, and a class knows nothing of them."""
+    long = " ".join(["Emma ran home"] * 200)
+    for name in ("sentiment", "tagging"):
+        assert main(["classify", runs(name), long, "short", "--json"]) == 0
+        assert "texts longer than the model reads, read in part: 1" in capsys.readouterr().err
+    rows = write(tmp_path / "rows.jsonl", [{"text": long}, {"text": "short"}])
+    assert main(["predict", runs("sentiment"), "--input-file", str(rows), "-o", str(tmp_path / "out.jsonl")]) == 0
+    assert "read in part: 1" in capsys.readouterr().err
+    assert main(["classify", runs("sentiment"), "short", "--json"]) == 0
+    assert "read in part" not in capsys.readouterr().err
+
+
+def test_the_column_of_the_training_is_found_as_it_was_written(
+    run_finetune: Callable[..., Path], tiny: Callable[[str], str], tmp_path: Path
+) -> None:
+    rows = [{"comment": f"aside {n}", "Body": row["text"], "Stars": row["label"]} for n, row in enumerate(moods())]
+    path = write(tmp_path / "rows.jsonl", rows)
+    run = run_finetune(
+        "sentiment", model=tiny("bert"), data=[str(path)], text_column="Body", label_column="Stars", max_steps=2
+    )
+    asked = []
+    trained = open_trained(str(run), precision="fp32")
+    real = trained.family.encode
+    trained.family.encode = lambda examples: asked.extend(examples) or real(examples)
+    predict_file(trained, path, tmp_path / "out.jsonl", columns={}, resume=False, watch=lambda kind, content: None)
+    assert [example["text"] for example in asked] == [row["Body"] for row in rows]
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"num_labels": 3, "problem_type": "multi_label_classification"}, "several labels or none"),
+    ({"num_labels": 1}, "a number"),
+])  # fmt: skip
+def test_a_head_of_other_answers_is_refused(
+    settings: dict[str, Any], said: str, tiny: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(tiny("bert"), **settings)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(tiny("bert")).save_pretrained(tmp_path)
+    assert main(["classify", str(tmp_path), "a film"]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_tag_for_every_letter_where_no_spaces_are(runs: Callable[[str], str]) -> None:
@@ -63,7 +110,7 @@ def test_texts_are_written_down_often(
     rows, seen = write(tmp_path / "rows.jsonl", pairs(8)), list[int]()
     predict_file(
         opened(runs, "summarization"), rows, tmp_path / "out.jsonl", columns={}, resume=False,
-        watch=lambda kind, content: seen.append(content["done"]),
+        watch=lambda kind, content: seen.append(content["done"]) if kind == "rows" else None,
     )  # fmt: skip
     assert seen == [3, 6, 8]
 

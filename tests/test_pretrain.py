@@ -233,7 +233,11 @@ def test_streaming(run_pretrain: Run, tmp_path: Path) -> None:
     data = [str(write(tmp_path / "text.txt", lines(SPANISH)))]
     run = run_pretrain(data=data, streaming=True, max_steps=30)
     # More rows than the stream holds: it is read again from its start.
-    assert metrics_of(run)["steps"] == 30
+    metrics = metrics_of(run)
+    assert metrics["steps"] == 30
+    # How many tokens it holds is not known.
+    assert metrics["data_streaming"] and metrics["train_tokens"] is None and "data_tokens" not in metrics
+    assert " on text.txt: a stream of text, " in (run / "model" / "README.md").read_text()
     with pytest.raises(DataError, match="first 200 documents to evaluate on.*Leave --streaming away"):
         run_pretrain(data=data, streaming=True, max_documents=150)
 
@@ -241,12 +245,14 @@ def test_streaming(run_pretrain: Run, tmp_path: Path) -> None:
 def test_going_on_from_a_run(run_pretrain: Run, finished: Path) -> None:
     run = run_pretrain(
         model=str(finished), arch=None, layers=None, width=None, heads=None, vocab_size=None, max_steps=4,
-        learning_rate=1e-5,
+        learning_rate=1e-5, max_length=64,
     )  # fmt: skip
     assert metrics_of(run)["arch"] == "bert"
     assert metrics_of(run)["eval_loss"] == pytest.approx(metrics_of(finished)["eval_loss"], abs=0.01)
     one, two = ((path / "model" / "tokenizer.json").read_bytes() for path in (run, finished))
     assert one == two
+    # The model reads no more than it was made for.
+    assert "reads at most 32 tokens" in (run / "model" / "README.md").read_text()
 
 
 def test_evaluation_data_of_its_own(run_pretrain: Run, tmp_path: Path) -> None:

@@ -207,6 +207,8 @@ def test_a_decoder_with_prompts_and_with_plain_text(run_finetune: Any, tiny: Any
         (["--data", "rows.jsonl", "--canaries", "rows.jsonl"], "--canaries is for models that write"),
         (["--data", "rows.jsonl", "--train-data", "rows.jsonl"], "--train-data is for models that write"),
         (["--data", "rows.jsonl", "--fail-under", "acuracy=1"], "Did you mean 'accuracy'"),
+        (["--data", "rows.jsonl", "--perturbation", "lower", "--fail-under", "typo.kept=1"], "--perturbation typo too"),
+        (["--data", "rows.jsonl", "--canary-others", "1000000"], "--canary-others"),
         (["--data", "rows.jsonl", "--fail-over", "ece"], "--fail-over is 'ece'"),
         (["--data", "rows.jsonl", "-o", "rows.jsonl"], "no name for a page"),
         (["--data", "rows.jsonl", "-o", "mine.html"], "mine.html exists"),

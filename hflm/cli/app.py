@@ -94,8 +94,8 @@ def options(
 
 # Options that name a file or a folder, with what they name: --output-dir=~/runs/one.
 PATH = re.compile(
-    r"(--(?:[a-z_-]*(?:config|dir|file|schema|list|data|output)|png|aliases|tests|gold|canaries|against|model|teacher)=)"
-    r"(~(?:/.*)?)",
+    r"(--(?:[a-z_-]*(?:config|dir|file|schema|list|data|output)|png|aliases|tests|gold|canaries|against|model|teacher"
+    r"|tokenizer)=)(~(?:/.*)?)",
     re.DOTALL,
 )
 
@@ -183,8 +183,10 @@ def _report(error: BaseException) -> int:
             message = f"{message.rstrip('.')}. `{context.command_path} --help` shows what there is."
         _line(f"error: {message}")
         return error.exit_code
-    if not isinstance(error, HflmError) and is_full(error):
-        error = SpaceError(f"The disk is full: {error}.", fix="Free some space, and run it again.")
+    if not isinstance(error, SpaceError) and is_full(error):
+        # Of a model that could not be written, say, whose own remedy would be another model.
+        problem = error.problem if isinstance(error, HflmError) else str(error)
+        error = SpaceError(f"The disk is full: {problem.rstrip('.')}.", fix="Free some space, and run it again.")
     if isinstance(error, HflmError):
         _line(f"error: {error}")
         return error.exit_code

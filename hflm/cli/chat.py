@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hflm.cli.show import is_terminal
+from hflm.cli.show import as_json, is_terminal
 from hflm.cli.stdin import read_line
 from hflm.errors import HflmError
 
@@ -92,9 +92,8 @@ def _answer(chat: Any, line: str, *, json: bool) -> bool:
 
     answer = chat.say(line, listen=listen, timing=timing, forgot=forgot)
     if json:
-        _print_line(
-            {"role": "assistant", "content": answer.text.strip(), "tokens": len(answer.ids), "ended": answer.ended}
-        )
+        row = {"role": "assistant", "content": answer.text.strip(), "tokens": len(answer.ids), "ended": answer.ended}
+        print(as_json(row), flush=True)
     else:
         print(flush=True)
     if answer.ended == "interrupted":
@@ -106,12 +105,6 @@ def _answer(chat: Any, line: str, *, json: bool) -> bool:
     elif is_terminal():
         _tell(f"{timing.tokens} tokens, {timing.tokens_per_second:.0f} tokens/s")
     return True
-
-
-def _print_line(value: Any) -> None:
-    import json
-
-    print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 def _tell(text: str) -> None:

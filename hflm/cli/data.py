@@ -34,6 +34,16 @@ def check_command(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
 ) -> None:
     """Name every row that a job could not use, by file and line: hflm data check rows.jsonl --task sentiment"""
+    of_tasks = {
+        "label-column": label_column, "source-column": source_column, "target-column": target_column,
+        "source-lang": source_lang, "target-lang": target_lang,
+    }  # fmt: skip
+    useless = next((name for name, value in of_tasks.items() if value and not task), None)
+    if useless:
+        raise UsageError(
+            f"--{useless} is for the rows of a task, and no task is named.",
+            fix="Pass --task; `hflm recipes list` shows what there is.",
+        )
     from hflm.check_data import check_data
     from hflm.recipe_files import load_task
 
@@ -48,7 +58,7 @@ def check_command(
         print_json(found)
     else:
         _show(found)
-    if found["bad"]["rows"]:
+    if found["bad"]["rows"] or found.get("bad_against", found["bad"])["rows"]:
         raise typer.Exit(2)
 
 
@@ -57,7 +67,7 @@ def canaries_command(
     text: Annotated[str, typer.Argument(help="A text, or .jsonl rows with a text column.")],
     output_file: Annotated[Path, typer.Option("--output-file", "-o", help="Where the text with canaries goes.")],
     repeats: Annotated[str, typer.Option(help="How often each canary is planted, one number a canary.")] = "1,4,16,64",
-    controls: Annotated[int, typer.Option(help="Canaries that are made and not planted.", min=0)] = 4,
+    controls: Annotated[int, typer.Option(help="Canaries that are made and not planted.", min=0, max=4000)] = 4,
     form: Annotated[
         str, typer.Option(help="The sentence, with {name} and {secret}.")
     ] = "The access code of {name} is {secret}.",
@@ -81,12 +91,16 @@ def canaries_command(
     print(f"wrote {found['canaries']}: the secrets, for `hflm stress RUN --canaries {found['canaries']}`")
 
 
-def _show(found: dict[str, Any]) -> None:
-    bad = found["bad"]
+def _name(bad: dict[str, Any]) -> None:
     for line in bad["first"]:
         print(f"error: {line}", file=sys.stderr)
     if bad["rows"] > len(bad["first"]):
         print(f"error: and {bad['rows'] - len(bad['first']):,} more bad rows", file=sys.stderr)
+
+
+def _show(found: dict[str, Any]) -> None:
+    bad, against = found["bad"], found.get("bad_against")
+    _name(bad)
     for reason, count in bad["reasons"].items() if bad["rows"] > 1 else ():
         print(f"bad       {count:,} {reason}")
     print(f"rows      {found['rows']:,} can be used, {bad['rows']:,} cannot")
@@ -101,4 +115,8 @@ def _show(found: dict[str, Any]) -> None:
     if shared := found.get("overlap"):
         where = f", as {shared['example'][0]} and {shared['example'][1]}" if shared["example"] else ""
         print(f"overlap   {shared['rows']:,} of {shared['judged']:,} rows share 13 words in a row{where}")
+        print(f"          {shared['same']:,} rows, of any length, stand there as a whole")
+    if against and against["rows"]:
+        _name(against)
+        print(f"          {against['rows']:,} rows to compare with could not be read, and are not compared")
     print(f"size      {found['characters']:,} characters in {found['bytes'] / 1e6:,.1f} MB, {found['seconds']:.1f} s")

@@ -11,7 +11,7 @@ import typer
 from hflm.cli.finetune import report as report_task
 from hflm.cli.pretrain import report as report_text
 from hflm.cli.progress import Progress
-from hflm.cli.settings import notices, resumed, with_settings
+from hflm.cli.settings import check_resume, notices, resumed, with_settings
 from hflm.cli.show import print_json, table
 from hflm.distill_config import DistillConfig, resolve_distill
 from hflm.recipe_files import load_task
@@ -39,6 +39,7 @@ def _distill(
 
     hflm distill --teacher mood --student-layers 2 --data reviews.jsonl -o small
     """
+    check_resume(resume, overwrite=overwrite, allow_change=allow_change)
     if resume:
         run, resolved = resumed(DistillConfig, output_dir, given=settings, config=config, allow_change=allow_change)
         folder = run.path

@@ -1,6 +1,5 @@
 """`hflm explain`: parse, call, show."""
 
-import json as json_format
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.progress import Progress
+from hflm.cli.show import as_json
 from hflm.cli.stdin import check_words, read_stdin
 from hflm.errors import UsageError
 
@@ -48,7 +48,7 @@ def command(
         )  # fmt: skip
     # Before anything is written, which may fail.
     if json:
-        print(json_format.dumps(as_dict(found), ensure_ascii=False), flush=True)
+        print(as_json(as_dict(found)), flush=True)
     else:
         _show(found, drawn=bool(output or png))
     written = [write_page(found, output)] if output else []

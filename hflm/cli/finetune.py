@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.progress import Progress
-from hflm.cli.settings import notices, resumed, with_settings
+from hflm.cli.settings import check_resume, notices, resumed, with_settings
 from hflm.cli.show import print_json
 from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.errors import UsageError
@@ -42,6 +42,7 @@ def _finetune(
     """
     asked: dict[str, Any] = {"partition": partition, "time": time, "sbatch": sbatch, "dry_run": dry_run}
     check_slurm(slurm, resume=resume, overwrite=overwrite, settings=settings, given={**asked, "nodes": nodes > 1})
+    check_resume(resume, overwrite=overwrite, allow_change=allow_change)
     if resume:
         run, resolved = resumed(FinetuneConfig, output_dir, given=settings, config=config, allow_change=allow_change)
         folder = run.path
@@ -51,7 +52,9 @@ def _finetune(
         task, resolved = resolved_task(settings, config)
         folder = output_dir or Path("runs") / datetime.now().strftime(f"{task.name}-%Y%m%d-%H%M%S")
     if slurm:
-        return hand_over("finetune", settings, folder, config, nodes=nodes, **asked)
+        return hand_over(
+            "finetune", settings, folder, config, nodes=nodes, restarts=resolved.max_restarts, json=json, **asked
+        )
     progress = Progress(quiet=json)
     for notice in notices(sys.argv, FinetuneConfig):
         progress.note(notice)

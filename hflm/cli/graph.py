@@ -72,6 +72,10 @@ def show_command(
     json: Json = False,
 ) -> None:
     """Say what a graph holds, or draw it: hflm graph show graph.jsonl -o graph.html"""
+    if around is not None and not output_file:
+        raise UsageError(
+            "--around says what to draw, and nothing is drawn.", fix="Pass -o graph.html, or ask `hflm graph query`."
+        )
     if output_file:
         if output_file.suffix not in (".png", ".html"):
             raise UsageError(f"{output_file} is no picture by its ending.", fix="Name it .png or .html.")

@@ -15,7 +15,7 @@ from hflm.cli.show import print_json
 from hflm.config import PretrainConfig
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig
-from hflm.settings import flag, read_yaml
+from hflm.settings import flag, own_names, read_yaml
 
 
 def _plan(
@@ -31,11 +31,13 @@ def _plan(
     hflm plan --task sentiment --model bert-base-cased --data reviews.jsonl
     """
     file = read_yaml(config) if config else {}
+    tunes = bool({**file, **settings}.get("task"))
     with Progress(quiet=json) as progress:
-        for notice in notices(sys.argv, FinetuneConfig):
+        for notice in notices(sys.argv, FinetuneConfig if tunes else PretrainConfig):
             progress.note(notice)
-        if {**file, **settings}.get("task"):
-            task, resolved = resolved_task(settings, config)
+        if tunes:
+            # --max-length is a setting of a pretraining, and of a fine-tuning another name.
+            task, resolved = resolved_task(own_names(FinetuneConfig, settings), config)
             from hflm.plan import plan
 
             found = plan(resolved, task, watch=progress.watch)

@@ -106,7 +106,8 @@ def _run(
 
     if input_file:
         told = {name: value for name, value in more.items() if name != "max_new_tokens"}
-        texts = read_texts(_in_own_words(describe, model, task=task, kinds=kinds, **told), input_file, whole=whole)
+        known = _in_own_words(describe, model, task=task, kinds=kinds, **told)
+        texts = read_texts(known, input_file, whole=whole, blank=task == "translation")
     trained = _in_own_words(open_trained, model, task=task, kinds=kinds, **more)
     options: dict[str, Any] = {} if trained.kind in ("classification", "tagging") else {"num_beams": num_beams}
     if long == "split":
@@ -118,7 +119,10 @@ def _run(
     # A blank line stays one, unasked: the lines of a translation are those of its source.
     found = iter(predict(trained, [text for text in texts if "".join(text).strip()], **options))
     shown = [" ".join(text) if isinstance(text, list) else text for text in texts]
-    return [{"text": text, **(next(found) if text.strip() else {"prediction": ""})} for text in shown]
+    rows = [{"text": text, **(next(found) if text.strip() else {"prediction": ""})} for text in shown]
+    for sentence in trained.shortened.sentences(cap=trained.max_new_tokens):
+        print(sentence, file=sys.stderr)
+    return rows
 
 
 def _in_own_words(act: Callable[..., Found], *given: Any, **more: Any) -> Found:

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.progress import Progress
-from hflm.cli.settings import notices, resumed, with_settings
+from hflm.cli.settings import check_resume, notices, resumed, with_settings
 from hflm.cli.show import print_json
 from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.config import PretrainConfig, resolve
+from hflm.errors import UsageError
 from hflm.recipe_files import load_task
 from hflm.run import since
 from hflm.settings import read_yaml
@@ -41,12 +42,15 @@ def _pretrain(
     folder = output_dir or Path("runs") / datetime.now().strftime("pretrain-%Y%m%d-%H%M%S")
     asked: dict[str, Any] = {"partition": partition, "time": time, "sbatch": sbatch, "dry_run": dry_run}
     check_slurm(slurm, resume=resume, overwrite=overwrite, settings=settings, given={**asked, "nodes": nodes > 1})
+    check_resume(resume, overwrite=overwrite, allow_change=allow_change)
     if resume:
         _, resolved = resumed(PretrainConfig, output_dir, given=settings, config=config, allow_change=allow_change)
     else:
         resolved = resolved_pretraining(settings, read_yaml(config) if config else {}, config)
     if slurm:
-        return hand_over("pretrain", settings, folder, config, nodes=nodes, **asked)
+        return hand_over(
+            "pretrain", settings, folder, config, nodes=nodes, restarts=resolved.max_restarts, json=json, **asked
+        )
     progress = Progress(quiet=json)
     for notice in notices(sys.argv, PretrainConfig):
         progress.note(notice)
@@ -66,8 +70,12 @@ def resolved_pretraining(
     settings: Mapping[str, Any], file: Mapping[str, Any], config: Path | None
 ) -> PretrainConfig:  # fmt: skip
     """Return the settings with the numbers of the recipe that is named below them."""
-    recipe = load_task({**file, **settings}.get("recipe", "pretraining"))
-    return resolve(recipe=recipe.defaults, file=file, flags=settings, where=str(config or "the command line"))
+    where = str(config or "the command line")
+    name = {**file, **settings}.get("recipe", "pretraining")
+    if not isinstance(name, str):
+        # It is read before the settings are checked.
+        raise UsageError(f"'recipe' in {where} is {name!r}.", fix="It must be text.")
+    return resolve(recipe=load_task(name).defaults, file=file, flags=settings, where=where)
 
 
 def report(folder: Path, metrics: Mapping[str, Any]) -> None:

@@ -47,8 +47,18 @@ class Progress:
     def _end_line(self) -> None:
         """Leave a line that would have been written over."""
         if self._open:
-            print(file=self.stream, flush=True)
+            self._print("\n")
         self._open = False
+
+    def _print(self, text: str) -> None:
+        """Write, and where the reader of a pipe has left, let the work go on and tell nobody."""
+        try:
+            print(text, end="", file=self.stream, flush=True)
+        except BrokenPipeError:
+            # What the buffer still holds would fail again, and so would the report at the end.
+            nobody = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nobody, self.stream.fileno())
+            os.close(nobody)
 
     def note(self, text: str) -> None:
         """Show a line."""
@@ -56,7 +66,7 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
-            print(text, file=self.stream, flush=True)
+            self._print(f"{text}\n")
 
     def settings(self, yaml: str) -> None:
         """Show the resolved settings, folded to the width of a page."""
@@ -126,12 +136,7 @@ class Progress:
     def _over(self, text: str, *, last: bool) -> None:
         """Print a line, on a terminal one that the next is written over."""
         self._open = live(self.stream) and not last
-        print(
-            text.ljust(60) if live(self.stream) else text,
-            end="\r" if self._open else "\n",
-            file=self.stream,
-            flush=True,
-        )
+        self._print((text.ljust(60) if live(self.stream) else text) + ("\r" if self._open else "\n"))
 
     def _counted(self, content: Mapping[str, Any]) -> None:
         """Show rows whose number is not known before they are read."""

@@ -104,6 +104,14 @@ def _plain(declared: Any) -> Any:
     return declared if declared in (str, int, float, bool) else None
 
 
+def check_resume(resume: bool, *, overwrite: bool, allow_change: bool) -> None:
+    """Raise UsageError for an option that would do nothing: of a new run where one goes on, or the other way."""
+    if resume and overwrite:
+        raise UsageError("--resume goes on with a run, and --overwrite replaces it.", fix="Give one of them.")
+    if allow_change and not resume:
+        raise UsageError("--allow-change is for a run that goes on.", fix="Pass --resume too, or leave it away.")
+
+
 def resumed(
     kind: type[Trained], output_dir: Path | None, *, given: Settings, config: Path | None, allow_change: bool
 ) -> tuple[RunFolder, Trained]:

@@ -31,8 +31,15 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print JSON for another program to read: UTF-8, indented, nothing around it."""
-    print(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+    """Print JSON for another program to read: indented, nothing around it."""
+    print(as_json(content, indent=2))
+
+
+def as_json(content: Any, *, indent: int | None = None) -> str:
+    """Return JSON to print: in UTF-8 letters as they are, in other encodings as JSON escapes those beyond ASCII."""
+    # Where the encoding lacks a letter Python would write \xe9, which is no JSON. A stream in memory has none.
+    whole = (sys.stdout.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8")
+    return json.dumps(content, indent=indent, ensure_ascii=not whole, default=str)
 
 
 def _rich(cells: list[list[str]], columns: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """The options that hand a training to SLURM, and what they do."""
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.settings import asked_again
+from hflm.cli.show import print_json
 from hflm.errors import UsageError
 from hflm.launching.slurm import Batch, batch_text, submit, words_of
 from hflm.resume import kind_of, settings_of
@@ -26,20 +28,28 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the batch file on
 
 
 def hand_over(
-    job: str, settings: Mapping[str, Any], folder: Path, config: Path | None, *, nodes: int, partition: str | None,
-    time: str | None, sbatch: list[str] | None, dry_run: bool,
+    job: str, settings: Mapping[str, Any], folder: Path, config: Path | None, *, nodes: int, restarts: int,
+    partition: str | None, time: str | None, sbatch: list[str] | None, dry_run: bool, json: bool,
 ) -> None:  # fmt: skip
     """Print the batch file of a command, or submit it."""
     _check_folder(job, settings, RunFolder(folder), config)
+    if nodes > 1 and restarts:
+        raise UsageError("--max-restarts is for one machine.", fix="Leave it away, or pass --nodes 1.")
     words = [job, *words_of(settings), "--output-dir", str(folder), *(["--config", str(config)] if config else [])]
     batch = Batch(nodes=nodes, partition=partition, time=time, more=tuple(sbatch or ()))
     text = batch_text(words, folder, batch, python=sys.executable)
     if dry_run:
-        print(text, end="")
+        print_json({"run": str(folder), "file": text}) if json else print(text, end="")
         return
     # SLURM makes no folder for the log that it is told to write.
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    print(f"{submit(text).rstrip('.')}; run {folder}, log {folder}-JOB.log")
+    said = submit(text).rstrip(".")
+    if not json:
+        print(f"{said}; run {folder}, log {folder}-JOB.log")
+        return
+    # As in "Submitted batch job 40007".
+    number = next(iter(re.findall(r"\d+", said)), None)
+    print_json({"run": str(folder), "job": number, "log": f"{folder}-{number or 'JOB'}.log"})
 
 
 def _check_folder(job: str, settings: Mapping[str, Any], run: RunFolder, config: Path | None) -> None:

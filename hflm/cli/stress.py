@@ -21,7 +21,8 @@ SaveTemperature = Annotated[
 ]
 Card = Annotated[bool, typer.Option("--card", help="Put a summary into the model's card.")]
 Canaries = Annotated[File, typer.Option(help="What `hflm data canaries` wrote beside the training text.")]
-Others = Annotated[int, typer.Option(help="Secrets that each canary is held against.", min=99)]
+# They are drawn until so many differ, of a million that there are.
+Others = Annotated[int, typer.Option(help="Secrets that each canary is held against.", min=99, max=500_000)]
 Train = Annotated[Texts, typer.Option(help="Training files, to look for in what is written.")]
 Words = Annotated[File, typer.Option(help="Words that should not be written, one a line.")]
 Under = Annotated[Texts, typer.Option(help="NAME=VALUE: exit 6 where a number is less.")]
@@ -58,7 +59,7 @@ def command(
     from hflm.stress import StressOptions, check_files, keep, stress
     from hflm.stressing.thresholds import check_limits, read_limits
 
-    limits = read_limits(fail_under or [], fail_over or [], group_column=group_column)
+    limits = read_limits(fail_under or [], fail_over or [], group_column=group_column, perturbations=perturbation or ())
     check_files(model, output_file, writes=card or save_temperature)
     named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
     options = StressOptions(

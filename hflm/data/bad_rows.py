@@ -11,8 +11,10 @@ from hflm.errors import DataError
 OnBad = Callable[[DataError], None]
 # Rows that are shown; all are counted.
 MOST_SHOWN = 20
-PLACE = re.compile(r"^.*?, (?:line|row) \d+(?:, (?:column|field) (?:'[^']*'|\"[^\"]*\"|\d+))?(?:, message \d+)?: ")
-FOUND = re.compile(r"^found .*, which is ")
+PLACE = re.compile(
+    r"^.*?, (?:line|row) \d+(?:, (?:column|field) (?:'[^']*'|\"[^\"]*\"|\d+))?(?:, (?:message|triple) \d+)?: "
+)
+FOUND = re.compile(r"^found .*, (?:which is|in which) ")
 
 
 def refuse(error: DataError) -> None:

@@ -33,6 +33,8 @@ def match_columns(
                 f"{where}: no column {column!r}; it has {_shown(columns)}.", fix=_guess(column, columns, role)
             )
     plain = {column.strip().lower(): column for column in reversed(columns)}
+    # A model keeps the column that it was trained on as it is written.
+    plain |= {column: column for column in columns if column not in plain}
     found = {role: plain[name] for role, names in roles.items() for name in reversed(names) if name in plain}
     found |= given
     asked = [shape for shape in shapes if any(role in given for role in shape)]

@@ -6,7 +6,7 @@ import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,18 @@ class Shape:
 
 
 def read_examples(
-    records: Iterable[Record], *, shape: Shape, on_bad: OnBad = refuse
+    records: Iterable[Record], *, shape: Shape, like: Mapped | None = None, on_bad: OnBad = refuse
 ) -> Iterator[tuple[Example, Mapped]]:
     """Turn records into examples, with the mapping that the first row decided.
 
-    A row without a target has none of that role, where `shape.optional` allows it. `on_bad` hears of a value of the
-    wrong kind, with row and column; raises DataError where the columns are not those of the task.
+    `like` is the mapping of other rows, which is taken where its columns are here too. A row without a target has none
+    of that role, where `shape.optional` allows it. `on_bad` hears of a value of the wrong kind, with row and column;
+    raises DataError where the columns are not those of the task.
     """
     mapping: Mapped | None = None
     for record in records:
         values = _flat(record.values)
-        known = mapping or _mapping(values, shape, record)
+        known = mapping or _like(like or {}, values, shape, record)
         mapping = {**known, **_loose(values, known, shape)}
         try:
             example = Example(record.where, _roles(values, mapping, record.where, shape))
@@ -88,6 +89,15 @@ def _flat(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Open {"translation": {"en": ..., "fr": ...}}, the shape of the hub's translation sets."""
     inner = values.get("translation")
     return {**values, **inner} if isinstance(inner, dict) else values
+
+
+def _like(other: Mapped, values: Mapping[str, Any], shape: Shape, record: Record) -> Mapped:
+    """Map the columns as those of other rows are; where they make no whole row here, by what these are called."""
+    here = {role: column for role, column in other.items() if column in values}
+    if here:
+        with suppress(DataError):
+            return _mapping(values, replace(shape, given={**here, **shape.given}), record)
+    return _mapping(values, shape, record)
 
 
 def _mapping(values: Mapping[str, Any], shape: Shape, record: Record) -> Mapped:

@@ -19,9 +19,11 @@ def hold_out(documents: Iterable[Document], fraction: float) -> Iterator[tuple[s
     """Divide each document into what is trained and what is evaluated on; a function of its text alone."""
     for document in documents:
         text = document.text
-        if len(text) >= LONG:
-            cut = text.rfind("\n", 0, int(len(text) * (1 - fraction)))
-            cut = cut if cut > len(text) // 2 else int(len(text) * (1 - fraction))
+        if len(text) >= LONG and fraction:
+            # At the end of a line, where one is near: no more than half as much again may go for it.
+            exact = int(len(text) * (1 - fraction))
+            cut = text.rfind("\n", max(0, int(len(text) * (1 - 1.5 * fraction))), exact)
+            cut = cut if cut > 0 else exact
             yield text[:cut], text[cut:]
         else:
             digest = hashlib.blake2b(text.encode(), digest_size=4).digest()

@@ -23,6 +23,16 @@ class Seen:
     def __len__(self) -> int:
         return self._count
 
+    def __contains__(self, number: int) -> bool:
+        places, last = self._places, len(self._places) - 1
+        number = number or 1
+        place = number & last
+        while found := places[place]:
+            if found == number:
+                return True
+            place = (place + 1) & last
+        return False
+
     def add(self, number: int) -> bool:
         """Remember a number, and say whether it is new; 0, which marks a free place, is taken for 1."""
         places, last = self._places, len(self._places) - 1

@@ -30,6 +30,8 @@ NEVER_GZIPPED = {".parquet"}
 SUFFIXES = KINDS | {f"{suffix}.gz": kind for suffix, kind in KINDS.items() if suffix not in NEVER_GZIPPED}
 ACCEPTED = f"{', '.join(KINDS)}, each but .parquet also with .gz"
 BLOCK = 1 << 20
+# Files that a folder has which hflm wrote a run into.
+RUN = {"config.yaml", "environment.json"}
 # Longer names are shortened in messages; no system takes one file name of more than 255 bytes.
 LONGEST_NAME = 300
 
@@ -57,8 +59,8 @@ class Source:
 def find_sources(paths: Sequence[str]) -> list[Source]:
     """Find the files behind files, folders (with all below them, sorted) and globs, in the order given.
 
-    A file reached twice is read once. In folders and globs, hidden and empty files and unknown extensions are
-    passed over. Raises DataError where a path leads nowhere, or to nothing that can be read.
+    A file reached twice is read once. In folders and globs, hidden and empty files, unknown extensions and the folders
+    of runs are passed over. Raises DataError where a path leads nowhere, or to nothing that can be read.
     """
     found: dict[Path, Source] = {}
     for path in paths:
@@ -148,6 +150,10 @@ def _walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        # A run beside its data is no data: what it writes would change what it was trained on.
+        if Path(root) != folder and set(names) >= RUN:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(root, name) for name in names if not name.startswith("."))
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +63,10 @@ def read_splits(
         raise DataError(f"There are no rows to train on{where}.", fix="Pass --data FILE or --train-file FILE.")
     columns: Mapped = {}
     examples: dict[str, list[Example]] = {}
-    for split, rows in records.items():
+    # What is read of training is read of the others too, where they have it.
+    for split in sorted(records, key=lambda split: split != "train"):
         examples[split] = []
-        for example, found in read_examples(rows, shape=shape, on_bad=on_bad):
+        for example, found in read_examples(records[split], shape=shape, like=columns, on_bad=on_bad):
             columns = columns or found
             wrong = row_problem(example, found) if skip_bad else None
             if wrong:
@@ -160,21 +162,33 @@ def _hub(name: str) -> Records:
 
 def _unanswered(rows: Any) -> bool:
     """Tell whether all classes of a split are -1, as in the tests of GLUE."""
-    columns = [name for name, feature in rows.features.items() if getattr(feature, "names", None)]
-    return bool(columns) and all(value == -1 for name in columns for value in rows[name])
+    columns = [name for name, feature in rows.features.items() if _names(feature)]
+    values = (value for name in columns for value in rows[name])
+    return bool(columns) and all(
+        one == -1 for value in values for one in (value if isinstance(value, list) else [value])
+    )
+
+
+def _names(feature: Any) -> Any:
+    """Return the names of a column of classes, or of lists of classes; None for any other."""
+    return getattr(getattr(feature, "feature", feature), "names", None)
 
 
 def _named(row: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
     """Give classes that a data set keeps as numbers their names, alone or in lists."""
     found = dict(row)
     for column, feature in features.items():
-        names = getattr(getattr(feature, "feature", feature), "names", None)
-        value = found[column]
-        if names and isinstance(value, list):
-            found[column] = [names[number] for number in value]
-        elif names and isinstance(value, int) and value >= 0:
-            found[column] = names[value]
+        names, value = _names(feature), found[column]
+        if names:
+            found[column] = [_name(one, names) for one in value] if isinstance(value, list) else _name(value, names)
     return found
+
+
+def _name(number: Any, names: Sequence[str]) -> Any:
+    """Return the name of a class; None below 0, as data sets have it where a class is not known."""
+    if not isinstance(number, int):
+        return number
+    return names[number] if number >= 0 else None
 
 
 def _hold_out(examples: dict[str, list[Example]], fractions: Mapping[str, float]) -> None:
@@ -213,25 +227,36 @@ def _hold_out(examples: dict[str, list[Example]], fractions: Mapping[str, float]
 def _give_back(rows: Sequence[Example], kept: list[Example]) -> list[Example]:
     """Return to training the rows whose class or tag it would lack: chance is no mistake in the data."""
     known = {name for example in kept for name in _classes(example)}
-    needed: list[Mapping[str, Any]] = []
+    needed: set[Any] = set()
     for example in rows:
         if new := _classes(example) - known:
             known |= new
-            needed.append(example.values)
+            needed.add(_content(example.values))
     # Copies stay together.
-    kept.extend(example for example in rows if example.values in needed)
-    return [example for example in rows if example.values not in needed]
+    back = [_content(example.values) in needed for example in rows]
+    kept.extend(example for example, one in zip(rows, back, strict=True) if one)
+    return [example for example, one in zip(rows, back, strict=True) if not one]
 
 
 def _spare(kept: Sequence[Example]) -> list[Example]:
     """Return a late row, with its copies, that training can spare: one that leaves it every class, if there is one."""
-    for last in reversed(kept):
-        copies = [example for example in kept if example.values == last.values]
-        left = [example for example in kept if example.values != last.values]
-        if left and _classes(last) <= {name for example in left for name in _classes(example)}:
-            return copies
-    copies = [example for example in kept if example.values == kept[-1].values]
-    return copies if len(copies) < len(kept) else []
+    contents = [_content(example.values) for example in kept]
+    copies = Counter(contents)
+    rows = Counter(name for example in kept for name in _classes(example))
+    for last, chosen in zip(reversed(kept), reversed(contents), strict=True):
+        if copies[chosen] < len(kept) and all(rows[name] > copies[chosen] for name in _classes(last)):
+            break
+    else:
+        chosen = contents[-1]
+    found = [example for example, content in zip(kept, contents, strict=True) if content == chosen]
+    return found if len(found) < len(kept) else []
+
+
+def _content(value: Any) -> Any:
+    """Return a value in a form that is found in a set or a count: equal where the values are."""
+    if isinstance(value, Mapping):
+        return frozenset((name, _content(one)) for name, one in value.items())
+    return tuple(_content(one) for one in value) if isinstance(value, (list, tuple)) else value
 
 
 def _classes(example: Example) -> set[str]:

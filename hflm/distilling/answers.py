@@ -75,12 +75,12 @@ def write_answers(teacher: TrainedModel, examples: Sequence[Example], *, cap: in
     """Return the teacher's text to each example, in their order; what was written before is read from the cache."""
     order = sorted(range(len(examples)), key=lambda row: (-_length(examples[row]), row))
     folder = cache_folder() / f"answers-{_key(teacher, examples, cap=cap)}"
-    texts, start, written = [""] * len(examples), perf_counter(), 0
+    texts, start, written, capped = [""] * len(examples), perf_counter(), 0, 0
     for number, place in enumerate(range(0, len(order), CHUNK)):
         rows = order[place : place + CHUNK]
         kept = folder / f"{number:06}"
         if not ranks.agreed(kept.is_dir()):
-            found, _ = write_rows(
+            found, cut = write_rows(
                 teacher.model, teacher.family, [examples[row] for row in rows], device=teacher.device,
                 max_new_tokens=cap,
             )  # fmt: skip
@@ -88,7 +88,7 @@ def write_answers(teacher: TrainedModel, examples: Sequence[Example], *, cap: in
                 with staged(kept) as staging:
                     content = json.dumps([one["prediction"] for one in found], ensure_ascii=False)
                     (staging / "texts.json").write_text(content, encoding="utf-8")
-            written += len(rows)
+            written, capped = written + len(rows), capped + cut
             rate = written / (perf_counter() - start)
             watch("rows", {"done": place + len(rows), "rows": len(order), "rows_per_second": rate})
         said = ranks.agreed((kept / "texts.json").read_text(encoding="utf-8") if ranks.first() else None)
@@ -96,6 +96,9 @@ def write_answers(teacher: TrainedModel, examples: Sequence[Example], *, cap: in
             texts[row] = text
     if written < len(order):
         watch("note", {"text": f"{len(order) - written:,} of the teacher's texts were in the cache"})
+    if capped:
+        ended = f"{capped:,} of {written:,} texts of the teacher were ended by the cap of {cap} tokens"
+        watch("note", {"text": f"{ended}, and are learned so; --max-target-length raises it"})
     return texts
 
 

@@ -1,1 +1,1 @@
-"""The one Trainer subclass and what it guarantees; used by every training job."""
+"""The Trainer of every run and what it guarantees; used by every training job."""

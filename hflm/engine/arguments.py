@@ -28,8 +28,9 @@ IDLE = (
     "train_sampling_strategy", "length_column_name", "label_names", "remove_unused_columns", "ignore_data_skip",
     "dataloader_drop_last", "dataloader_persistent_workers", "dataloader_prefetch_factor",
     "dataloader_multiprocessing_context", "dataloader_in_order", "prediction_loss_only", "eval_do_concat_batches",
-    "eval_accumulation_steps", "include_for_metrics", "batch_eval_metrics", "bf16_full_eval", "fp16_full_eval",
-    "use_cpu", "disable_tqdm", "save_only_model", "do_train", "do_eval", "do_predict", "push_to_hub", "local_rank",
+    "eval_accumulation_steps", "eval_delay", "eval_on_start", "include_for_metrics", "batch_eval_metrics",
+    "bf16_full_eval", "fp16_full_eval", "use_cpu", "disable_tqdm", "save_only_model", "do_train", "do_eval",
+    "do_predict", "push_to_hub", "local_rank",
 )  # fmt: skip
 
 

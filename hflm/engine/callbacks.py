@@ -34,6 +34,7 @@ class Recorder(Laps):
         self.path, self.watch = path, watch
         self.tokens_per_step, self.epochs_per_step = tokens_per_step, epochs_per_step
         self._loss: float | None = None
+        self._start, self.first = 0.0, 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
@@ -43,7 +44,9 @@ class Recorder(Laps):
             whole = self.path.read_bytes()
             os.truncate(self.path, whole.rfind(b"\n") + 1)
         super().on_train_begin(args, state, control)
-        self._start, self.first = time.perf_counter(), state.global_step
+        # Where memory ran out, training begins once more: its seconds and its steps are those since it first began.
+        if not self._start:
+            self._start, self.first = time.perf_counter(), state.global_step
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Tell the watcher how far the run is."""

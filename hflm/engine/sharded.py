@@ -13,6 +13,7 @@ import torch
 from torch.optim import Optimizer
 
 from hflm.engine import sharding
+from hflm.engine.restoring import rates_of_now
 from hflm.engine.trainer import EngineTrainer
 from hflm.errors import UsageError
 
@@ -76,5 +77,6 @@ class ShardedTrainer(EngineTrainer):
             return
         assert self.optimizer is not None and self.lr_scheduler is not None
         state = torch.load(os.path.join(checkpoint, OPTIMIZER), map_location="cpu", weights_only=True)
-        self.optimizer.load_state_dict(sharding.share_of_state(state, self.optimizer.param_groups))
-        self.lr_scheduler.load_state_dict(torch.load(os.path.join(checkpoint, SCHEDULER), weights_only=True))
+        with rates_of_now(self.optimizer, self.lr_scheduler):
+            self.optimizer.load_state_dict(sharding.share_of_state(state, self.optimizer.param_groups))
+            self.lr_scheduler.load_state_dict(torch.load(os.path.join(checkpoint, SCHEDULER), weights_only=True))

@@ -1,4 +1,4 @@
-"""The one Trainer subclass: summed losses, an order that is a function of the seed, whole checkpoints."""
+"""The Trainer of every run: summed losses, an order that is a function of the seed, whole checkpoints."""
 
 import math
 import os
@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from hflm.engine import checkpoints, ranks
 from hflm.engine.evaluating import Stopped, eval_sums
 from hflm.engine.memory import in_halves
 from hflm.engine.numbers import MOST_SKIPPED, check_weights, culprits, name_places, places_of_step, skipped_steps
 from hflm.engine.order import Order, Placed, Readable
+from hflm.engine.restoring import Restoring
 from hflm.engine.state import checkpoint_bytes, random_states, set_random_states
 from hflm.errors import NumericsError
 from hflm.families.family import Batch, Family
@@ -29,7 +30,7 @@ from hflm.space import check_room, full_disk_named
 SPREAD = 1_000_003
 
 
-class EngineTrainer(Trainer):
+class EngineTrainer(Restoring):
     """A Trainer whose loss does not depend on how a global batch is split, and whose runs can be repeated.
 
     The loss of a global batch is the sum over its targets divided by their number, over all micro-batches and
@@ -161,10 +162,8 @@ class EngineTrainer(Trainer):
         step, rate = self.state.global_step + 1, self._get_learning_rate()
         found = f"{what} at step {step}, learning rate {rate:g}, {self._rows_at_fault()}."
         if not self._skip_bad:
-            raise NumericsError(
-                found,
-                fix="The last checkpoint is kept; try a lower --learning-rate, --precision fp32 or --on-nan skip.",
-            )
+            fix = "The last checkpoint is kept; try a lower --learning-rate, --precision fp32 or --on-nan skip."
+            raise NumericsError(found, fix=fix)
         skipped = skipped_steps(self.state.log_history)
         if len(skipped) >= MOST_SKIPPED:
             raise NumericsError(

@@ -26,6 +26,8 @@ class Classification:
     label_smoothing: float = 0.0
     weights: Tensor | None = None
     temperature: float = 1.0
+    # An encoder-decoder reads the class off the end of a text, which no text may have within.
+    plain: bool = False
     kind: str = field(default="classification", init=False)
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
@@ -35,7 +37,10 @@ class Classification:
     def _encode(self, examples: Sequence[Example]) -> list[Encoded]:
         numbers = {label: number for number, label in enumerate(self.labels)}
         texts = [beginning(example["text"], most=self.max_length) for example in examples]
-        found = self.tokenizer(texts, truncation=True, max_length=self.max_length, return_overflowing_tokens=False)
+        found = self.tokenizer(
+            texts, truncation=True, max_length=self.max_length, return_overflowing_tokens=False,
+            **({"split_special_tokens": True} if self.plain else {}),
+        )  # fmt: skip
         rows = []
         for number, (example, ids) in enumerate(zip(examples, found["input_ids"], strict=True)):
             label = example.values.get("label")
@@ -57,7 +62,10 @@ class Classification:
     def inputs(self, rows: Sequence[Encoded]) -> Batch:
         """Return what the model reads: ids and mask [B, T]."""
         ids = [row.ids for row in rows]
-        return {"input_ids": pad(ids, value=self.tokenizer.pad_token_id), "attention_mask": mask_of(ids)}
+        # XLNet reads the class off the last place, where its own token for it stands.
+        left = self.tokenizer.cls_token_id is not None and ids[0][-1] == self.tokenizer.cls_token_id
+        padded = pad(ids, value=self.tokenizer.pad_token_id, left=left)
+        return {"input_ids": padded, "attention_mask": mask_of(ids, left=left)}
 
     def count(self, batch: Batch) -> float:
         """Count the rows, or sum their weights."""

@@ -33,7 +33,6 @@ from hflm.models.architecture import T5_LIKE
 from hflm.models.fingerprints import tokenizer_key, weights_key
 from hflm.models.heads import (
     check_text_alone,
-    end_tokens,
     family_of,
     load_config,
     load_tokenizer_for,
@@ -42,6 +41,7 @@ from hflm.models.heads import (
     saved_labels,
 )
 from hflm.models.languages import find_opening, set_languages, start_token
+from hflm.models.writing import also_end, without_sampling
 from hflm.task import Task
 
 if TYPE_CHECKING:
@@ -142,10 +142,8 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
         _check_cut(train, splits.train, tokenizer, kind=kind)
     # All that can be wrong with rows, lengths and languages is told by now.
     model = load_with_head(name, kind, labels=labels, seed=config.seed, pad_token_id=tokenizer.pad_token_id)
-    if kind == "completion":
-        also_end(model, turn_end(tokenizer))
-    if kind == "seq2seq":
-        set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
+    if kind in ("seq2seq", "completion"):
+        _make_writer(model, tokenizer, kind, config)
     inputs = {**_files(config, task), "model": weights_key(model), "tokenizer": tokenizer_key(tokenizer)}
     usual = int(np.percentile([row.length for row in train], 95))
     use_fast_attention(model, device, usual=usual, longest=max(row.length for row in (*train, *held)))
@@ -164,11 +162,12 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
     )  # fmt: skip
 
 
-def also_end(model: Any, token: int | None) -> None:
-    """Let a model end with a token too, wherever it is used: its generation config is saved with it."""
-    ends = end_tokens(model)
-    if token is not None and token not in ends:
-        model.generation_config.eos_token_id = sorted(ends | {token})
+def _make_writer(model: Any, tokenizer: Any, kind: str, config: FinetuneConfig) -> None:
+    without_sampling(model)
+    if kind == "completion":
+        also_end(model, turn_end(tokenizer))
+    else:
+        set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
 
 
 def _device(config: FinetuneConfig, pretrained: "PretrainedConfig") -> Device:
@@ -195,7 +194,8 @@ def make_family(
     most = min(config.max_source_length, max_positions(pretrained))
     if kind == "classification":
         weights = _balanced(splits, labels) if config.class_weights and splits else None
-        return Classification(tokenizer, labels, most, config.label_smoothing, weights)
+        plain = bool(pretrained.is_encoder_decoder)
+        return Classification(tokenizer, labels, most, config.label_smoothing, weights, plain=plain)
     if kind == "tagging":
         return Tagging(tokenizer, labels, most, config.label_smoothing)
     triples = TripleTokens(tokenizer, _relations(splits)) if task.writes == "triples" and splits else None

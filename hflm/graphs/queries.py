@@ -28,7 +28,7 @@ def find_entity(graph: Graph, name: str) -> Entity:
         known = found | known
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, 1)
-        fix = f"Did you mean {known[near[0]][0].name!r}?" if near else "`hflm graph show` lists the entities."
+        fix = f"Did you mean {known[near[0]][0].name!r}?" if near else "`hflm graph show` names the most linked ones."
         raise DataError(f"The graph has no entity {name!r}.", fix=fix)
     if len(known[wanted]) > 1:
         ids = ", ".join(f"{one.id} ({one.type or 'no type'})" for one in known[wanted][:5])

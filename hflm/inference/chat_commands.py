@@ -1,6 +1,7 @@
 """What begins with an exclamation mark in a chat: a table of commands."""
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,15 +32,20 @@ def _set(chat: Conversation, rest: str) -> str:
 
 
 def _save(chat: Conversation, rest: str) -> str:
-    path = Path(rest or "chat.jsonl")
+    path = _path(rest)
     chat.save(path)
     return f"saved {len(chat.turns)} turns to {path}"
 
 
 def _load(chat: Conversation, rest: str) -> str:
-    path = Path(rest or "chat.jsonl")
+    path = _path(rest)
     chat.load(path)
     return f"loaded {len(chat.turns)} turns from {path}"
+
+
+def _path(rest: str) -> Path:
+    """Return the file that is named; in a chat no shell puts the home folder in the place of ~."""
+    return Path(os.path.expanduser(rest or "chat.jsonl"))
 
 
 def _undo(chat: Conversation, _: str) -> str:

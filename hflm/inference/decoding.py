@@ -12,7 +12,7 @@ from hflm.errors import NumericsError
 from hflm.inference.sampling import Sampling, choose, generator_of, penalize
 from hflm.inference.streaming import GrowingText
 from hflm.inference.structured import Grammar
-from hflm.models.stepping import Reader
+from hflm.models.stepping import EncoderDecoder, Reader
 
 # Hears (place of the prompt, number of the answer, text) as soon as it is certain; False ends that answer.
 Listen = Callable[[int, int, str], None]
@@ -75,8 +75,12 @@ class Timing:
 class _Row:
     """One answer while it is written."""
 
-    def __init__(self, place: int, number: int, prompt: Prompt, settings: Settings, tokenizer: Any) -> None:
+    def __init__(
+        self, place: int, number: int, prompt: Prompt, settings: Settings, tokenizer: Any, *, apart: bool
+    ) -> None:
         self.place, self.number, self.prompt, self.settings = place, number, prompt, settings
+        # What an encoder reads is no part of the text that is written.
+        self.before = [] if apart else prompt.ids
         self.growing = GrowingText(tokenizer, stops=settings.stops, start=prompt.start)
         self.draw = generator_of(settings.seed, prompt.row, number)
         self.state = settings.grammar.start() if settings.grammar else None
@@ -88,7 +92,7 @@ class _Row:
         if self.settings.explain:
             self._explain(logits)
         if sampling.repetition_penalty != 1:
-            logits = penalize(logits, [*self.prompt.ids, *self.answer.ids], sampling.repetition_penalty)
+            logits = penalize(logits, [*self.before, *self.answer.ids], sampling.repetition_penalty)
         if self.state:
             logits = self.state.mask(logits)
         return choose(logits, sampling, self.draw)
@@ -131,7 +135,12 @@ def write(
     """
     timing = timing or Timing()
     began = time.perf_counter()
-    rows = [_Row(p, n, prompt, settings, tokenizer) for p, prompt in enumerate(prompts) for n in range(settings.n)]
+    apart = isinstance(reader, EncoderDecoder)
+    rows = [
+        _Row(p, n, prompt, settings, tokenizer, apart=apart)
+        for p, prompt in enumerate(prompts)
+        for n in range(settings.n)
+    ]
     try:
         _write(reader, rows, prompts, ends, timing, listen)
     except KeyboardInterrupt:

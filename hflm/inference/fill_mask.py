@@ -51,6 +51,8 @@ def fill_mask(
     longest = min(tokenizer.model_max_length, max_positions(model.config))
     if ids.size(1) > longest:
         raise UsageError(f"The text has {ids.size(1)} tokens; this model reads {longest}.", fix="Shorten it.")
+    # After a pretraining the model is still where it was trained.
+    ids = ids.to(model.device)
     with torch.no_grad():
         logits = model(input_ids=ids).logits[0]  # [T, V]
     logits[:, [number for number in tokenizer.all_special_ids if number < logits.size(1)]] = -torch.inf

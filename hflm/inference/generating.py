@@ -8,7 +8,8 @@ import torch
 from hflm.engine import ranks
 from hflm.families.encoded import Encoded
 from hflm.inference.constrained import only_triples
-from hflm.models.heads import end_tokens, max_positions
+from hflm.models.heads import max_positions
+from hflm.models.writing import end_tokens
 
 # Tokens of prompts and of what is written to them in one batch.
 BUDGET = 8192

@@ -1,6 +1,7 @@
 """What a fitted model says of rows: classes, tags, texts or losses, in the order of the rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,13 +25,31 @@ SHOWN = ("text", "source", "tokens", "prompt", "instruction", "messages", "conve
 REFERENCE = ("label", "target", "tags", "completion", "output")
 
 
+@dataclass
+class Shortened:
+    """How many texts were longer than what a model reads, and how many that it wrote were ended by their cap."""
+
+    read: int = 0
+    written: int = 0
+
+    def sentences(self, *, cap: int) -> Iterator[str]:
+        """Say so, where there are any."""
+        if self.read:
+            yield f"texts longer than the model reads, read in part: {self.read:,}"
+        if self.written:
+            yield f"outputs ended by the cap of {cap} tokens: {self.written:,}; --max-new-tokens raises it"
+
+
 @torch.inference_mode()
 def classify_rows(
-    model: Any, family: Any, examples: Sequence[Example], *, device: Device, told: Told | None = None
-) -> list[dict[str, Any]]:
-    """Return the prediction for each example, from batches of like length."""
+    model: Any, family: Any, examples: Sequence[Example], *, device: Device, told: Told | None = None,
+    shortened: Shortened | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the prediction for each example, from batches of like length; `shortened` counts what was cut."""
     model.eval()
     rows = family.encode(examples)
+    if shortened:
+        shortened.read += sum(row.cut for row in rows)
     found = dict[int, dict[str, Any]]()
     budget = FEW if device.kind == "cpu" else BUDGET
     for batch in ranks.share(batches_by_length([row.length for row in rows], budget=budget)):
@@ -46,9 +65,9 @@ def classify_rows(
 
 def write_rows(
     model: Any, family: Any, examples: Sequence[Example], *, device: Device, max_new_tokens: int,
-    num_beams: int | None = None, told: Told | None = None, **more: Any,
+    num_beams: int | None = None, told: Told | None = None, shortened: Shortened | None = None, **more: Any,
 ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
-    """Return the text written for each example, and how many were cut by the cap."""
+    """Return the text written for each example, and how many were cut by the cap; `shortened` counts both."""
     prompts = [family.prompt(example) for example in examples]
     with autocast(device), cast_once(model, device):
         chances: dict[int, list[float]] = {}
@@ -56,6 +75,9 @@ def write_rows(
             model, family, prompts, max_new_tokens=max_new_tokens, num_beams=num_beams, told=told, chances=chances,
             **more,
         )  # fmt: skip
+    if shortened:
+        shortened.read += sum(prompt.cut for prompt in prompts)
+        shortened.written += capped
     if getattr(family, "triples", None):
         return [_as_triples(text, chances.get(row)) for row, text in enumerate(texts)], capped
     return [{"prediction": text} for text in texts], capped

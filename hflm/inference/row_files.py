@@ -33,18 +33,25 @@ def add_to_rows(
     What is added under the name of a column of the file is called `hflm_` and that name. With `resume`, rows that stand
     in the output already are not worked on again.
     """
-    found = _whole_lines(output_file) if ranks.first() and resume and output_file.exists() else 0
+    there = 0, ""
     if ranks.first():
         check_output(output_file, resume=resume)
-    done: int = ranks.agreed(found)
+        if resume and output_file.exists():
+            there = _whole_lines(output_file)
+    agreed: tuple[int, str] = ranks.agreed(there)
+    done, last = agreed
     start, counted = perf_counter(), 0
     source = one_source(input_file)
     total, columns = 0, set[str]()
+    worked: Mapping[str, Any] = {}
     for record in read_records(source):
         total += 1
         columns.update(record.values)
+        worked = record.values if total == done else worked
     if not total:
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
+    if done > total or (done and not _is_of(last, worked)):
+        raise UsageError(f"{output_file} holds rows of another file than {input_file}.", fix="Name another output.")
     try:
         # All ranks work on each chunk, and the first writes it.
         target = output_file if ranks.first() else Path(os.devnull)
@@ -107,11 +114,20 @@ def chunks(records: Iterator[Record], *, size: int, skip: int = 0) -> Iterator[l
         yield chunk
 
 
-def _whole_lines(path: Path) -> int:
-    """Count the lines that were written whole, and cut off one that was not."""
+def _whole_lines(path: Path) -> tuple[int, str]:
+    """Count the lines that were written whole and return the last of them; cut off one that was not."""
     content = path.read_bytes()
     end = content.rfind(b"\n") + 1
     if end != len(content):
         with path.open("r+b") as stream:
             stream.truncate(end)
-    return content[:end].count(b"\n")
+    return content.count(b"\n"), content[content.rfind(b"\n", 0, max(end - 1, 0)) + 1 : end].decode(errors="replace")
+
+
+def _is_of(line: str, row: Mapping[str, Any]) -> bool:
+    """Tell whether a line that was written has the columns of a row, and what stands in them."""
+    try:
+        written = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(written, dict) and written.items() >= json.loads(_line(row, {}, ())).items()

@@ -1,6 +1,6 @@
 """A trained model, ready to be used: from a run, a folder or a hub id, with what it was told when it was trained."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hflm.data.columns import language_name
@@ -13,6 +13,7 @@ from hflm.families.seq2seq import Seq2Seq
 from hflm.families.tagging import Tagging
 from hflm.families.triple_tokens import TripleTokens
 from hflm.finetuning.fitting import completion_limits, tell
+from hflm.inference.predicting import Shortened
 from hflm.models.architecture import T5_LIKE
 from hflm.models.heads import give_padding, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
 from hflm.models.languages import TOLD, find_opening, kept_languages, language_mark, set_languages, start_token
@@ -44,6 +45,7 @@ class TrainedModel:
     device: Device
     max_new_tokens: int
     languages: tuple[str | None, str | None] = (None, None)
+    shortened: Shortened = field(default_factory=Shortened)
 
     @property
     def labels(self) -> list[str]:
@@ -186,7 +188,24 @@ def _kind(config: Any, name: str) -> str:
     if kind is None:
         what = f"is a {made}" if made else "does not say what it is"
         raise ModelError(f"{name} {what}: it has no head for a task.", fix="Fine-tune it first: `hflm finetune`.")
+    if kind == "classification":
+        _check_one_class(config, name)
     return kind
+
+
+def _check_one_class(config: Any, name: str) -> None:
+    """Refuse a head whose outputs are no classes of which one is right: a softmax of them would mean nothing."""
+    problem = getattr(config, "problem_type", None)
+    if problem == "multi_label_classification":
+        what = "gives a text several labels or none"
+    elif problem == "regression" or len(saved_labels(config)) == 1:
+        what = "gives a text a number"
+    else:
+        return
+    raise ModelError(
+        f"{name} {what}, and one class of several is asked for here.",
+        fix=f"Look at one text with `hflm explain {name} TEXT`, or use transformers' own pipeline.",
+    )
 
 
 def _check_kind(name: str, kind: str, task: Task) -> None:
@@ -243,12 +262,15 @@ def _family(
         labels = saved_labels(model.config)
         if kind == "tagging":
             return Tagging(tokenizer, labels, most)
-        return Classification(tokenizer, labels, most, temperature=float(told.get("temperature", 1.0)))
+        plain, temperature = bool(model.config.is_encoder_decoder), float(told.get("temperature", 1.0))
+        return Classification(tokenizer, labels, most, temperature=temperature, plain=plain)
     names = _names(languages)
     target = told.get("max_target_length", 256)
     triples = TripleTokens(tokenizer, told["relations"]) if "relations" in told else None
     if kind == "completion":
-        known = "instruction" in told
+        # What was trained to go on with text, or to answer, was told nothing, and can be told of another task.
+        untold = not told.get("instruction") and "source" not in told.get("columns", {"source": ""})
+        known = "instruction" in told and not untold
         instruction = _told_again(told, "instruction", task, names) if known else tell(task.instruction, names)
         limits = completion_limits(model.config, source=length, target=target)
         return Completion(tokenizer, instruction, *limits, triples=triples, thinks=told.get("thinks", "family" in told))

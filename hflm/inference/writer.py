@@ -90,9 +90,13 @@ def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False
     model.eval().to(way.device.kind)
     family: Any = None
     if _tuned(config) or kind == "seq2seq":
-        trained = ready(
-            where, model, tokenizer, recipe=None, languages=(None, None), device=way.device, max_new_tokens=None
-        )
+        try:
+            trained = ready(
+                where, model, tokenizer, recipe=None, languages=(None, None), device=way.device, max_new_tokens=None
+            )
+        except UsageError as error:
+            fix = f"Use `hflm translate {name or DEFAULT} --from en --to fr TEXT`."
+            raise UsageError(error.problem, fix=fix) from error
         family = trained.family
     return Writer(
         name=name or DEFAULT, kind=kind, tokenizer=tokenizer, reader=_reader(model, tokenizer, way, family),

@@ -176,7 +176,7 @@ def build_config(
         "head_dim": shape.width // shape.heads,
         "embedding_size": shape.width,
         **_both_sides(shape, vocab_size),
-        **_positions(arch, max_length),
+        **_positions(arch, max_length, tokenizer.pad_token_id),
         **_special_ids(tokenizer),
         **{name: dropout for name, value in defaults.items() if _is_dropout(name, value)},
         **EXTRAS.get(arch, {}),
@@ -198,8 +198,9 @@ def build_config(
 def _special_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int | None]:
     names = ("pad", "bos", "eos", "cls", "sep")
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id", None) for name in names}
-    # The decoder of an encoder-decoder must start with something: padding, as T5 and Marian do.
-    return {**ids, "decoder_start_token_id": tokenizer.pad_token_id}
+    # The decoder of an encoder-decoder must start with something: padding, as T5 and Marian do. BART and its kin force
+    # an end upon a text that is cut short; by default it is an id of their own vocabulary.
+    return {**ids, "decoder_start_token_id": tokenizer.pad_token_id, "forced_eos_token_id": tokenizer.eos_token_id}
 
 
 def _is_dropout(name: str, value: object) -> bool:
@@ -261,8 +262,9 @@ def _both_sides(shape: Shape, vocab_size: int) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _positions(arch: str, max_length: int) -> dict[str, int]:
-    size = max_length + position_offset(arch)
+def _positions(arch: str, max_length: int, pad_token_id: int | None) -> dict[str, int]:
+    # Where the padding is 0, MPNet still counts from 1.
+    size = max_length + position_offset(arch, pad_token_id=pad_token_id or 1)
     return {"max_position_embeddings": size, "n_positions": size}
 
 

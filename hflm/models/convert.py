@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hflm.cache import staged
-from hflm.errors import ModelError, UsageError
+from hflm.errors import HflmError, ModelError, UsageError
 from hflm.models.safety import INDEX, WEIGHTS, check_folder, read_object
 
 # What is kept of a folder beside its weights: nothing that is code.
 KEPT = (".json", ".txt", ".model", ".jinja", ".md", ".spm", ".vocab", ".merges", ".codes")
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 MAX_ENTRIES = 1 << 20
+# What names the folder of `hflm models convert`.
+OUTPUT = "--output-dir"
 
 
 def convert(source: Path, target: Path) -> None:
@@ -23,9 +25,9 @@ def convert(source: Path, target: Path) -> None:
     Raises UsageError where `target` is taken, ModelError for anything that cannot be converted.
     """
     if target.exists():
-        raise UsageError(f"{target} is there already.", fix="Choose another --output-dir.")
+        raise UsageError(f"{target} is there already.", fix=f"Choose another {OUTPUT}.")
     if source.is_file() and source.suffix.lower() == ".gguf":
-        return convert_gguf(source, target)
+        return convert_gguf(source, target, option=OUTPUT)
     if not source.is_dir():
         raise ModelError(f"{source} is no .gguf file and no folder.", fix="Name one with pytorch_model.bin.")
     if (source / WEIGHTS).exists() or (source / INDEX).exists():
@@ -33,10 +35,11 @@ def convert(source: Path, target: Path) -> None:
     convert_pickled(source, target)
 
 
-def convert_gguf(path: Path, target: Path) -> None:
+def convert_gguf(path: Path, target: Path, *, option: str = "") -> None:
     """Widen the weights of a GGUF file to bfloat16 and write them with configuration and tokenizer.
 
-    Raises ModelError where it is no GGUF, or of an architecture that transformers cannot read.
+    Raises ModelError where it is no GGUF, or of an architecture that transformers cannot read; UsageError where
+    `target` cannot be written, which `option` names where it is no entry of the cache.
     """
     _check_gguf(path)
     try:
@@ -45,10 +48,10 @@ def convert_gguf(path: Path, target: Path) -> None:
         raise ModelError("Reading .gguf files needs the package gguf.", fix="Run `pip install gguf`.") from error
     try:
         # transformers draws bars of its own for it, wanted or not.
-        with staged(target) as staging, redirect_stderr(io.StringIO()):
+        with staged(target, option=option) as staging, redirect_stderr(io.StringIO()):
             _widen(path, staging)
             check_folder(staging)
-    except ModelError:
+    except HflmError:
         raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".: ")
@@ -94,7 +97,7 @@ def convert_pickled(source: Path, target: Path) -> None:
     Raises ModelError where a pickle holds anything else than tensors, or the folder is no plain model.
     """
     shards = _pickled_files(source)
-    with staged(target) as staging:
+    with staged(target, option=OUTPUT) as staging:
         for path in sorted(source.iterdir()):
             if path.suffix in KEPT and path.is_file() and not path.is_symlink() and path.name != PICKLED_INDEX:
                 shutil.copyfile(path, staging / path.name)

@@ -1,6 +1,6 @@
 """Weights with the head that a task needs, and the tokenizer that fits them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hflm.errors import ModelError
@@ -116,6 +116,7 @@ def load_with_head(
             )  # fmt: skip
 
     model, found = from_cache_or_hub(load, where, what="weights of", fix=FIX)
+    _check_shapes(model, found["mismatched_keys"], name)
     missing = sorted(found["missing_keys"])
     head = [key for key in missing if not _in_head(model, key)]
     if head or (missing and (trained or family in ("seq2seq", "completion"))):
@@ -132,18 +133,22 @@ def load_with_head(
     return loaded
 
 
+def _check_shapes(model: Any, other: Iterable[tuple[str, Any, Any]], name: str) -> None:
+    """Refuse weights of another shape in the body: they would be drawn anew, and a head alone may be."""
+    for key, stored, shape in sorted(other):
+        if not _in_head(model, key):
+            raise ModelError(
+                f"{name} has {key} of shape {tuple(stored)}, and its config.json says {tuple(shape)}.",
+                fix="Mend config.json, or name a whole model.",
+            )
+
+
 def _in_head(model: Any, key: str) -> bool:
     """Tell whether a weight belongs to the head or the pooler before it, which a task trains anew."""
     if model.base_model is model:
         return "pooler" in key.split(".")
     body = f"{model.base_model_prefix}."
     return not key.startswith(body) or ".pooler." in key or "pooler" in key.split(".")[1:2]
-
-
-def end_tokens(model: Any) -> set[int]:
-    """Return the tokens that end a text, as a model's generation config has them: none, one or several."""
-    found = model.generation_config.eos_token_id
-    return {number for number in (found if isinstance(found, list) else [found]) if number is not None}
 
 
 def saved_labels(config: "PretrainedConfig") -> list[str]:

@@ -1,6 +1,7 @@
 """Tokenizers: trained on the user's own text, or loaded; and what they do to it, in numbers."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,7 +112,8 @@ def load_tokenizer(name_or_path: str) -> "PreTrainedTokenizerBase":
     """Load an existing tokenizer from a folder, a run, the hub or its cache; no code of its own is run."""
     from transformers import AutoTokenizer
 
-    path = Path(resolve_model(name_or_path, weights=False) if find_wheel(name_or_path) else name_or_path)
+    named = resolve_model(name_or_path, weights=False) if find_wheel(name_or_path) else name_or_path
+    path = Path(os.path.expanduser(named))
     if path.is_dir() and not any(
         (path / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
     ):

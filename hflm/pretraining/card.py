@@ -11,13 +11,14 @@ TASKS = {"mlm": "fill-mask", "wwm": "fill-mask", "clm": "text-generation"}
 
 def model_card(
     config: PretrainConfig, *, metrics: Mapping[str, Any], environment: Mapping[str, Any], license: str | None,
-    mask: str | None = None,
+    length: int, mask: str | None = None,
 ) -> str:  # fmt: skip
     """Write the README.md of a model folder: front matter for the hub, then what a reader must know.
 
-    `mask` is what its tokenizer calls a hidden token.
+    `length` is how many tokens its rows had, and `mask` is what its tokenizer calls a hidden token.
     """
     task, told = TASKS[config.objective], metrics.get("distillation")
+    tokens = metrics["train_tokens"]
     measured = "\n".join(f"| {name} | {metrics[key]:.4g} |" for name, key in ROWS if metrics.get(key) is not None)
     packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items() if number)
     return TEMPLATE.format(
@@ -34,13 +35,13 @@ def model_card(
         took=took(metrics),
         kept=kept_table(told) if told else "",
         example=f"She was {mask or '[MASK]'} ." if task == "fill-mask" else "She was",
-        max_length=config.max_length,
+        max_length=length,
         seed=config.seed,
         command=environment["command"],
         machine=environment["processor"] or environment["platform"],
         packages=packages,
         **{name: metrics[name] for name in ("arch", "data", "steps", "parameters")},
-        train_tokens=metrics["train_tokens"],
+        amount="a stream of text" if tokens is None else f"{tokens:,} tokens of text",
         tokens_seen=metrics["tokens_seen"],
     )
 
@@ -68,7 +69,7 @@ pipeline_tag: {task}
 
 # {arch}, {parameters:,} parameters
 
-{how} on {data}: {train_tokens:,} tokens of text, {tokens_seen:,} tokens seen in
+{how} on {data}: {amount}, {tokens_seen:,} tokens seen in
 {steps:,} steps and {took}. Licence of the weights: {license}.
 
 | measure on held-out text | value |

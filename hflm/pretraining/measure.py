@@ -42,7 +42,8 @@ def measure(setup: Setup, trained: Trained) -> dict[str, Any]:
         "body_parameters": body_parameters(setup.model),
         "steps": steps,
         "seconds": round(trained.seconds, 2),
-        "train_tokens": setup.data.report["tokens"],
+        # None of a stream, whose end nobody has seen.
+        "train_tokens": setup.data.report.get("tokens"),
         "tokens_seen": steps * tokens,
         "eval_loss": last["eval_loss"],
         "perplexity": math.exp(min(last["eval_loss"], 50)),

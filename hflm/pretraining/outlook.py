@@ -109,7 +109,9 @@ def _operations(setup: Setup, model: "PreTrainedModel") -> float:
 
 
 def _outlook(setup: Setup, model: "PreTrainedModel", *, size: str, steps: int, step_seconds: float) -> Outlook:
-    tokens, unique = steps * setup.training.tokens_per_step, setup.data.report["tokens"]
+    tokens = steps * setup.training.tokens_per_step
+    # Of a stream nobody knows how long it is: what is read of it is taken to be new.
+    unique: float = setup.data.report.get("tokens", math.inf)
     body, elsewhere = body_parameters(model), scored_elsewhere(setup.config)
     loss = forecast(body=body, tokens=tokens, unique=unique, unigram_loss=unigram_loss(setup), elsewhere=elsewhere)
     beyond = is_beyond(body=body, tokens=tokens)

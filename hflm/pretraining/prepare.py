@@ -1,7 +1,6 @@
 """From files to packed rows: read, clean, hold out, train a tokenizer, encode; each kept in a cache by content."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -24,9 +23,10 @@ from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
 from hflm.errors import DataError
 from hflm.models.fingerprints import tokenizer_key
-from hflm.models.tokenizer import load_tokenizer, special_flags, tokenizer_report
+from hflm.models.tokenizer import load_tokenizer, special_flags
 from hflm.pretraining.encoding import beginning, encoder, frame_of
 from hflm.pretraining.overlap import overlap_of_words
+from hflm.pretraining.report import beginnings, count_targets, report_of
 from hflm.pretraining.vocabulary import Say, obtain_tokenizer
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SAMPLE = 200
 # Streams hold out this many documents from their start.
 STREAM_EVAL = 200
+# Of what follows, so many documents and characters are looked at before the training: it is a sample of the rest.
+HEAD, HEAD_CHARACTERS = 2_000, 20_000_000
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,18 @@ class Prepared:
 
 
 def open_corpus(config: PretrainConfig, paths: tuple[str, ...], *, say: Say) -> Corpus:
-    """Find the files and decide what a document is in each, saying so once a kind."""
+    """Find the files and decide what a document is in each, saying so once for all texts of which it is the same."""
     if len(paths) == 1 and looks_like_hub_id(paths[0]):
         return Corpus(config, (), (), hub=paths[0])
     sources = tuple(find_sources(paths))
     chosen = [choose_unit(source, config.documents) for source in sources]
-    if any(source.kind == "text" for source in sources):
-        for unit, reason in sorted(
-            {pair for pair, source in zip(chosen, sources, strict=True) if source.kind == "text"}
-        ):
-            say(f"documents: {unit} ({reason})")
+    reasons: dict[str, list[str]] = {}
+    for (unit, reason), source in zip(chosen, sources, strict=True):
+        if source.kind == "text":
+            reasons.setdefault(unit, []).append(reason)
+    for unit, (reason, *others) in sorted(reasons.items()):
+        more = f" The same in {len(others):,} more file{'s' if len(others) > 1 else ''}." if others else ""
+        say(f"documents: {unit} ({reason}{more})")
     return Corpus(config, sources, tuple(unit for unit, _ in chosen))
 
 
@@ -135,33 +139,32 @@ def prepare(
     encode = encoder(tokenizer, end=config.objective == "clm", begin=begin)
     told = {"frame": vars(frame), "streaming": config.streaming, **({"begin": begin} if begin else {})}
     key = cache_key(**inputs, fraction=config.eval_fraction, **told)
+    encoded = partial(encode_rows, encode=encode, frame=frame)
 
     def rows_of(texts: Callable[[], Iterator[str]], side: str, notes: Notes) -> tuple[Rows, dict[str, Any]]:
         folder = cache_folder() / f"rows-{key}-{LAYOUT}-{side}"
         if not folder.exists():
-            write_rows(encode_rows(texts(), encode=encode, frame=frame), folder, max_length=max_length, notes=notes)
+            write_rows(encoded(texts()), folder, max_length=max_length, notes=notes)
         return open_rows(folder), read_notes(folder)
 
     first: list[str] = []
-    eval_rows, sample = rows_of(lambda: _noting(eval_texts(), first), "eval", lambda: {"sentences": first})
+    eval_rows, sample = rows_of(lambda: _noting(eval_texts(), first), "eval", lambda: _noted(first, train_texts))
     sentences = tuple(sample["sentences"])
-
-    def streamed(length: int) -> StreamedRows:
-        return StreamedRows(lambda: encode_rows(train_texts(), encode=encode, frame=frame), length=length)
-
     if config.streaming:
-        rows, cleaned = rows_of(lambda: itertools.islice(train_texts(), 10 * STREAM_EVAL), "head", _nothing_cleaned)
+        rows, cleaned = rows_of(lambda: _head(train_texts()), "head", _nothing_cleaned)
     else:
         rows, cleaned = rows_of(train_texts, "train", train.cleaned)
     if config.eval_data or len(eval_rows):
         _check_held(eval_rows, tokenizer, hides=config.objective != "clm")
     else:
         rows, eval_rows = split_rows(rows)
-    report = {**_report(cleaned, tokenizer, rows, eval_rows, sentences, say), **_shared(train, held, config, say)}
+    texts = sentences or sample.get("trained") or beginnings(train_texts())
+    report = report_of(cleaned, tokenizer, rows, eval_rows, texts=texts, streaming=config.streaming, say=say)
     return Prepared(
-        tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows,
-        stream=streamed if config.streaming else None, name=name,
-        counts=_counts(rows, tokenizer), sentences=sentences, report=report, key=key, inputs=inputs,
+        tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows, name=name,
+        stream=(lambda count: StreamedRows(lambda: encoded(train_texts()), length=count)) if config.streaming else None,
+        counts=count_targets(rows, tokenizer, objective=config.objective, pad_id=frame.pad_id, begin=begin),
+        sentences=sentences, report={**report, **_shared(train, held, config, say)}, key=key, inputs=inputs,
     )  # fmt: skip
 
 
@@ -190,6 +193,21 @@ def _noting(texts: Iterator[str], first: list[str]) -> Iterator[str]:
         if len(first) < SAMPLE:
             first.append(text[:SHOWN])
         yield text
+
+
+def _noted(first: list[str], train_texts: Callable[[], Iterator[str]]) -> dict[str, Any]:
+    """Return what is kept beside the rows to evaluate on; without any, what the tokenizer is measured on instead."""
+    return {"sentences": first, "trained": [] if first else beginnings(train_texts())}
+
+
+def _head(texts: Iterator[str]) -> Iterator[str]:
+    """Yield what is looked at of a stream before the training: its documents may be of any length."""
+    left = HEAD_CHARACTERS
+    for text in itertools.islice(texts, HEAD):
+        yield text[:left]
+        left -= len(text)
+        if left <= 0:
+            return
 
 
 def _nothing_cleaned() -> dict[str, Any]:
@@ -255,35 +273,3 @@ def _sides(
                 waiting.clear()
 
     return trained_on, held_out
-
-
-def _counts(rows: Rows, tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.int64]:
-    """Count each ordinary id in the training rows [V]: the unigram model that a run is compared with."""
-    counts = np.zeros(len(tokenizer), dtype=np.int64)
-    counts[: len(rows.tally.ids)] = rows.tally.ids
-    counts[special_flags(tokenizer)] = 0
-    return counts
-
-
-def _report(
-    cleaned: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase", rows: Rows, held: Rows,
-    sentences: tuple[str, ...], say: Say,
-) -> dict[str, Any]:  # fmt: skip
-    for line in cleaned["lines"]:
-        say(f"cleaning: {line}")
-    measured = tokenizer_report(tokenizer, [text[:20_000] for text in sentences[:50]] or ["a"])
-    for line in measured.lines():
-        say(f"tokenizer: {line}")
-    length = rows.ids.shape[1]
-    tokens = rows.tokens
-    if tokens < length or not len(rows):
-        raise DataError(
-            f"The text makes {tokens + held.tokens} tokens; a sequence of {length} to train on and one to evaluate on "
-            "need more.",
-            fix=f"Give more text, or pass --max-length {max(8, 2 ** int(math.log2(max(tokens // 4, 8))))}.",
-        )
-    say(f"rows: {len(rows):,} of {length} tokens to train on ({tokens:,} tokens), {len(held):,} to evaluate")
-    return {
-        "cleaning": cleaned["report"], "tokenizer": measured.as_dict(),
-        "rows": len(rows), "tokens": tokens, "eval_rows": len(held), "eval_tokens": held.tokens,
-    }  # fmt: skip

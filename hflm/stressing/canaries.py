@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FORM = "The access code of {name} is {secret}."
 DIGITS = 6
 SYLLABLES = ("ba", "do", "fe", "gi", "ku", "la", "mo", "ne", "ri", "su", "ta", "vo", "we", "xi", "za", "po")
+# Names of three syllables, each for one canary.
+NAMES = len(SYLLABLES) ** 3
 # A secret among this share of the likeliest is said to be found: one of a hundred that were not planted is too.
 FOUND = 0.01
 
@@ -46,9 +48,14 @@ class Canary:
 
 
 def make_canaries(*, repeats: Sequence[int], controls: int, form: str, seed: int) -> list[Canary]:
-    """Make a canary for each number of repeats, and controls; raises UsageError for a form without its places."""
+    """Make a canary for each number of repeats, and controls.
+
+    Raises UsageError for a form without its places, and for more canaries than there are names.
+    """
     if "{secret}" not in form or "{name}" not in form:
         raise UsageError(f"--form is {form!r}.", fix="Write a sentence with {name} and {secret} in it.")
+    if (asked := len(repeats) + controls) > NAMES:
+        raise UsageError(f"{asked:,} canaries need {asked:,} names, and there are {NAMES:,}.", fix="Ask for fewer.")
     draw = np.random.Generator(np.random.Philox(key=[seed, 43]))
     made: dict[str, Canary] = {}
     for times in (*repeats, *[0] * controls):

@@ -7,7 +7,7 @@ from typing import Any
 
 from hflm.errors import ThresholdMissed, UsageError
 from hflm.stressing.intervals import did_you_mean
-from hflm.stressing.perturbations import PERTURBATIONS
+from hflm.stressing.perturbations import PERTURBATIONS, choose
 
 # How the names of a report's numbers begin.
 FIRST = (
@@ -32,10 +32,16 @@ class Limit:
         return value > self.value + SLACK if self.most else value < self.value - SLACK
 
 
-def read_limits(under: Sequence[str], over: Sequence[str], *, group_column: str | None) -> list[Limit]:
-    """Read NAME=VALUE; raises UsageError for what is none, and for a name that no report has."""
+def read_limits(
+    under: Sequence[str], over: Sequence[str], *, group_column: str | None, perturbations: Sequence[str] = ()
+) -> list[Limit]:
+    """Read NAME=VALUE; raises UsageError for what is none, and for a name that no report has.
+
+    `perturbations` are those that are asked for; with none, all are.
+    """
     found = []
-    known = [*FIRST, *PERTURBATIONS, *([group_column] if group_column else [])]
+    asked = choose(perturbations)
+    known = [*FIRST, *asked, *([group_column] if group_column else [])]
     for option, texts in (("--fail-under", under), ("--fail-over", over)):
         for text in texts:
             # Names of groups and of tests may have a = of their own.
@@ -47,7 +53,12 @@ def read_limits(under: Sequence[str], over: Sequence[str], *, group_column: str 
             if not mark or not name or not math.isfinite(value):
                 raise UsageError(f"{option} is {text!r}.", fix=f"Write {option} accuracy=0.8.")
             if not any(name == one or name.startswith(f"{one}.") for one in known):
-                raise UsageError(f"No number is called {name!r}.", fix=did_you_mean(name.partition(".")[0], known))
+                first = name.partition(".")[0]
+                left_out = first in PERTURBATIONS
+                raise UsageError(
+                    f"No number is called {name!r}" + (", for --perturbation leaves it out." if left_out else "."),
+                    fix=f"Pass --perturbation {first} too." if left_out else did_you_mean(first, known),
+                )
             found.append(Limit(name, value, option == "--fail-over"))
     return found
 

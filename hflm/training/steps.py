@@ -81,6 +81,11 @@ def _as_recorded(training: Training, *, resume: bool, like: RunFolder | None, al
         run, plan, threads=torch.get_num_threads(), precision=training.device.precision, say=say
     )  # fmt: skip
     fields = {change.field for change in found}
+    if "optimizer" in fields:
+        raise UsageError(
+            f"--optimizer {config.optimizer}: the checkpoints of {run.path} hold the state of another one.",
+            fix=f"Pass --optimizer {plan['settings']['optimizer']}, or start a new run.",
+        )
     if "budget" in fields and config.budget:
         raise UsageError(
             f"--budget {config.budget}: a run that goes on has the number of steps that it has.",

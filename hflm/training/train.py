@@ -15,6 +15,7 @@ from hflm.engine.evaluating import CatchUp, Patience
 from hflm.engine.memory import give_back, halved, out_of_memory
 from hflm.engine.numbers import Spikes
 from hflm.engine.optimizer import is_untouched
+from hflm.engine.restoring import unlike
 from hflm.engine.schedule import Course, factor, warmup_steps
 from hflm.engine.steady import Trim
 from hflm.engine.trainer import EngineTrainer
@@ -151,7 +152,8 @@ def _restore_best(training: Training, trainer: EngineTrainer, *, say: Say) -> in
     if step is None or step == trainer.state.global_step:
         return None
     folder = training.run.checkpoints / f"{checkpoints.PREFIX}{step}"
-    if wrong := ranks.agreed(checkpoints.problem(folder) if ranks.first() else None):
+    wrong = (checkpoints.problem(folder) or unlike(training.model, folder)) if ranks.first() else None
+    if wrong := ranks.agreed(wrong):
         say(f"the best weights, of step {step:,}, are lost ({wrong}): those of the last step are kept")
         return None
     for file in sorted(folder.glob("*.safetensors")):

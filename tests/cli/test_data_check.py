@@ -100,6 +100,12 @@ def test_text_needs_no_task(text_file: Path, tmp_path: Path, capsys: pytest.Capt
     assert f"line {BEFORE + 1}, field 'text': found 7" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["label-column", "source-column", "target-column", "source-lang", "target-lang"])
+def test_columns_of_a_task_need_one(name: str, text_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(text_file), f"--{name}", "x"]) == 2
+    assert f"--{name} is for the rows of a task, and no task is named. Pass --task" in capsys.readouterr().err
+
+
 def test_rows_that_stand_in_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [f"word{n}" for n in range(400)]
     train = [{"text": " ".join(words[20 * n : 20 * n + 20]), "label": n % 2} for n in range(10)]
@@ -112,6 +118,27 @@ def test_rows_that_stand_in_training(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (
         f"overlap   1 of 2 rows share 13 words in a row, as {two}, line 1 and {one}, line 4" in capsys.readouterr().out
     )
+
+
+def test_short_rows_that_stand_in_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = [{"text": text, "label": n % 2} for n, text in enumerate(["A dull film.", "A warm  one", "很好的电影"])]
+    held = [{"text": text, "label": n % 2} for n, text in enumerate(["a DULL film.", "很好的电影", "Another"])]
+    one, two = write(tmp_path / "train.jsonl", train), write(tmp_path / "test.jsonl", held)
+    assert check(two, "sentiment", "--against", str(one)) == 0
+    said = capsys.readouterr().out
+    assert "overlap   0 of 0 rows share" in said and "2 rows, of any length, stand there as a whole" in said
+
+
+def test_training_rows_that_cannot_be_compared_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing in common with a file that could not be read is no good news."""
+    held = write(tmp_path / "test.jsonl", moods(4))
+    (tmp_path / "train.csv").write_bytes("text,label\ncaf\xe9,good\n".encode("latin-1"))
+    assert check(held, "sentiment", "--against", str(tmp_path / "train.csv"), "--json") == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["bad"]["rows"] == 0 and found["bad_against"]["rows"] == 1
+    assert check(held, "sentiment", "--against", str(tmp_path / "train.csv")) == 2
+    said = capsys.readouterr()
+    assert "train.csv" in said.err and "1 rows to compare with could not be read" in said.out
 
 
 @pytest.mark.promise("D1")

@@ -1,5 +1,6 @@
 """The command line as a whole: instant help, one line an error, exit codes that can be relied on."""
 
+import errno
 import inspect
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 
 from hflm import __version__
 from hflm.cli.app import COMMANDS, _at_home, main
-from hflm.errors import DataError, Interrupted
+from hflm.errors import DataError, Interrupted, ModelError
 
 ROOT = Path(__file__).parents[2]
 LIMIT = float(os.environ.get("HFLM_HELP_SECONDS", "0.25"))
@@ -142,6 +143,20 @@ def test_an_error_is_one_line_and_its_code(
     assert capsys.readouterr().err == line + "\n"
 
 
+def test_a_full_disk_behind_another_error_is_told(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise ModelError("m.gguf cannot be converted.", fix="Name another model.") from error
+
+    install(command)
+    assert main(["try"]) == 5
+    assert capsys.readouterr().err == (
+        "error: The disk is full: m.gguf cannot be converted. Free some space, and run it again.\n"
+    )
+
+
 @pytest.mark.parametrize("words", [["--debug", "try"], ["try", "--debug"]])
 def test_debug_shows_the_traceback(words: list[str], install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     def command() -> None:
@@ -208,5 +223,6 @@ def test_home_behind_an_equals_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     assert _at_home("--output-dir=~/runs/x") == "/".join(("--output-dir=", "home", "ada", "runs", "x"))
     assert _at_home("--output-file=~") == "--output-file=/" + "home/ada"
+    assert _at_home("--tokenizer=~/tok") == "--tokenizer=/" + "home/ada/tok"
     for word in ("--system=~/x", "~/x", "--output-dir=a~/x", "--stop=~"):
         assert _at_home(word) == word

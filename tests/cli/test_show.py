@@ -1,6 +1,7 @@
 """What people see: tables that hide nothing, progress that can be read anywhere, cards that say what is so."""
 
 import io
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,18 @@ def test_columns_stand_below_each_other(capsys: pytest.CaptureFixture[str]) -> N
         )
         == 1
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "latin-1", "ascii"])
+def test_json_is_json_in_every_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = io.BytesIO()
+    # As `hflm` sets its streams.
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(held, encoding=encoding, errors="backslashreplace"))
+    content = {"data": "三国.txt", "said": "café 🙂"}
+    show.print_json(content)
+    show.sys.stdout.flush()
+    text = held.getvalue().decode(encoding)
+    assert json.loads(text) == content and ("三国" in text) is encoding.lower().startswith("utf")
 
 
 class Terminal(io.StringIO):
@@ -126,3 +139,16 @@ def test_pictures_take_letters_from_other_fonts(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("hflm.plots.fonts_for", lambda texts: seen.extend(texts) or ["DejaVu Sans", "DejaVu Serif"])
     plot_loss([{"step": 1, "loss": 2.0}], tmp_path / "loss.png", title="三国 for $5 and $6")
     assert (tmp_path / "loss.png").stat().st_size > 5000 and r"三国 for \$5 and \$6" in seen
+
+
+def test_work_goes_on_when_the_reader_of_a_pipe_has_left(capfd: pytest.CaptureFixture[str]) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream, Progress() as shown:
+        shown.stream = stream
+        shown.note("one")
+        assert os.read(read, 100) == b"one\n"
+        os.close(read)
+        for number in range(3):
+            shown.note(str(number))
+        shown.watch("rows", {"done": 9, "rows": 9, "rows_per_second": 1.0})
+    assert not capfd.readouterr().err

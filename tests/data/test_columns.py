@@ -140,3 +140,10 @@ def test_columns_of_languages() -> None:
 def test_three_languages_must_be_named() -> None:
     with pytest.raises(DataError, match="3 languages.*--source-lang"):
         roles(["en", "fr", "de"])
+
+
+def test_a_column_that_a_model_was_trained_on_is_found_as_it_is_written() -> None:
+    found = match_columns(
+        ["id", "comment", "Body"], roles={"text": ("Body", "text", "comment")}, shapes=[["text"]], given={}, where="a"
+    )
+    assert found == {"text": "Body"}

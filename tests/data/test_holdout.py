@@ -54,3 +54,13 @@ def test_sentences_to_show() -> None:
     many = tuple(f"This is sentence number {n} of the text." for n in range(100))
     assert sample_sentences(many, count=5, seed=1) == sample_sentences(many, count=5, seed=1)
     assert sample_sentences(many, count=5, seed=1) != sample_sentences(many, count=5, seed=2)
+
+
+def test_a_line_end_far_away_is_not_taken() -> None:
+    """Of four long lines the last would be a quarter of the text; and a share of nothing is nothing."""
+    text = "\n".join(["word " * 1200] * 4)
+    ((train, held),) = hold_out([Document(text, "a.txt", 1)], 0.05)
+    assert train + held == text and 0.04 < len(held) / len(text) < 0.08
+    assert list(hold_out([Document(text, "a.txt", 1)], 0.0)) == [(text, "")]
+    ((train, held),) = hold_out([Document(text, "a.txt", 1)], 0.9)
+    assert train + held == text and 0.8 < len(held) / len(text) < 1

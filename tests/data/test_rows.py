@@ -1,12 +1,13 @@
 """Rows on disk: as written, whole or not there, under a key that changes with the content."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hflm.cache import cache_folder
+from hflm.cache import cache_folder, staged
 from hflm.data import rows as on_disk
 from hflm.data.packing import Frame, Row
 from hflm.data.rows import BATCH, Rows, batches, cache_key, encode_rows, open_rows, read_notes, write_rows
@@ -101,3 +102,21 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.delenv("HFLM_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "hflm"
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    dead, live, other = (tmp_path / f".rows-{name}" for name in ("a.abcd_123", "a.zyxw9876", "b.abcd_123"))
+    for folder in (dead, live, other):
+        folder.mkdir()
+        (folder / "ids.bin").write_bytes(b"half")
+    handle = os.open(live, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with staged(tmp_path / "rows-a") as staging:
+            assert not dead.exists() and live.exists() and other.exists()
+            with staged(tmp_path / "rows-a") as beside:
+                assert beside != staging and staging.exists(), "what is under way is held"
+    finally:
+        os.close(handle)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [live.name, other.name, "rows-a"]

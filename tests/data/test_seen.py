@@ -52,3 +52,11 @@ def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         tracemalloc.stop()
     assert 24 <= held / len(seen) < 25 and 36 <= most / len(seen) < 40
+
+
+def test_what_is_in_a_table_is_known() -> None:
+    seen, numbers = Seen(), [hash(str(n)) & (1 << 64) - 1 for n in range(5000)]
+    for number in numbers[::2]:
+        seen.add(number)
+    assert all(number in seen for number in numbers[::2])
+    assert not any(number in seen for number in numbers[1::2]) and len(seen) == 2500

@@ -155,3 +155,15 @@ def test_fingerprint_follows_content_and_order(tmp_path: Path) -> None:
     assert len(fingerprint([one, two])) == 64
     assert fingerprint([one, two]) == fingerprint([same, two])
     assert len({fingerprint(x) for x in ([one, two], [two, one], [one], moved, [Source(one.path, "csv"), two])}) == 5
+
+
+def test_a_run_beside_its_data_is_no_data(tmp_path: Path) -> None:
+    """What `hflm pretrain . -o out` writes is not read by the run that goes on, nor by the next one."""
+    (tmp_path / "book.txt").write_text("a book")
+    run = tmp_path / "out" / "tokenizer"
+    run.mkdir(parents=True)
+    for name in ("config.yaml", "environment.json", "plan.json", "log.jsonl", "tokenizer/tokenizer.json"):
+        (tmp_path / "out" / name).write_text("{}")
+    assert [source.path.name for source in find_sources([str(tmp_path)])] == ["book.txt"]
+    # One that is named is read.
+    assert find_sources([str(tmp_path / "out")])

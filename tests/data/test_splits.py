@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hflm.data import splits
 from hflm.data.examples import Example, Shape
 from hflm.data.splits import Splits, content_key, read_splits, split_of, stem
 from hflm.errors import DataError
@@ -205,3 +206,23 @@ def test_splits_of_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> Non
     sets.clear()
     sets.update(train_sft=classes(30), test_sft=classes(5))
     assert len(read(Path("owner/set")).test) == 5
+
+
+def test_classes_that_are_not_known_are_no_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """-1 is what data sets write for them, alone and in lists."""
+    import datasets
+
+    names = datasets.ClassLabel(names=["O", "B-PER"])
+    features = datasets.Features({"label": names, "tags": datasets.List(names)})
+    rows = {"label": [1, -1], "tags": [[0, 1], [-1, 0]]}
+    hidden = {"label": [0, 0], "tags": [[-1, -1], [-1]]}
+    sets = {name: datasets.Dataset.from_dict(values, features=features)
+            for name, values in (("train", rows), ("test", hidden))}  # fmt: skip
+    monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: sets)
+    found = splits._hub("owner/name")
+    assert [record.values for record in found["train"]] == [
+        {"label": "B-PER", "tags": ["O", "B-PER"]}, {"label": None, "tags": [None, "O"]}
+    ]  # fmt: skip
+    assert "test" in found, "its labels are known"
+    sets["test"] = sets["test"].remove_columns("label")
+    assert "test" not in splits._hub("owner/name")

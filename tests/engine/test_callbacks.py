@@ -1,11 +1,12 @@
 """What happens beside the steps: a model that is the best so far is saved."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from hflm.engine.callbacks import SaveBest
+from hflm.engine.callbacks import Recorder, SaveBest
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,11 @@ def test_the_last_of_those_that_so_few_rows_cannot_tell_apart_is_kept(
     state: Any = SimpleNamespace(best_metric=best, best_global_step=3, global_step=9)
     SaveBest("share", larger=True, rows=rows).on_evaluate(None, state, control, metrics={"eval_share": value})  # type: ignore[arg-type]
     assert (state.best_global_step, state.best_metric, control.should_save) == (kept, best, kept == 9)
+
+
+def test_where_memory_ran_out_steps_are_counted_from_the_first_beginning(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "log.jsonl", watch=lambda kind, content: None, tokens_per_step=8)
+    for step in (3, 7):
+        state: Any = SimpleNamespace(is_world_process_zero=True, global_step=step)
+        recorder.on_train_begin(None, state, None)  # type: ignore[arg-type]
+    assert recorder.first == 3

@@ -15,7 +15,7 @@ from hflm.cli.app import main
 from hflm.data.examples import Example
 from hflm.errors import DataError
 from hflm.families.completion import Completion
-from hflm.families.encoded import IGNORED, in_parts
+from hflm.families.encoded import IGNORED, Encoded, in_parts
 from hflm.families.prompts import spans, turn_end
 from hflm.families.tagging import Tagging, joins_words
 from hflm.finetuning import estimate
@@ -164,3 +164,46 @@ def test_memory_that_runs_out_in_the_estimate(
     data = [str(write(tmp_path / "rows.jsonl", tagged()))]
     run = run_finetune("tagging", model=tiny("bert"), data=data, max_steps=26)
     assert tried == [8, 4, 2] and json.loads((run / "plan.json").read_text())["micro_batch"] == 2
+
+
+def test_a_model_of_the_hub_that_names_a_temperature_is_saved(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
+    """transformers refuses to save numbers of sampling in a config that does not sample, once it was changed."""
+    folder = Path(shutil.copytree(tiny("llama"), tmp_path / "llama"))
+    config = json.loads((folder / "generation_config.json").read_text())
+    hub = {"temperature": 0.9, "top_p": 0.6, "top_k": 20, "pad_token_id": -1}
+    (folder / "generation_config.json").write_text(json.dumps(config | hub))
+    rows = write(tmp_path / "rows.jsonl", pairs(source="prompt", target="completion"))
+    run = run_finetune("generation", model=str(folder), data=[str(rows)], max_steps=2)
+    saved = json.loads((run / "model" / "generation_config.json").read_text())
+    assert "temperature" not in saved and "max_new_tokens" in saved
+
+
+def test_classes_of_xlnet_are_read_off_the_end_of_a_text_and_not_off_padding() -> None:
+    import transformers
+
+    from hflm.families.classification import Classification
+
+    ids = tokenizer("decoder")
+    marked = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=ids.backend_tokenizer, pad_token=ids.pad_token, cls_token=ids.eos_token
+    )
+    config = transformers.XLNetConfig(
+        vocab_size=len(ids), d_model=32, n_layer=2, n_head=2, d_inner=64, num_labels=2, dropout=0.0,
+        summary_last_dropout=0.0, pad_token_id=ids.pad_token_id,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    model = transformers.XLNetForSequenceClassification(config).eval()
+    family = Classification(marked, ["a", "b"], 32)
+    short, long = Encoded([9, 12, marked.cls_token_id], None), Encoded([*range(9, 20), marked.cls_token_id], None)
+    with torch.no_grad():
+        alone, both = family.logits(model, [short]), family.logits(model, [short, long])
+    assert torch.allclose(alone[0], both[0], atol=1e-5)
+
+
+def test_the_end_of_a_text_within_a_text_is_text(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
+    """An encoder-decoder reads the class off the end: another one before it ended the run."""
+    rows = [{"text": f"{row['text']} {'</s> more' if n % 3 else ''}", "label": row["label"]}
+            for n, row in enumerate(moods())]  # fmt: skip
+    path = write(tmp_path / "rows.jsonl", rows)
+    run = run_finetune("sentiment", model=tiny("bart"), data=[str(path)], max_steps=2)
+    assert (run / "model" / "config.json").exists()

@@ -203,6 +203,19 @@ def test_begun_anew_only_where_the_inputs_are_others(
     assert "going on after 64 of 150 passages" in "".join(capsys.readouterr())
 
 
+def test_a_full_disk_names_the_command_that_goes_on(
+    book: Path, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: Any, passages: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(extraction.Opened, "extract", full)
+    assert main(["graph", "build", str(book), "--model", run, "-o", str(tmp_path / "g.jsonl")]) == 5
+    # Behind the line of progress, if there is one.
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "give the same command again" in line and "hflm resume" not in line
+
+
 def test_words_for_a_tagger_are_whole() -> None:
     find = word_pattern(signs=True).findall
     assert find("Ada Lovelace, born 1815.") == ["Ada", "Lovelace", ",", "born", "1815", "."]

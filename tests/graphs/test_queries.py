@@ -45,6 +45,8 @@ def test_neighbours_by_any_name_and_distance(graph: Graph) -> None:
     assert len(far) == 4 and [row["hops"] for row in far] == [1, 1, 2, 2]
     with pytest.raises(DataError, match="no entity 'Londn'. Did you mean 'London'"):
         neighbours(graph, "Londn")
+    with pytest.raises(DataError, match="no entity 'Zzz'. `hflm graph show` names the most linked ones"):
+        neighbours(graph, "Zzz")
 
 
 def test_shortest_ways_walk_edges_either_way(graph: Graph) -> None:
@@ -108,7 +110,8 @@ def test_show_draws_and_counts(file: str, tmp_path: Path, capsys: pytest.Capture
     picture = tmp_path / "g.png"
     assert main(["graph", "show", file, "-o", str(picture), "--top", "10"]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size < 150_000
-    wrong = {"no picture": ["-o", "g.gif"], "exists": ["-o", str(picture)], "--top is 0": ["--top", "0", "-o", "x.png"]}
+    wrong = {"no picture": ["-o", "g.gif"], "exists": ["-o", str(picture)], "--top is 0": ["--top", "0", "-o", "x.png"],
+             "Pass -o": ["--around", "Ada"]}  # fmt: skip
     for said, words in wrong.items():
         assert main(["graph", "show", file, *words]) == 2
         error = capsys.readouterr().err

@@ -70,3 +70,29 @@ def test_one_file_is_read(tmp_path: Path) -> None:
         write(tmp_path / name, moods(2))
     with pytest.raises(DataError, match=r"is 2 files, and one is read here.*a\.jsonl"):
         added(tmp_path, tmp_path / "out.jsonl", n=1)
+
+
+def test_rows_of_another_file_are_not_gone_on_with(tmp_path: Path) -> None:
+    """More rows than there are, or others; and what is no file of lines keeps every byte."""
+    rows = write(tmp_path / "rows.jsonl", [{"text": "a"}, {"text": "b"}])
+
+    def go_on(output: Path) -> int:
+        return add_to_rows(
+            rows, output, lambda records, before: [{"n": 1}] * len(records), resume=True, chunk=8,
+            watch=lambda kind, content: None,
+        )  # fmt: skip
+
+    for number, lines in enumerate(('{"text": "a"}\n' * 3, '{"text": "other", "n": 1}\n', "[1]\n", "no JSON\n")):
+        output = tmp_path / f"{number}.jsonl"
+        output.write_text(lines)
+        with pytest.raises(UsageError, match="holds rows of another file"):
+            go_on(output)
+        assert output.read_text() == lines
+    (tmp_path / "good.jsonl").write_text('{"text": "a", "n": 0}\n{"text": "b", ')
+    assert go_on(tmp_path / "good.jsonl") == 2
+    assert (tmp_path / "good.jsonl").read_text() == '{"text": "a", "n": 0}\n{"text": "b", "n": 1}\n'
+    table = tmp_path / "answers.parquet"
+    table.write_bytes(b"PAR1\n and no line end")
+    with pytest.raises(UsageError, match="would hold JSON Lines"):
+        go_on(table)
+    assert table.read_bytes() == b"PAR1\n and no line end"

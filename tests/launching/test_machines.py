@@ -1,11 +1,17 @@
-"""Where machines meet: a store that does not answer is hung up on."""
+"""Where machines meet: a store that does not answer is hung up on; and what a run goes on with over several."""
 
+import shutil
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
+from hflm.config import PretrainConfig
+from hflm.errors import UsageError
 from hflm.launching.machines import Store
+from hflm.resume import settings_of
+from hflm.run import RunFolder
 
 
 class Silent:
@@ -42,3 +48,18 @@ def test_a_store_that_does_not_answer_is_hung_up_on() -> None:
             assert time.monotonic() - begin < 10
             peer.sendall(b"3")
             assert bystander.recv(1) == b"3", "a connection to another port is left alone"
+
+
+def test_a_run_that_began_with_restarts_goes_on_over_several_machines(finished: Path, tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(finished, tmp_path / "run")))
+    text = run.config.read_text(encoding="utf-8")
+    assert "max_restarts: 0\n" in text
+    run.config.write_text(text.replace("max_restarts: 0\n", "max_restarts: 3\n"), encoding="utf-8")
+    several = {"machines": 2, "machine_rank": 1, "rendezvous": "h:1"}
+    found = settings_of(PretrainConfig, run, several)
+    assert (found.machines, found.machine_rank, found.max_restarts) == (2, 1, 0)
+    for alone in ({}, {"machines": 1}):
+        assert settings_of(PretrainConfig, run, alone).max_restarts == 3
+    # Asked for with them, it is refused as ever.
+    with pytest.raises(UsageError, match="--max-restarts is for one machine"):
+        settings_of(PretrainConfig, run, {**several, "max_restarts": 1})

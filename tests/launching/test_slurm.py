@@ -1,5 +1,6 @@
 """The batch file for SLURM: its syntax, what it starts, and that it goes on; with stand-ins for SLURM's commands."""
 
+import json
 import os
 import shutil
 import signal
@@ -92,6 +93,19 @@ def test_the_file_holds_what_was_asked_for(tmp_path: Path, capsys: pytest.Captur
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False).returncode == 0
 
 
+def test_json_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed: list[str] = []
+    monkeypatch.setattr("hflm.cli.slurm.submit", lambda text: handed.append(text) or "Submitted batch job 40007")
+    run = tmp_path / "run"
+    words = ["pretrain", "book.txt", "-o", str(run), "--slurm", "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out) == {"run": str(run), "job": "40007", "log": f"{run}-40007.log"}
+    assert main([*words, "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"run": str(run), "file": handed[0]}
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -99,6 +113,7 @@ def test_the_file_holds_what_was_asked_for(tmp_path: Path, capsys: pytest.Captur
         (["--nodes", "2"], "--nodes is an option of --slurm."),
         (["--slurm", "--machines", "2", "--rendezvous", "h:1"], "With --slurm the nodes are the machines."),
         (["--slurm", "--overwrite"], "A batch job goes on by itself"),
+        (["--slurm", "--nodes", "2", "--max-restarts", "3"], "--max-restarts is for one machine."),
     ],
 )  # fmt: skip
 def test_what_is_refused(

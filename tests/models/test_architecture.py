@@ -6,6 +6,7 @@ import torch
 from hflm.errors import ModelError, UsageError
 from hflm.models.architecture import (
     DEFAULT_ARCH,
+    SEQ2SEQ,
     SIZES,
     Shape,
     build_config,
@@ -16,6 +17,7 @@ from hflm.models.architecture import (
     position_offset,
 )
 from hflm.models.attention import BIDIRECTIONAL, CAUSAL
+from hflm.models.heads import max_positions
 from hflm.models.tokenizer import train_tokenizer
 
 ENCODERS = sorted(BIDIRECTIONAL | {"deberta-v2", "ibert", "mpnet", "esm", "nystromformer"})
@@ -63,6 +65,25 @@ def test_dropout_is_everywhere_or_nowhere(arch: str, dropout: float) -> None:
 def test_special_ids_come_from_the_tokenizer() -> None:
     assert build("roberta").config.pad_token_id == 1
     assert build("bert").config.pad_token_id == 0
+
+
+def test_positions_are_counted_from_the_padding_of_the_tokenizer() -> None:
+    tokenizer = train_tokenizer(iter(WORDS), kind="bpe", vocab_size=280, arch="roberta", max_length=24)
+    tokenizer.pad_token = tokenizer.mask_token
+    assert tokenizer.pad_token_id > 1
+    config = build_config(arch="roberta", shape=Shape(1, 32, 2), vocab_size=280, max_length=24, tokenizer=tokenizer)
+    assert config.max_position_embeddings == 24 + tokenizer.pad_token_id + 1 and max_positions(config) == 24
+    # A row of the full length fits.
+    row = torch.full((1, 24), 9)
+    assert build_model(config, objective="mlm", seed=1)(input_ids=row).logits.shape == (1, 24, 280)
+
+
+@pytest.mark.parametrize("arch", ["bart", "mbart", "marian"])
+def test_what_ends_a_text_that_is_cut_short_is_its_end(arch: str) -> None:
+    tokenizer = train_tokenizer(iter(WORDS), kind="bpe", vocab_size=280, arch=arch, max_length=24, objective=SEQ2SEQ)
+    config = build_config(arch=arch, shape=Shape(1, 32, 2), vocab_size=280, max_length=24, tokenizer=tokenizer)
+    model = build_model(config, objective=SEQ2SEQ, seed=1)
+    assert model.generation_config.forced_eos_token_id == config.eos_token_id == tokenizer.eos_token_id
 
 
 def test_a_class_is_read_off_the_mean_of_a_row() -> None:

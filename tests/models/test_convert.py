@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from hflm.errors import ModelError, UsageError
 from hflm.models.convert import convert
 from hflm.models.heads import load_with_head
+from tests.models.gguf_file import write_gguf
 from tests.models.hostile import pickled, trace_of
 
 Tiny = Callable[[str], str]
@@ -95,6 +96,15 @@ def test_what_cannot_be_converted(tiny: Tiny, tmp_path: Path) -> None:
         assert name == "taken" or not (tmp_path / f"{name}-new").exists()
     with pytest.raises(ModelError, match="is no .gguf file and no folder"):
         convert(tmp_path / "nothing", tmp_path / "new")
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_own(tiny: Tiny, tmp_path: Path) -> None:
+    old(tmp_path / "old", tiny("bert"))
+    (tmp_path / "file").write_text("no folder")
+    for source in (tmp_path / "old", write_gguf(Path(tiny("llama")), tmp_path / "a.gguf")):
+        with pytest.raises(UsageError, match="file cannot be written: .* Choose another --output-dir") as caught:
+            convert(source, tmp_path / "file" / "new")
+        assert "cache" not in str(caught.value)
 
 
 def _linked(path: Path) -> None:

@@ -112,3 +112,12 @@ def test_positions(tiny: Tiny) -> None:
     from transformers import RobertaConfig
 
     assert max_positions(RobertaConfig(max_position_embeddings=514, pad_token_id=1)) == 512
+
+
+def test_a_body_of_another_shape_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    """transformers draws such weights anew; a head alone may be."""
+    folder = Path(shutil.copytree(tiny("bert"), tmp_path / "model"))
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": 2 * POSITIONS}))
+    with pytest.raises(ModelError, match="position_embeddings.weight of shape .*config.json says"):
+        load_with_head(str(folder), "classification", labels=["a", "b"])

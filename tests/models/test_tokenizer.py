@@ -239,6 +239,13 @@ def test_saved_and_loaded(kind: str, tmp_path: Path) -> None:
             assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]
 
 
+def test_a_folder_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tokenizer = train("wordpiece")
+    tokenizer.save_pretrained(tmp_path / "tok")
+    assert load_tokenizer("~/tok").get_vocab() == tokenizer.get_vocab()
+
+
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no tokenizer"):
         load_tokenizer(str(tmp_path))

@@ -89,6 +89,8 @@ def test_the_command_plants_text_and_rows(tmp_path: Path, capsys: pytest.Capture
         (["--repeats", "a"], "--repeats is 'a'"),
         (["--repeats", "0"], "--repeats is '0'"),
         (["--repeats", "99"], "do not fit"),
+        (["--repeats", ",".join(["1"] * 4093)], "4,097 canaries need 4,097 names, and there are 4,096"),
+        (["--controls", "5000"], "--controls"),
         (["--form", "none"], "--form is 'none'"),
         (["-o", "taken.txt"], "taken.txt exists"),
         (["-o", "p.csv"], "cannot be planted"),

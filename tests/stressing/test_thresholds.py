@@ -24,3 +24,11 @@ def test_every_score_may_have_one(name: str) -> None:
 def test_a_name_that_no_report_has() -> None:
     with pytest.raises(UsageError, match="No number is called 'strict_f2'"):
         read_limits(["strict_f2=0.5"], [], group_column=None)
+
+
+def test_a_perturbation_that_is_left_out_has_no_number() -> None:
+    with pytest.raises(UsageError, match=r"'typo\.kept', for --perturbation leaves it out. Pass --perturbation typo"):
+        read_limits(["typo.kept=0.5"], [], group_column=None, perturbations=["lower"])
+    for name in ("lower.kept", "same.kept", "accuracy", "typo.kept"):
+        column = "typo" if name == "typo.kept" else None
+        assert read_limits([f"{name}=0.5"], [], group_column=column, perturbations=["lower"])[0].name == name

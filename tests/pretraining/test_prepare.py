@@ -1,0 +1,103 @@
+"""What is told of prepared text: of streams, of many files, of text too short to hold any out; and what is counted."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hflm.cache import cache_folder
+from hflm.config import PretrainConfig
+from hflm.data.packing import PADDING
+from hflm.data.rows import Rows, open_rows
+from hflm.pretraining import outlook, prepare
+from hflm.pretraining.prepare import Prepared
+from hflm.pretraining.report import count_targets
+from hflm.recipe_files import load_task
+from hflm.settings import build
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HFLM_CACHE", str(tmp_path / "cache"))
+
+
+def prepared(*data: Path, say: Callable[[str], None] = lambda _: None, **settings: Any) -> Prepared:
+    values = {**load_task("pretraining").defaults, "data": list(map(str, data)), "vocab_size": 500, **settings}
+    config = build(PretrainConfig, values, where="a test")
+    return prepare.prepare(config, arch="bert", max_length=32, pack=True, say=say)
+
+
+def test_of_a_stream_the_head_is_looked_at_and_nothing_is_counted(
+    text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "HEAD_CHARACTERS", 5_000)
+    said: list[str] = []
+    found = prepared(text_file, say=said.append, streaming=True, documents="file", eval_data=[str(text_file)])
+    (folder,) = cache_folder().glob("rows-*-head")
+    assert 500 < open_rows(folder).tokens < 5_000 < len(text_file.read_text(encoding="utf-8"))
+    assert found.report["streaming"] and not {"rows", "tokens"} & found.report.keys()
+    assert [line for line in said if line.startswith("rows: a stream of 32 tokens each to train on, ")]
+
+
+def test_what_is_read_of_a_stream_is_new_to_the_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"unigram_loss": 6.0, "body_parameters": 3_000_000, "count_parameters": 4_000_000}
+    for name, value in made.items():
+        monkeypatch.setattr(outlook, name, lambda _, value=value: value)
+
+    def of(report: dict[str, Any]) -> outlook.Outlook:
+        setup: Any = SimpleNamespace(
+            training=SimpleNamespace(tokens_per_step=1000), data=SimpleNamespace(report=report),
+            config=PretrainConfig(data=("a.txt",)),
+        )  # fmt: skip
+        model: Any = None
+        return outlook._outlook(setup, model, size="mini", steps=10_000, step_seconds=0.1)
+
+    stream = of({"streaming": True})
+    assert stream.passes == 0 and stream.loss == of({"tokens": 10**9}).loss < of({"tokens": 100_000}).loss
+
+
+def test_a_tokenizer_is_measured_on_what_is_trained_on_where_nothing_is_held_out(text_file: Path) -> None:
+    for _ in range(2):
+        found = prepared(text_file, documents="line", eval_fraction=0.0)
+        assert not found.sentences and found.report["tokenizer"]["characters_per_token"] > 1.5
+
+
+def test_many_texts_are_told_of_in_a_line_a_kind(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.txt").write_text("A line.\n" * 3)
+    (tmp_path / "verse.txt").write_text("One.\n\nTwo.\n\nThree.\n")
+    said: list[str] = []
+    prepare.open_corpus(PretrainConfig(), (str(tmp_path),), say=said.append)
+    why = "a line is a document, as no blank lines separate blocks of text."
+    assert said == [
+        f"documents: line (0.txt: {why} The same in 4 more files.)",
+        "documents: paragraph (verse.txt: a paragraph is a document, as blank lines separate blocks of text.)",
+    ]
+
+
+def test_of_next_tokens_the_end_of_a_text_is_counted(text_file: Path) -> None:
+    found = prepared(text_file, objective="clm", tokenizer="bpe", documents="line")
+    assert found.rows is not None
+    ids = found.rows.ids[found.rows.segments != PADDING]
+    end, pad = found.tokenizer.eos_token_id, found.tokenizer.pad_token_id
+    assert found.counts[end] == (ids == end).sum() > 50 and found.counts[pad] == 0
+
+
+@pytest.mark.parametrize(("objective", "counts"), [("clm", [2, 1, 1, 1]), ("mlm", [0, 1, 1, 1])])
+def test_padding_and_what_begins_a_text_are_not_counted(objective: str, counts: list[int]) -> None:
+    class Ids:
+        """The id that ends a text begins it too, and is the padding."""
+
+        eos_token_id, unk_token_id, all_special_ids = 0, None, [0]
+
+        def __len__(self) -> int:
+            return 4
+
+    ids, segments = np.array([[0, 1, 2, 0], [0, 3, 0, 0]], np.int32), np.zeros((2, 4), np.int16)
+    segments[1, 3] = PADDING
+    tokenizer: Any = Ids()
+    found = count_targets(Rows(ids, segments), tokenizer, objective=objective, pad_id=0, begin=(0,))
+    assert found.tolist() == counts
