@@ -125,6 +125,7 @@ def check_model(config: FinetuneConfig, task: Task) -> None:
 def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted":
     """Read the data, then load the model: what is wrong with the rows is said before minutes are spent."""
     from hflm.finetuning.fitting import fit, name_languages, read_data
+    from hflm.finetuning.idle import without_effect
     from hflm.finetuning.scratch import from_scratch
     from hflm.inference.testing import check_metric
     from hflm.models.architecture import count_parameters
@@ -136,6 +137,8 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     name = from_scratch(config, task, splits.train, say=say) if config.arch else str(config.model)
     check_metric(task.metric, family_of(task.family, load_config(name), name=config.arch or name))
     fitted = fit(name_languages(config, task, splits), task, splits, start=name)
+    for line in without_effect(config, task, fitted.kind):
+        say(line)
     trained = sum(weight.numel() for weight in fitted.model.parameters() if weight.requires_grad)
     say(
         f"model: {fitted.model.config.model_type} as {fitted.kind}, {count_parameters(fitted.model):,} parameters, "

@@ -1,0 +1,26 @@
+"""Settings that do nothing for the model at hand, so that nobody takes them for done."""
+
+from dataclasses import fields
+
+from hflm.finetune_config import FinetuneConfig
+from hflm.settings import flag
+from hflm.task import Task
+
+FROM_SCRATCH = ("size", "layers", "heads", "width", "vocab_size", "dropout")
+# Settings of some kinds of models alone.
+OF_KINDS = {
+    "prefix": ("seq2seq", "encoder-decoders"), "instruction": ("completion", "decoders"),
+    "class_weights": ("classification", "classes"),
+}  # fmt: skip
+
+
+def without_effect(config: FinetuneConfig, task: Task, kind: str) -> list[str]:
+    """Say which settings do nothing for a model of a kind: what neither the defaults nor the recipe have set."""
+    usual = {item.name: item.default for item in fields(FinetuneConfig)} | dict(task.defaults)
+    given = {name for name, value in usual.items() if getattr(config, name) != value}
+    shape = [f"--{flag(name)}" for name in FROM_SCRATCH if name in given]
+    said = [f"{', '.join(shape)}: without effect, as {config.model} is as it is"] if shape and not config.arch else []
+    for name, (wanted, what) in OF_KINDS.items():
+        if name in given and kind != wanted:
+            said.append(f"--{flag(name)}: without effect, it is for {what}")
+    return said
