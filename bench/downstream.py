@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from bench.beside import run_beside, threads
-from bench.kept import folder as kept_in
+from bench.kept import measured
 from bench.machine import machine
 from bench.sooner import command, run_first
 from bench.tuning import write_rows
@@ -36,7 +36,7 @@ FIRST = "hflm, first token"
 
 def pretrained(folder: Path, *, size: str, seconds: float) -> dict[str, tuple[Path, dict[str, Any]]]:
     """Train the encoders, one after the other, and return where the two lie and what they came to."""
-    best = json.loads((kept_in(machine()) / "f2.json").read_text())["plain"]
+    best = measured(machine(), "f2")["plain"]
     run_first(size)
     usual: dict[str, Any] = {"size": size, "count": threads(1), "seconds": seconds, "folder": folder}
     tried = run_beside(

@@ -82,13 +82,11 @@ def _cell(entry: Any, target: str, value: Callable[[Any], str], good: Callable[[
 
 
 def _versions(entries: Iterable[Any]) -> str:
-    """Return cores, versions and dates of a machine's results."""
+    """Return versions and dates of a machine's results."""
     found = list(entries)
     machines = [entry["machine"] for entry in found]
     days = sorted({entry["date"] for entry in found})
-    cores, torch, transformers = (
-        ", ".join(sorted({str(machine[key]) for machine in machines})) for key in ("cores", "torch", "transformers")
+    torch, transformers = (
+        ", ".join(sorted({str(machine[key]) for machine in machines})) for key in ("torch", "transformers")
     )
-    return (
-        f"{cores} cores, torch {torch}, transformers {transformers}, {' to '.join(dict.fromkeys((days[0], days[-1])))}"
-    )
+    return f"torch {torch}, transformers {transformers}, {' to '.join(dict.fromkeys((days[0], days[-1])))}"

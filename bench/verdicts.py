@@ -50,7 +50,7 @@ def why(name: str, entry: Any) -> str:
     gflops = entry.get("gflops")
     if name in BF16 and gflops and gflops["bf16"] < FELT * gflops["fp32"]:
         said.append(
-            f"Products in bfloat16 are {gflops['bf16'] / gflops['fp32']:.1f} x as fast as in float32 here, "
+            f"Products in bfloat16 are {gflops['bf16'] / gflops['fp32']:.2g} x as fast as in float32 here, "
             f"not {BF16_OVER_FP32} x as where the target was set."
         )
     if spread(entry) > BUSY:

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,8 @@ def staged(folder: Path, *, option: str = "") -> Iterator[Path]:
 
 
 def _prefix(folder: Path) -> str:
-    return f".{folder.name[:40]}."
+    # A lock may be known to one machine alone, of several that share a cache: each sweeps its own.
+    return f".{folder.name[:40]}.{socket.gethostname()[:20]}."
 
 
 def _sweep(folder: Path) -> None:

@@ -14,6 +14,7 @@ from hflm.errors import DataError
 from hflm.graphs.entities import key_of
 from hflm.graphs.graph import Graph
 from hflm.metrics.registry import score
+from hflm.metrics.triples import span
 from hflm.triples import Triple, split_type, tidy, to_line
 
 COLUMNS = ("triples", "triplets", "relations", "target")
@@ -28,10 +29,12 @@ def evaluate_graph(graph: Graph, gold: Path) -> dict[str, Any]:
     """
     wanted = _named_as_in(graph, read_gold(gold, known=graph.about.get("relations") or None))
     found = {(head, relation, tail) for head, relation, tail, _ in graph.named()}
-    # A row for each triple of either side: those of both stand in one row.
-    rows = sorted(wanted | found)
-    predictions = [to_line([one] if one in found else []) for one in rows]
-    references = [to_line([one] if one in wanted else []) for one in rows]
+    # A row for each triple of either side, with all its spellings: those that are one by their span stand in one row.
+    spans: dict[Triple, list[Triple]] = {}
+    for one in sorted(wanted | found):
+        spans.setdefault(span(one), []).append(one)
+    predictions = [to_line(one for one in same if one in found) for same in spans.values()]
+    references = [to_line(one for one in same if one in wanted) for same in spans.values()]
     result = score("triples", predictions=predictions, references=references).to_json()
     # A row here is a triple, not what a model put out.
     details = {"per_relation": result["details"]["per_relation"]}

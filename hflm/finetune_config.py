@@ -158,12 +158,20 @@ def given_settings(
 ) -> dict[str, Any]:  # fmt: skip
     """Return what a user gives, in hflm's own names: flags win over the file, and early stopping is some patience."""
     given = overlay(own_names(kind, file), flags, puts_out=PUTS_OUT)
-    # A run's own file names every setting, those that are nothing too.
-    if given.get("early_stopping") and given.get("patience") is None:
-        return {**given, "patience": PATIENCE}
-    if flags.get("early_stopping") is False and flags.get("patience") is None:
-        return {**given, "patience": None}
-    return given
+    return {**given, **stopping(flags, given)}
+
+
+def stopping(flags: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the patience that early stopping means, where a flag or the settings together ask for it or against it.
+
+    A run's own file names every setting, those that are nothing too.
+    """
+    if flags.get("patience") is not None:
+        return {}
+    if flags.get("early_stopping") is False:
+        return {"patience": None}
+    wanted = flags.get("early_stopping") or (given.get("early_stopping") and given.get("patience") is None)
+    return {"patience": PATIENCE} if wanted else {}
 
 
 def resolve_finetune(

@@ -57,6 +57,9 @@ def beam_search(writer: Writer, prompts: Sequence[Any], *, ask: Ask, num_beams: 
             found = writer.whole.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=prompt.most, num_beams=num_beams,
                 do_sample=False, pad_token_id=writer.tokenizer.pad_token_id,
+                # A decoder of the hub may have a penalty of its own, which would count what it reads for said.
+                **({"eos_token_id": sorted(writer.ends)} if writer.ends else {}),
+                **({"repetition_penalty": 1.0} if writer.kind == "completion" else {}),
             )[0]  # fmt: skip
         written = found if writer.kind == "seq2seq" else found[len(prompt.ids) :]
         timing.tokens += len(written)
@@ -97,7 +100,14 @@ def _prompt(record: Record) -> Any:
     if column == "messages":
         from hflm.data.chats import messages
 
-        return messages(value, f"{record.where}, column 'messages'")
+        where = f"{record.where}, column 'messages'"
+        turns = list(messages(value, where))
+        # Rows of chats hold the answer too, which is not to be read before it is written.
+        while turns and turns[-1]["role"] == "assistant":
+            turns.pop()
+        if not turns:
+            raise DataError(f"{where}: nobody asks anything.", fix="Give a message of the user.")
+        return turns
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{record.where}, column {column!r}: found {show(value)}.", fix="Give a text.")
     about = next((record.values[name] for name in ABOUT if isinstance(record.values.get(name), str)), "")

@@ -21,7 +21,7 @@ from bench import (
     tuning,
     verdicts,
 )
-from bench.kept import RESULTS, folder, title
+from bench.kept import RESULTS, folder, measured, title
 from bench.rows import ROWS
 from bench.table import BEGIN, END, FAULTS, faults, shortfall, table
 from bench.targets import STUDIES, TARGETS
@@ -48,16 +48,18 @@ def test_every_row_has_a_measurement_behind_it() -> None:
 def test_each_machine_has_its_own_results() -> None:
     names = ["Intel(R) Xeon(R) Processor", "Intel(R) Xeon(R) Processor", "AMD EPYC"]
     machines = [
-        {"processor": name, "instructions": instructions, "gpu": None}
+        {"processor": name, "instructions": instructions, "gpu": None, "cores": 2}
         for name, instructions in zip(names, ["AMX", "AVX512-BF16", ""], strict=True)
     ]
     machines.append({**machines[0], "gpu": "NVIDIA H100 80GB HBM3"})
     assert [title(machine) for machine in machines] == [
-        "Intel Xeon, AMX", "Intel Xeon, AVX512-BF16", "AMD EPYC", "NVIDIA H100 80GB HBM3"
+        "Intel Xeon, AMX, 2 cores", "Intel Xeon, AVX512-BF16, 2 cores", "AMD EPYC, 2 cores", "NVIDIA H100 80GB HBM3"
     ]  # fmt: skip
     assert [folder(machine).name for machine in machines] == [
-        "intel-xeon-amx", "intel-xeon-avx512-bf16", "amd-epyc", "nvidia-h100-80gb-hbm3"
+        "intel-xeon-amx-2-cores", "intel-xeon-avx512-bf16-2-cores", "amd-epyc-2-cores", "nvidia-h100-80gb-hbm3"
     ]  # fmt: skip
+    with pytest.raises(RuntimeError, match="run `python -m bench f2` first"):
+        measured(machines[2], "f2")
 
 
 def test_the_table_of_promises_is_what_was_measured() -> None:
@@ -108,7 +110,7 @@ def test_what_falls_short_is_printed_with_its_reason() -> None:
     found = {"f1": {"mini": speed, "base": speed, "gflops": {"fp32": 150.0, "bf16": 80.0}}}
     said = " ".join("\n".join(verdicts.lines(found, {"f1": None, "f9": None})).split())
     assert said.count("NOT REACHED") == 1 and said.count(": reached") == 2 and "F9 not measured" in said
-    assert "0.5 x as fast as in float32" in said and "differ by 1.4 x" in said
+    assert "0.53 x as fast as in float32" in said and "differ by 1.4 x" in said
     assert shortfall({"a laptop": found, "a server": {}}).count("- **F1** on a laptop") == 1
     assert shortfall({"a laptop": {"f9": {"median": {"hflm --help": 0.1}}}}) == "Every target is reached."
     assert set(verdicts.LIMITS) == set(TARGETS)

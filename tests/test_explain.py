@@ -13,7 +13,7 @@ import torch
 from hflm.cli.app import main
 from hflm.errors import ModelError, NumericsError, UsageError
 from hflm.explain import explain
-from hflm.explaining.anatomy import parts
+from hflm.explaining.anatomy import parts, positions
 from hflm.explaining.attention import pool, rollout
 from hflm.explaining.explanation import Explanation, as_dict
 from hflm.explaining.opened import Opened, open_model
@@ -60,6 +60,27 @@ def test_every_kind_is_read_whole(kind: str, tiny: Make) -> None:
     )
     assert json.loads(json.dumps(as_dict(found)))["model"]["kind"] == found.model.kind
     assert "</html>" in render(found)
+
+
+@pytest.mark.parametrize(("name", "first"), [("Roberta", 2), ("MPNet", 2), ("OPT", 2), ("Bart", 2), ("Bert", 0)])
+def test_positions_are_told_of_the_rows_that_tokens_get(name: str, first: int) -> None:
+    import transformers
+
+    few = {"vocab_size": 20, "hidden_size": 8, "d_model": 8, "num_hidden_layers": 1, "encoder_layers": 1,
+           "decoder_layers": 1, "num_attention_heads": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+           "intermediate_size": 8, "ffn_dim": 8, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8, "word_embed_proj_dim": 8,
+           "max_position_embeddings": 12, "pad_token_id": 1}  # fmt: skip
+    model = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**few)).eval()
+    hidden = model(torch.tensor([[5, 6, 7, 8]])).last_hidden_state
+    (hidden * torch.randn(hidden.shape)).sum().backward()
+    table = next(one for key, one in model.named_parameters() if "position" in key)
+    # The rows that were read are those that have a gradient.
+    used = table.grad.abs().sum(dim=1).nonzero().flatten().tolist()
+    assert used == list(range(first, first + 4))
+    found = positions(Opened("m", "body", model, None, 10), length=4)
+    rows = torch.nn.functional.normalize(table.detach()[used], dim=1)
+    assert found.cosines == pytest.approx([float((rows @ rows.T).diagonal(far).mean()) for far in range(4)], abs=1e-5)
+    assert ("the (t + 2)-th is added" in found.told) == bool(first)
 
 
 def test_attention_is_that_of_transformers(tiny: Make) -> None:

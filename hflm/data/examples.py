@@ -103,7 +103,7 @@ def _like(other: Mapped, values: Mapping[str, Any], shape: Shape, record: Record
 def _mapping(values: Mapping[str, Any], shape: Shape, record: Record) -> Mapped:
     given, columns, where = dict(shape.given), list(values), record.columns_where
     languages: Mapped = {}
-    if "source" in shape.roles:
+    if "source" in shape.roles and not {"source", "target"} <= set(given):
         languages = language_roles(columns, source=shape.source_lang, target=shape.target_lang, where=where)
         given = {**{role: column for role, column in languages.items() if role in shape.roles}, **given}
     required = [tuple(role for role in roles if role not in shape.optional) for roles in shape.shapes]

@@ -9,6 +9,8 @@ import numpy as np
 from hflm.data.documents import Document
 from hflm.data.rows import Rows
 
+# Counts up when other text is held out of the same.
+HOLD_OUT = 2
 # A document of this many characters gives its own end to the evaluation; a shorter one goes whole to one side.
 LONG = 20_000
 # Characters of a text that sentences to show are chosen from.

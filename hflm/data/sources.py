@@ -133,6 +133,8 @@ def _find(path: Path, text: str) -> list[Source]:
         return [_named(path)]
     if glob.has_magic(text):
         hits = [Path(hit) for hit in sorted(glob.glob(str(path), recursive=True))]
+        runs = {hit for hit in hits if hit.is_dir() and all((hit / name).is_file() for name in RUN)}
+        hits = [hit for hit in hits if not runs.intersection((hit, *hit.parents))]
         files = [file for hit in hits for file in (sorted(_walk(hit)) if hit.is_dir() else [hit])]
         return _readable(files, f"The pattern {text}")
     raise _missing(path)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from hflm.explaining.opened import Opened
+from hflm.models.architecture import position_offset
 
 NORM = re.compile(r"norm|ln_|layernorm", re.IGNORECASE)
 POSITION = re.compile(r"(position_embedding|wpe|embed_positions|position_embeddings)", re.IGNORECASE)
@@ -84,10 +85,10 @@ def first_layer(model: Any) -> list[Matrix]:
 def positions(opened: Opened, *, length: int) -> Positions:
     """Say how the model knows the order of the `length` tokens that it reads."""
     model = opened.model
-    names = {name: parameter for name, parameter in model.named_parameters() if POSITION.search(name)}
-    table = next((one for one in names.values() if one.dim() == 2), None)
+    named = ((name, one) for name, one in model.named_parameters() if POSITION.search(name) and one.dim() == 2)
+    name, table = next(named, ("", None))
     if table is not None:
-        return _table(table.detach(), length)
+        return _table(table.detach(), length, first=_first_row(model, name))
     bias = next((p for name, p in model.named_parameters() if "relative_attention_bias" in name), None)
     if bias is not None:
         ranges, heads = bias.shape
@@ -98,11 +99,25 @@ def positions(opened: Opened, *, length: int) -> Positions:
     return Positions("unknown", "this architecture tells them in a way that hflm does not know", [])
 
 
-def _table(table: torch.Tensor, length: int) -> Positions:
-    rows = torch.nn.functional.normalize(table[: max(2, min(length, len(table)))].float(), dim=-1)
+def _first_row(model: Any, name: str) -> int:
+    """Return the row of a table of positions that the first token gets: BART and OPT, like RoBERTa, spare some."""
+    module = model.get_submodule(name.rpartition(".")[0])
+    # A pair of two models has a configuration for each; the encoder's comes first, as its table does.
+    kind = getattr(getattr(model.config, "encoder", None), "model_type", model.config.model_type)
+    offset = position_offset(kind, pad_token_id=getattr(module, "padding_idx", None))
+    return int(getattr(module, "offset", offset))
+
+
+def _table(table: torch.Tensor, length: int, *, first: int) -> Positions:
+    used = table[first : first + max(2, length)]
+    rows = torch.nn.functional.normalize(used.float(), dim=-1)
     like = rows @ rows.T  # [T, T]
     cosines = [float(like.diagonal(distance).mean()) for distance in range(min(len(rows), 32))]
-    told = f"a table of {table.shape[0]:,} vectors of {table.shape[1]:,} numbers; the t-th is added to the t-th token"
+    told = f"a table of {table.shape[0]:,} vectors of {table.shape[1]:,} numbers; "
+    if first:
+        told += f"the first {first} are for no place in a text, and the (t + {first})-th is added to the t-th token"
+    else:
+        told += "the t-th is added to the t-th token"
     return Positions("table", told, cosines)
 
 

@@ -62,8 +62,9 @@ class Classification:
     def inputs(self, rows: Sequence[Encoded]) -> Batch:
         """Return what the model reads: ids and mask [B, T]."""
         ids = [row.ids for row in rows]
-        # XLNet reads the class off the last place, where its own token for it stands.
-        left = self.tokenizer.cls_token_id is not None and ids[0][-1] == self.tokenizer.cls_token_id
+        # XLNet reads the class off the last place, where its own token for it stands; XLM's is also what ends a text.
+        first, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
+        left = first is not None and first != end and ids[0][-1] == first
         padded = pad(ids, value=self.tokenizer.pad_token_id, left=left)
         return {"input_ids": padded, "attention_mask": mask_of(ids, left=left)}
 

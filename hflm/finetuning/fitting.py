@@ -166,6 +166,8 @@ def _make_writer(model: Any, tokenizer: Any, kind: str, config: FinetuneConfig) 
     without_sampling(model)
     if kind == "completion":
         also_end(model, turn_end(tokenizer))
+        # They would count the words of the source for said.
+        model.generation_config.repetition_penalty = model.generation_config.no_repeat_ngram_size = None
     else:
         set_languages(tokenizer, model, source=config.source_lang, target=config.target_lang)
 

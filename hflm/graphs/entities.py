@@ -15,7 +15,7 @@ from hflm.graphs.graph import Entity
 from hflm.words import plain as underscored
 
 # A name without its letters' case, its spaces, the marks around it, and an English article before it.
-AROUND = " \t\n\"'“”‘’«»()[]{}.,;:!?…*_-–—"
+AROUND = " \t\n\"'“”‘’„‚«»‹›()[]{}.,;:!?¿¡…*_-–—،؛؟।॥《》〈〉「」『』【】〔〕。、"
 ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\S)")
 Key = tuple[str, str]
 

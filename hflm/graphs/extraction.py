@@ -18,7 +18,9 @@ from hflm.graphs.passages import Passage
 from hflm.graphs.spans import find_ends, overlapping
 from hflm.inference.predicting import classify_rows, write_rows
 from hflm.inference.trained import describe, open_trained
+from hflm.metrics.tagging import SCHEME
 from hflm.metrics.tagging import entities as tagged_spans
+from hflm.triples import tidy
 from hflm.words import word_pattern
 
 Record = dict[str, Any]
@@ -78,9 +80,12 @@ class Opened:
             for passage, spans in zip(passages, words, strict=True)
         ]
         rows = classify_rows(self.tagger.model, self.tagger.family, examples, device=self.tagger.device)
+        # Of tags that say no beginning, neighbours of one type are one entity.
+        begun = all(SCHEME.fullmatch(label) for label in self.tagger.labels)
+        tags = [[tag if begun or tag == "O" else f"I-{tag}" for tag in row["prediction"]] for row in rows]
         return [
-            [(spans[first][0], spans[last][1], kind) for kind, first, last in tagged_spans(row["prediction"])]
-            for row, spans in zip(rows, words, strict=True)
+            [(spans[first][0], spans[last][1], kind) for kind, first, last in tagged_spans(own)]
+            for own, spans in zip(tags, words, strict=True)
         ]
 
 
@@ -91,7 +96,7 @@ def _placed(text: str, row: dict[str, Any], tags: Tags) -> list[Record]:
         for name, at in zip((head, tail), find_ends(text, head, tail), strict=True):
             tag = overlapping(at, tags) if at and tags else None
             # Where the tagger knows the place, its whole span is the entity.
-            ends.append({"name": text[tag[0] : tag[1]], "at": tag[:2], "type": tag[2]} if tag else
+            ends.append({"name": tidy(text[tag[0] : tag[1]]), "at": tag[:2], "type": tag[2]} if tag else
                         {"name": name, "at": at})  # fmt: skip
         found.append({"head": ends[0], "relation": relation, "tail": ends[1], "confidence": confidence})
     return found

@@ -1,7 +1,7 @@
 """A graph as a file: JSON Lines, GraphML or Turtle, by the ending of its name."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def _lines(graph: Graph) -> Iterator[dict[str, Any]]:
 
 def _read_lines(path: Path) -> Graph:
     graph = Graph()
+    lines: list[int] = []
     with path.open(encoding="utf-8") as stream:
         for number, text in enumerate(stream, start=1):
             try:
@@ -87,11 +88,23 @@ def _read_lines(path: Path) -> Graph:
                     graph.entities[entity.id] = entity
                 else:
                     graph.edges.append(edge_of(line))
+                    lines.append(number)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(
                     f"{path}, line {number}: no line of a graph.", fix="`hflm graph build` makes one."
                 ) from error
+    _check_ends(graph, path, lines)
     return graph
+
+
+def _check_ends(graph: Graph, path: Path, lines: Sequence[int] = ()) -> None:
+    """Raise DataError for the first edge, of these lines of the file, with an end that is no entity of the graph."""
+    for place, edge in enumerate(graph.edges):
+        for end in (edge.head, edge.tail):
+            if end not in graph.entities:
+                where = f"{path}, line {lines[place]}" if lines else str(path)
+                fix = "Add the entity, or leave the edge out."
+                raise DataError(f"{where}: the edge {edge.relation!r} has an end {end!r}, which is no entity.", fix=fix)
 
 
 def _write_graphml(graph: Graph, path: Path) -> None:
@@ -115,7 +128,9 @@ def _write_turtle(graph: Graph, path: Path) -> None:
 def _read_turtle(path: Path) -> Graph:
     from hflm.graphs.turtle import read
 
-    return read(path)
+    graph = read(path)
+    _check_ends(graph, path)
+    return graph
 
 
 _WRITERS: dict[str, Callable[[Graph, Path], None]] = {

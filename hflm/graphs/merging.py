@@ -6,7 +6,7 @@ from typing import Any
 from hflm.graphs.entities import Entities, join_alike
 from hflm.graphs.graph import Edge, Graph, Mention
 from hflm.graphs.spans import Span
-from hflm.triples import split_type
+from hflm.triples import split_type, tidy
 
 Records = Callable[[], Iterable[Mapping[str, Any]]]
 
@@ -51,7 +51,7 @@ def _names(record: Mapping[str, Any], least: float) -> Iterator[tuple[str, str]]
     for start, end, kind in record["entities"]:
         # What a triple names at this place is counted with it.
         if (start, end) not in ends:
-            yield record["text"][start:end], kind
+            yield tidy(record["text"][start:end]), kind
 
 
 def _named(end: Mapping[str, Any]) -> tuple[str, str]:

@@ -100,13 +100,16 @@ def _shorten(writer: Writer, text: str, ask: Ask) -> str:
     kept = writer.tokenizer(text, add_special_tokens=False)["input_ids"]
     answer = 0 if writer.kind == "seq2seq" else min(ask.max_new_tokens, writer.limit // 2) - 1
     around = len(_encode(writer, "", ask)) if writer.kind == "seq2seq" or is_chat(writer, ask) or writer.asked else 1
-    room = writer.limit - answer - around
+    # Where a template leaves little, the answer is shortened before the text is.
+    most = next((limit for limit in (writer.limit - answer, writer.limit - 1) if limit > around), 0)
+    room = most - around
     while room > 0:
         part = kept[-room:] if ask.truncate == "left" else kept[:room]
         shorter = str(writer.tokenizer.decode(part, skip_special_tokens=True))
-        over = len(_encode(writer, shorter, ask)) - (writer.limit - answer)
-        if over <= 0:
+        over = len(_encode(writer, shorter, ask)) - most
+        if over <= 0 and shorter:
             return shorter
         # At a border that was cut, a text may take more tokens than it did.
-        room -= over
-    return ""
+        room -= max(over, 1)
+    # Nothing of it fits, which is said as of any text that is too long.
+    return text

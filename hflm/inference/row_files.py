@@ -33,13 +33,13 @@ def add_to_rows(
     What is added under the name of a column of the file is called `hflm_` and that name. With `resume`, rows that stand
     in the output already are not worked on again.
     """
-    there = 0, ""
+    there = 0, "", 0
     if ranks.first():
         check_output(output_file, resume=resume)
         if resume and output_file.exists():
             there = _whole_lines(output_file)
-    agreed: tuple[int, str] = ranks.agreed(there)
-    done, last = agreed
+    agreed: tuple[int, str, int] = ranks.agreed(there)
+    done, last, end = agreed
     start, counted = perf_counter(), 0
     source = one_source(input_file)
     total, columns = 0, set[str]()
@@ -52,6 +52,8 @@ def add_to_rows(
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
     if done > total or (done and not _is_of(last, worked)):
         raise UsageError(f"{output_file} holds rows of another file than {input_file}.", fix="Name another output.")
+    if done and ranks.first():
+        os.truncate(output_file, end)
     try:
         # All ranks work on each chunk, and the first writes it.
         target = output_file if ranks.first() else Path(os.devnull)
@@ -70,12 +72,19 @@ def add_to_rows(
 
 def _line(row: Mapping[str, Any], added: Mapping[str, Any], columns: Collection[str]) -> str:
     """Return a row as JSON with what is added to it; what is called as a column of the file has `hflm_` before it."""
-    both = {**row, **{f"hflm_{name}" if name in columns else name: value for name, value in added.items()}}
+    both = {**row, **{_free(name, columns): value for name, value in added.items()}}
     try:
         return json.dumps(both, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:
         # NaN is no JSON: a table writes it where nothing is.
         return json.dumps(_finite(both), ensure_ascii=False, default=_plain)
+
+
+def _free(name: str, columns: Collection[str]) -> str:
+    """Return a name that no column has: rows may have been predicted before."""
+    while name in columns:
+        name = f"hflm_{name}"
+    return name
 
 
 def _plain(value: Any) -> str:
@@ -114,14 +123,14 @@ def chunks(records: Iterator[Record], *, size: int, skip: int = 0) -> Iterator[l
         yield chunk
 
 
-def _whole_lines(path: Path) -> tuple[int, str]:
-    """Count the lines that were written whole and return the last of them; cut off one that was not."""
+def _whole_lines(path: Path) -> tuple[int, str, int]:
+    """Count the lines that were written whole; return the last of them, and where it ends in bytes."""
     content = path.read_bytes()
     end = content.rfind(b"\n") + 1
-    if end != len(content):
-        with path.open("r+b") as stream:
-            stream.truncate(end)
-    return content.count(b"\n"), content[content.rfind(b"\n", 0, max(end - 1, 0)) + 1 : end].decode(errors="replace")
+    if content and not end and not content.startswith(b"{"):
+        raise UsageError(f"{path} holds no rows.", fix="Name another output.")
+    last = content[content.rfind(b"\n", 0, max(end - 1, 0)) + 1 : end]
+    return content.count(b"\n"), last.decode(errors="replace"), end
 
 
 def _is_of(line: str, row: Mapping[str, Any]) -> bool:

@@ -45,7 +45,7 @@ def generator_of(seed: int, row: int, answer: int) -> torch.Generator:
 
 def penalize(logits: Tensor, said: Sequence[int], penalty: float) -> Tensor:
     """Return logits [V] with those of tokens `said` before made smaller (Keskar et al. 2019, 4.1)."""
-    places = torch.tensor(sorted(set(said)), device=logits.device)
+    places = torch.tensor(sorted(set(said)), dtype=torch.long, device=logits.device)
     old = logits[places]
     return logits.index_copy(0, places, torch.where(old < 0, old * penalty, old / penalty))
 

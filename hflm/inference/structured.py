@@ -75,4 +75,10 @@ def read_schema(path: Path, tokenizer: Any) -> Grammar:
         problem = str(error)
     if problem:
         raise DataError(f"{path} is no JSON schema: {problem.splitlines()[0][:200]}.", fix="Mend it.")
-    return Grammar(llguidance.hf.from_tokenizer(tokenizer), grammar)
+    try:
+        return Grammar(llguidance.hf.from_tokenizer(tokenizer), grammar)
+    except ValueError as error:
+        raise UsageError(
+            f"--json-schema: the tokenizer of this model cannot be held to one ({str(error).splitlines()[0][:120]}).",
+            fix="Take a model with a byte-level tokenizer, as smollm2.",
+        ) from error

@@ -1,6 +1,7 @@
 """A model that writes text, opened once: its tokenizer, how it is asked, and what reads its tokens fastest."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,8 @@ import torch
 
 from hflm.engine.device import Device, choose_device, native_bf16
 from hflm.engine.trainer import quiet_libraries
-from hflm.errors import ModelError, UsageError
+from hflm.errors import HflmError, ModelError, UsageError
+from hflm.families.prompts import turn_end
 from hflm.inference.decoding import Answer, Listen, Prompt, Settings, Timing, write
 from hflm.inference.generating import batches_by_length, stops
 from hflm.inference.trained import ready
@@ -100,12 +102,32 @@ def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False
         family = trained.family
     return Writer(
         name=name or DEFAULT, kind=kind, tokenizer=tokenizer, reader=_reader(model, tokenizer, way, family),
-        ends=frozenset(stops(model, tokenizer)), limit=max_positions(config), quantize="int8" if way.int8 else "none",
+        ends=_ends(model, tokenizer, kind), limit=_limit(config), quantize="int8" if way.int8 else "none",
         load_seconds=time.perf_counter() - began, instruction=getattr(family, "instruction", ""),
         prefix=getattr(family, "prefix", ""),
         asked=family is not None and kind == "completion" and not _on_text(config),
         opening=getattr(family, "opening", ""), whole=None if way.lean else model,
     )  # fmt: skip
+
+
+def _ends(model: Any, tokenizer: Any, kind: str) -> frozenset[int]:
+    """Return the tokens that end an answer: of a base model with a template, what ends a turn there too."""
+    found = stops(model, tokenizer)
+    if kind == "completion":
+        with suppress(HflmError):
+            found |= {end for end in [turn_end(tokenizer)] if end is not None}
+    return frozenset(found)
+
+
+def _limit(config: Any) -> int:
+    """Return how many tokens are read and written together.
+
+    Phi-3 reads longer texts with other frequencies, and what it holds of a shorter one does not fit them.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    first = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+    most = max_positions(config)
+    return min(most, first) if rope.get("rope_type") == "longrope" and first else most
 
 
 @dataclass(frozen=True)

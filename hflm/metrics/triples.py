@@ -27,7 +27,7 @@ def triples(predictions: Sequence[str], references: Sequence[str]) -> Statistics
             raise DataError(f"Row {number + 1}: the reference {reference!r} is no line of triples.", fix="Mend it.")
         ours = from_line(prediction)
         parsed += ours is not None
-        for kind, key in enumerate((_letters, _span)):
+        for kind, key in enumerate((_letters, span)):
             found, true = {key(one) for one in ours or ()}, {key(one) for one in wanted}
             rows[number, 3 * kind : 3 * kind + 3] = len(found & true), len(found), len(true)
             if kind == 0:
@@ -64,7 +64,7 @@ def _letters(triple: Triple) -> Triple:
     return head, relation, tail
 
 
-def _span(triple: Triple) -> Triple:
+def span(triple: Triple) -> Triple:
     head, relation, tail = triple
     # A tokenizer of words sets spaces around every hyphen, and writes no capitals.
     ends = ["".join(split_type(tidy(part))[0].casefold().split()) for part in (head, tail)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from hflm.cache import staged
 from hflm.errors import HflmError, ModelError, UsageError
+from hflm.models.gguf_rope import read_scaling
 from hflm.models.safety import INDEX, WEIGHTS, check_folder, read_object
 
 # What is kept of a folder beside its weights: nothing that is code.
@@ -86,6 +87,8 @@ def _widen(path: Path, staging: Path) -> None:
     missing = sorted(set(found["missing_keys"]))
     if missing:
         raise ModelError(f"{path} lacks weights: {missing[0]} and {len(missing) - 1} more.", fix="Name a whole model.")
+    if scaling := read_scaling(path):
+        model.config.rope_parameters = {**(getattr(model.config, "rope_parameters", None) or {}), **scaling}
     tokenizer = AutoTokenizer.from_pretrained(folder, **where)
     model.save_pretrained(staging)
     tokenizer.save_pretrained(staging)

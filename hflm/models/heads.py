@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hflm.errors import ModelError
-from hflm.models.architecture import position_offset
+from hflm.models.architecture import T5_LIKE, position_offset
 from hflm.models.hub import from_cache_or_hub
 from hflm.models.load import model_folder
 from hflm.models.tokenizer import load_tokenizer
@@ -22,6 +22,8 @@ FACTORIES = {
     "body": "AutoModel",
 }
 FIX = "Name a model folder, a run, or a hub id that is in the cache."
+# What the longest text is called: by most, by GPT, by MPT, and by LED, which reads more than it writes.
+LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_encoder_position_embeddings")
 
 
 def load_config(name: str) -> "PretrainedConfig":
@@ -164,9 +166,9 @@ def max_positions(config: "PretrainedConfig") -> int:
 
 
 def _positions(config: Any) -> int:
-    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    # XLNet says -1: no limit.
-    if not limit or limit < 0 or config.model_type in ("t5", "mt5"):
+    limit = next((found for name in LIMITS if (found := getattr(config, name, None))), None)
+    # XLNet says -1: no limit. T5 and its kin look at distances alone, whatever they say.
+    if not limit or limit < 0 or config.model_type in T5_LIKE:
         return 10**6
     return int(limit) - position_offset(config.model_type, pad_token_id=getattr(config, "pad_token_id", None))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hflm.errors import ModelError
+from hflm.models.architecture import position_offset
 
 
 class Held(Protocol):
@@ -38,7 +39,8 @@ class Memory:
     def keep(self, rows: list[int]) -> None:
         """Hold these rows and no others."""
         chosen = torch.tensor(rows, device=self.mask.device)
-        self.cache.batch_select_indices(chosen)
+        # Not `batch_select_indices`, which the layers of hybrid models lack, or do in half.
+        self.cache.reorder_cache(chosen)
         self.mask = self.mask[chosen]
         if self.encoded is not None:
             self.encoded = self.encoded[chosen]
@@ -50,6 +52,9 @@ class Decoder:
     def __init__(self, model: Any, *, pad_token_id: int) -> None:
         self.model, self.pad = model, pad_token_id
         self.placed = "position_ids" in inspect.signature(model.forward).parameters
+        # RoBERTa counts from behind its padding.
+        told = model.config
+        self.first = position_offset(told.model_type, pad_token_id=getattr(told, "pad_token_id", None))
 
     @torch.inference_mode()
     def prefill(self, prompts: list[list[int]]) -> tuple[Tensor, Memory]:
@@ -69,7 +74,7 @@ class Decoder:
         return self._read(torch.tensor(ids, device=self.model.device)[:, None], places, held)[0]
 
     def _read(self, ids: Tensor, places: Tensor, held: Memory) -> tuple[Tensor, Memory]:
-        more = {"position_ids": places} if self.placed else {}
+        more = {"position_ids": places + self.first} if self.placed else {}
         found = self.model(
             input_ids=ids,
             attention_mask=held.mask,

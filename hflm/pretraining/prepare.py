@@ -16,7 +16,7 @@ from hflm.data.bad_rows import reason_of
 from hflm.data.clean import CleanReport, clean_documents, parse_filters
 from hflm.data.corpus import embedded_corpus
 from hflm.data.documents import Document, choose_unit, read_documents
-from hflm.data.holdout import SHOWN, hold_out, split_rows
+from hflm.data.holdout import HOLD_OUT, SHOWN, hold_out, split_rows
 from hflm.data.hub import hub_documents, looks_like_hub_id
 from hflm.data.rows import LAYOUT, Notes, Rows, cache_key, encode_rows, open_rows, read_notes, write_rows
 from hflm.data.sources import Source, find_sources, fingerprint
@@ -138,6 +138,7 @@ def prepare(
     begin = beginning(tokenizer, objective=config.objective)
     encode = encoder(tokenizer, end=config.objective == "clm", begin=begin)
     told = {"frame": vars(frame), "streaming": config.streaming, **({"begin": begin} if begin else {})}
+    told |= {} if held or config.streaming else {"hold out": HOLD_OUT}
     key = cache_key(**inputs, fraction=config.eval_fraction, **told)
     encoded = partial(encode_rows, encode=encode, frame=frame)
 

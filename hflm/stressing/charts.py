@@ -1,12 +1,13 @@
 """Small pictures as SVG, to stand in a page."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 # The difference of a score that fills half of a bar.
 WHOLE = 0.2
 
 
-def shift(score: Mapping[str, float]) -> str:
+def shift(score: Mapping[str, Any]) -> str:
     """Draw the difference of a score and its interval around a middle line; beyond the edge it is cut.
 
     Half the width is 0.2 of a score from 0 to 1, and a fifth of its value of any other.
@@ -14,7 +15,9 @@ def shift(score: Mapping[str, float]) -> str:
     whole = WHOLE * (1.0 if max(abs(score["before"]), abs(score["after"])) <= 1 else max(abs(score["before"]), 1e-9))
     value, low, high = (50 + 50 * max(-1.0, min(1.0, score[key] / whole)) for key in ("difference", "low", "high"))
     clear = score.get("p_value", 0.0) < 0.05 and (score["low"] > 0 or score["high"] < 0)
-    colour = "var(--bar)" if score["difference"] > 0 else "var(--bad)"
+    # A perplexity that rises is worse.
+    gain = -score["difference"] if score["name"] == "perplexity" else score["difference"]
+    colour = "var(--bar)" if gain > 0 else "var(--bad)"
     bar = f'<rect x="{min(50, value):.1f}" y="3" width="{abs(value - 50):.1f}" height="6" fill="{colour}"/>'
     return (
         f'<svg class="shift" viewBox="0 0 100 12" role="img" aria-label="{score["difference"]:+.3g}, '

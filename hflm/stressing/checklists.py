@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hflm.data.chats import CHATS
 from hflm.data.examples import Example
 from hflm.data.records import Record, read_records, show
 from hflm.data.sources import one_source
@@ -117,7 +118,7 @@ def _number(value: Any, where: str) -> float:
 def questions(tests: Sequence[RowTest], *, role: str) -> list[Example]:
     """Return all that the model must be asked, each text once, under the role that the task reads."""
     texts = dict.fromkeys(text for test in tests for text in (test.text, *test.variants))
-    value = [{"role": "user", "content": ""}] if role == "messages" else ""
+    value = [{"role": "user", "content": ""}] if role in CHATS else ""
     made = [Example(text, {role: value}) for text in texts]
     return [Example(one.where, {role: _filled(one[role], one.where)}) for one in made]
 

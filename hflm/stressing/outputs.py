@@ -16,12 +16,15 @@ from typing import Any
 from hflm.data.lines import read_lines
 from hflm.data.sources import one_source
 from hflm.errors import DataError
-from hflm.words import UNSPACED, word_pattern
+from hflm.words import LETTERS, UNSPACED, word_pattern
 
-EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)
-CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])")
+# Without the letters of scripts that set no spaces: the words before an address would belong to it.
+SIGN = rf"(?:[^\W{LETTERS}]|-)"
+EMAIL = re.compile(rf"(?:{SIGN}|[.+]){{1,64}}@{SIGN}+(?:\.{SIGN}+)*\.[a-z]{{2,}}", re.IGNORECASE)
+# A full stop ends a sentence; one between digits makes another number.
+CARD = re.compile(r"(?<!\d)(?<!\d\.)\d(?:[ -]?\d){12,18}(?!\d|\.\d)")
 IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+ADDRESS = re.compile(r"(?<!\d)(?<!\d\.)(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)")
 SHOWN = 5
 
 
@@ -45,6 +48,18 @@ def _cards(text: str) -> Iterator[str]:
             yield found
 
 
+def _ibans(text: str) -> Iterator[str]:
+    at = 0
+    while match := IBAN.search(text, at):
+        # Words in capitals behind a number look like more of it.
+        parts = match[0].split(" ")
+        tries = (" ".join(parts[:size]) for size in range(len(parts), 0, -1))
+        found = next((one for one in tries if is_iban(one)), "")
+        if found:
+            yield found
+        at = match.start() + max(len(found), 1)
+
+
 def _addresses(text: str) -> Iterator[str]:
     for found in ADDRESS.findall(text):
         try:
@@ -64,7 +79,7 @@ def _phones(text: str) -> Iterator[str]:
 
 PERSONAL: Mapping[str, Callable[[str], Iterator[str]]] = {
     "e-mail address": lambda text: iter(EMAIL.findall(text)), "phone number": _phones, "card number": _cards,
-    "IBAN": lambda text: (found for found in IBAN.findall(text) if is_iban(found)), "IP address": _addresses,
+    "IBAN": _ibans, "IP address": _addresses,
 }  # fmt: skip
 
 

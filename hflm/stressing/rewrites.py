@@ -1,11 +1,12 @@
 """Other ways to write a text down: case, marks, order, length, something beside it."""
 
+import re
 import unicodedata
 
 import numpy as np
 
-from hflm.stressing.words import bare, pieces, words
-from hflm.words import UNSPACED
+from hflm.stressing.words import pieces, words
+from hflm.words import UNSPACED, word_pattern
 
 # A sentence that says nothing of what the text is about.
 BESIDE = {
@@ -15,7 +16,8 @@ BESIDE = {
 }  # fmt: skip
 # Words that turn the one after them: to move them moves the meaning.
 MOVING = {"not", "no", "never", "nor", "neither", "without", "nicht", "kein", "keine", "ne", "pas", "sin", "nunca",
-          "ni", "لا", "لم", "لن", "ليس", "ليست", "غير", "ما", "не", "ни"}  # fmt: skip
+          "ni", "لا", "لم", "لن", "ليس", "ليست", "غير", "ما", "не", "ни", "לא", "אין", "אל", "नहीं", "न", "मत", "না",
+          "নয়", "নেই", "নি", "இல்லை", "அல்ல"}  # fmt: skip
 
 
 def lower(text: str, draw: np.random.Generator) -> str | None:
@@ -60,15 +62,24 @@ def other_code_points(text: str, draw: np.random.Generator) -> str | None:
 def without_accents(text: str, draw: np.random.Generator) -> str | None:
     """Leave out accents and the vowel marks of Arabic and Hebrew; marks that are letters' bodies elsewhere stay."""
     apart = unicodedata.normalize("NFD", text)
-    kept = "".join(one for one in apart if unicodedata.combining(one) == 0)
+    kept = _unmarked(text)
     # Kana and Korean are taken apart too, and the vowel signs of Indian scripts are no accents.
     if unicodedata.normalize("NFC", apart) != unicodedata.normalize("NFC", text) or _indian(text) or _kana(text):
         return None
     return unicodedata.normalize("NFC", kept)
 
 
+def _unmarked(text: str) -> str:
+    return "".join(one for one in unicodedata.normalize("NFD", text) if unicodedata.combining(one) == 0)
+
+
+# With its vowel marks the Arabic "not" is the same word.
+STAYING = frozenset(map(_unmarked, MOVING))
+
+
 def _indian(text: str) -> bool:
-    return any("\u0900" <= character <= "\u0eff" for character in text)
+    """Tell of scripts from Devanagari to those of South-East Asia, of which a mark may stand for a whole vowel."""
+    return any("\u0900" <= one <= "\u1bff" or "\ua800" <= one <= "\uabff" for one in text)
 
 
 def _kana(text: str) -> bool:
@@ -92,7 +103,8 @@ def swap_words(text: str, draw: np.random.Generator) -> str | None:
 
 
 def _plain(part: str) -> bool:
-    return part.isalpha() and bare(part) not in MOVING
+    whole = word_pattern().fullmatch(part) and not re.search(r"[\d_]", part)
+    return bool(whole) and _unmarked(part.lower()) not in STAYING
 
 
 def shuffle_words(text: str, draw: np.random.Generator) -> str | None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hflm.data.examples import Example
+from hflm.errors import NumericsError
 from hflm.inference.generating import batches_by_length
 from hflm.inference.predicting import FEW, lose_rows, write_rows
 from hflm.inference.trained import TrainedModel
@@ -75,13 +76,20 @@ def ask(trained: TrainedModel, examples: Sequence[Example], *, metric: str, told
 def class_logits(
     trained: TrainedModel, examples: Sequence[Example], *, told: Told | None = None
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Return the logits [N, C] of rows, in the precision of the weights, from batches of like length."""
+    """Return the logits [N, C] of rows, in the precision of the weights, from batches of like length.
+
+    Raises NumericsError where they are not finite.
+    """
     # Labels are left out: a row may have one that is not the model's to know.
     rows = trained.family.encode([Example(e.where, {"text": e["text"]}) for e in examples])
     found = np.empty((len(rows), len(trained.labels)))
     done = 0
     for batch in batches_by_length([row.length for row in rows], budget=FEW):
         found[batch] = trained.family.logits(trained.model, [rows[row] for row in batch]).cpu().numpy()
+        if not np.isfinite(found[batch]).all():
+            raise NumericsError(
+                f"The numbers of {trained.name} are not finite: its weights are damaged.", fix="Train anew."
+            )
         done += len(batch)
         if told:
             told(done)

@@ -15,7 +15,8 @@ NEIGHBOURS = {
 }
 # Letters that Arabic writers take for one another: hamza and dots are left out in haste.
 ALIKE = {"أ": "ا", "إ": "ا", "آ": "ا", "ة": "ه", "ه": "ة", "ى": "ي", "ي": "ى", "ؤ": "و", "ئ": "ي"}
-# One of these gone or moved turns a sentence round: a typo that says that it keeps the label leaves them alone.
+# One of these gone or moved turns a sentence round: a typo that says that it keeps the label leaves them alone. Of Thai
+# these are the letters of its "not", which bear its marks.
 TURNING = set("不没沒無无非未别別勿莫ไม่")
 # A shorter word is most of a language's small words, "not" and "لا" among them.
 SHORTEST = 4
@@ -49,7 +50,7 @@ def _may_slip(part: str) -> bool:
         return False
     found = [one for one in letters(part) if one[0].isalpha()]
     if UNSPACED.search(part):
-        return sum(one not in TURNING for one in found) >= 2
+        return sum(one[0] not in TURNING for one in found) >= 2
     # Indian and Tibetan scripts write a vowel as a mark: three letters are a word of six signs.
     return len(found) >= SHORTEST - any("\u0900" <= one[0] <= "\u0fff" for one in found)
 
@@ -60,7 +61,7 @@ def _slip(word: str, draw: np.random.Generator) -> str:
     spaced = not UNSPACED.search(word)
     free = [
         place for place, one in enumerate(parts)
-        if one[0].isalpha() and one not in TURNING and (place > _first(parts) or not spaced)
+        if one[0].isalpha() and one[0] not in TURNING and (place > _first(parts) or not spaced)
     ]  # fmt: skip
     if not free:
         return word

@@ -167,3 +167,12 @@ def test_a_run_beside_its_data_is_no_data(tmp_path: Path) -> None:
     assert [source.path.name for source in find_sources([str(tmp_path)])] == ["book.txt"]
     # One that is named is read.
     assert find_sources([str(tmp_path / "out")])
+
+
+def test_a_run_that_a_pattern_finds_is_no_data(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("a book")
+    (tmp_path / "out" / "model").mkdir(parents=True)
+    for name in ("config.yaml", "environment.json", "model/config.json"):
+        (tmp_path / "out" / name).write_text("{}")
+    for pattern in ("*", "**"):
+        assert [source.path.name for source in find_sources([str(tmp_path / pattern)])] == ["book.txt"]

@@ -198,6 +198,9 @@ def test_classes_of_xlnet_are_read_off_the_end_of_a_text_and_not_off_padding() -
     with torch.no_grad():
         alone, both = family.logits(model, [short]), family.logits(model, [short, long])
     assert torch.allclose(alone[0], both[0], atol=1e-5)
+    # XLM has one token for the class and for the end of a text, and reads the class off the first place.
+    marked.sep_token = marked.cls_token
+    assert family.inputs([short, long])["input_ids"][0, -1] == ids.pad_token_id
 
 
 def test_the_end_of_a_text_within_a_text_is_text(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hflm.errors import UsageError
 from hflm.graphs import extraction
 from hflm.graphs.extraction import Extractor
 from hflm.graphs.files import read_graph
+from hflm.graphs.passages import Passage
 from hflm.graphs.workfile import WorkFile
 from hflm.words import word_pattern
 from tests.tiny import facts, tagged, write
@@ -113,6 +115,19 @@ def test_a_tagger_gives_entities_their_span_and_type(
     graph = read_graph(tmp_path / "graph.jsonl")
     people = [entity for entity in graph.entities.values() if entity.type == "per"]
     assert people and "Emma" in {entity.name for entity in people}
+
+
+def test_tags_without_beginnings_are_types_and_names_lose_line_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, tags = "Ada\nLovelace London met Bob", ["person", "person", "place", "O", "person"]
+    tagger: Any = SimpleNamespace(labels=["O", "person", "place"], model=None, family=None, device=None)
+    opened = object.__new__(extraction.Opened)
+    opened.tagger = tagger
+    monkeypatch.setattr(extraction, "classify_rows", lambda *words, **more: [{"prediction": tags}])
+    (found,) = opened._tag([Passage("b.txt", 1, 0, text)])
+    assert found == [(0, 12, "person"), (13, 19, "place"), (24, 27, "person")]
+    row = {"triples": [("Lovelace", "met", "Bob")], "confidence": [0.5]}
+    (triple,) = extraction._placed(text, row, found)
+    assert triple["head"] == {"name": "Ada Lovelace", "at": (0, 12), "type": "person"}
 
 
 def test_other_inputs_are_not_mixed(

@@ -91,7 +91,9 @@ def test_pairs_alike_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(pairs_alike(vectors, least=0.5)) == wanted and wanted
 
 
-@pytest.mark.parametrize("name", ["“The  Ada!”", "ada", "An ADA", "Ａｄａ"])
+@pytest.mark.parametrize(
+    "name", ["“The  Ada!”", "ada", "An ADA", "Ａｄａ", "《Ada》", "「Ada」、", "„Ada‚", "¿Ada؟", "Ada।"]
+)
 def test_a_key_is_the_same_for_all_spellings(name: str) -> None:
     assert key_of(name) == ("ada", "")
 
@@ -125,6 +127,17 @@ def test_what_is_no_graph_is_refused(name: str, content: str, tmp_path: Path) ->
         read_graph(tmp_path / name)
 
 
+@pytest.mark.parametrize("end", ["head", "tail"])
+@pytest.mark.parametrize("ending", [".jsonl", ".ttl"])
+def test_an_edge_without_its_entity_is_refused(end: str, ending: str, graph: Graph, tmp_path: Path) -> None:
+    setattr(graph.edges[1], end, "nobody")
+    path = tmp_path / f"g{ending}"
+    write_graph(graph, path)
+    line = f", line {len(graph.entities) + 3}" if ending == ".jsonl" else ""
+    with pytest.raises(DataError, match=f"g{ending}{line}: the edge 'knew' has an end 'nobody'"):
+        read_graph(path)
+
+
 def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "there.ttl").write_text("x")
     for name, said in (("g.txt", "ends in .txt, which is no format"), ("g", "has no ending"), ("there.ttl", "exists"),
@@ -141,6 +154,13 @@ def test_a_name_whose_triple_is_left_out_is_an_entity_still() -> None:
     ]}  # fmt: skip
     found = merge(lambda: [record], aliases={}, least=0.5)
     assert not found.edges and [entity.name for entity in found.entities.values()] == ["Ada"]
+
+
+def test_a_tagged_name_is_without_its_line_break() -> None:
+    record = {"file": "b.txt", "line": 1, "start": 0, "text": "Ada\n  Lovelace", "entities": [[0, 14, "PER"]],
+              "triples": []}  # fmt: skip
+    found = merge(lambda: [record], aliases={})
+    assert [entity.name for entity in found.entities.values()] == ["Ada Lovelace"]
 
 
 def said(*triples: tuple[str, str, str]) -> list[dict[str, Any]]:

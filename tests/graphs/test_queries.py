@@ -8,6 +8,7 @@ import pytest
 
 from hflm.cli.app import main
 from hflm.errors import DataError, UsageError
+from hflm.evaluate_graph import evaluate_graph
 from hflm.graphs.drawing import part_of
 from hflm.graphs.files import write_graph
 from hflm.graphs.graph import Edge, Entity, Graph, Mention
@@ -146,6 +147,16 @@ def test_scores_against_gold(file: str, tmp_path: Path, capsys: pytest.CaptureFi
     flat = write(tmp_path / "flat.jsonl", [{"head": "Ada", "relation": "knew", "tail": "Babbage"}])
     assert main(["graph", "evaluate", file, "--gold", str(flat)]) == 0
     assert "5 triples of the graph against 1" in capsys.readouterr().out
+
+
+def test_by_boundary_spaces_and_capitals_do_not_count(graph: Graph, tmp_path: Path) -> None:
+    graph.entities["e0"].name, graph.entities["e1"].name = "J. R. R. Tolkien", "LONDON"
+    ends = (("J.R.R. Tolkien", "London (city)"), ("J.R.R.Tolkien", "London"))
+    rows = [{"head": head, "relation": "born in", "tail": tail} for head, tail in ends]
+    gold = write(tmp_path / "gold.jsonl", rows)
+    found = evaluate_graph(graph, gold)["scores"]
+    assert found["strict_f1"]["value"] == 0 and found["boundary_recall"]["value"] == 1
+    assert found["boundary_precision"]["value"] == pytest.approx(1 / 5)
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,18 @@ def test_rows_of_another_file_are_not_gone_on_with(tmp_path: Path) -> None:
             watch=lambda kind, content: None,
         )  # fmt: skip
 
-    for number, lines in enumerate(('{"text": "a"}\n' * 3, '{"text": "other", "n": 1}\n', "[1]\n", "no JSON\n")):
+    others = (
+        '{"text": "a"}\n' * 3,
+        '{"text": "other", "n": 1}\n',
+        "[1]\n",
+        "no JSON\n",
+        "of a user",
+        '{"text": "b"}\n{"no',
+    )
+    for number, lines in enumerate(others):
         output = tmp_path / f"{number}.jsonl"
         output.write_text(lines)
-        with pytest.raises(UsageError, match="holds rows of another file"):
+        with pytest.raises(UsageError, match="holds rows of another file|holds no rows"):
             go_on(output)
         assert output.read_text() == lines
     (tmp_path / "good.jsonl").write_text('{"text": "a", "n": 0}\n{"text": "b", ')
@@ -96,3 +104,10 @@ def test_rows_of_another_file_are_not_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="would hold JSON Lines"):
         go_on(table)
     assert table.read_bytes() == b"PAR1\n and no line end"
+
+
+def test_rows_that_were_predicted_before_keep_what_was_said(tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.jsonl", [{"text": "a", "score": 1, "hflm_score": 2}])
+    assert added(rows, tmp_path / "out.jsonl", score=3) == [
+        {"text": "a", "score": 1, "hflm_score": 2, "hflm_hflm_score": 3}
+    ]

@@ -1,12 +1,19 @@
 """A tiny GGUF file of a Llama, written from a tiny model of the tests as llama.cpp's converter writes one."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def write_gguf(folder: Path, path: Path, *, architecture: str = "llama") -> Path:
-    """Write the Llama in `folder` as float32; another `architecture` is written into the file as it is."""
+def write_gguf(
+    folder: Path, path: Path, *, architecture: str = "llama", told: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Path:  # fmt: skip
+    """Write the Llama in `folder` as float32; another `architecture` is written into the file as it is.
+
+    `told` are entries, and `more` tensors, beside its own.
+    """
     import gguf
     from safetensors.torch import load_file
 
@@ -23,6 +30,10 @@ def write_gguf(folder: Path, path: Path, *, architecture: str = "llama") -> Path
     _add_tokenizer(writer, json.loads((folder / "tokenizer.json").read_text()))
     for name, weight in load_file(folder / "model.safetensors").items():
         writer.add_tensor(*_tensor(name, weight, heads=config["num_attention_heads"]))
+    for name, values in (more or {}).items():
+        writer.add_tensor(name, values)
+    for key, value in (told or {}).items():
+        {str: writer.add_string, int: writer.add_uint32, float: writer.add_float32}[type(value)](key, value)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -111,3 +111,26 @@ def _linked(path: Path) -> None:
     outside = path.parent.parent / "outside.bin"
     os.replace(path, outside)
     path.symlink_to(outside)
+
+
+def test_positions_of_a_gguf_are_stretched_as_it_says(tiny: Tiny, tmp_path: Path) -> None:
+    """transformers reads none of it: a Llama 3.2 turned its low frequencies 32 times too fast."""
+    import numpy as np
+    from transformers import AutoConfig
+
+    def scaling(name: str, **given: Any) -> Any:
+        convert(write_gguf(Path(tiny("llama")), tmp_path / f"{name}.gguf", **given), tmp_path / name)
+        return AutoConfig.from_pretrained(tmp_path / name).rope_parameters
+
+    plain = scaling("plain")
+    assert plain["rope_type"] == "default"
+    llama = scaling("llama3", more={"rope_freqs.weight": np.array([1.0, 1.0, 4.0, 32.0], np.float32)})
+    assert (llama["rope_type"], llama["factor"], llama["low_freq_factor"]) == ("llama3", 32.0, 1.0)
+    assert llama["rope_theta"] == plain["rope_theta"]
+    linear = scaling("linear", told={"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0})
+    assert (linear["rope_type"], linear["factor"]) == ("linear", 4.0)
+    yarn = {"type": "yarn", "factor": 2.0, "original_context_length": 64}
+    found = scaling("yarn", told={f"llama.rope.scaling.{key}": value for key, value in yarn.items()})
+    assert (found["rope_type"], found["original_max_position_embeddings"]) == ("yarn", 64)
+    with pytest.raises(ModelError, match="stretches positions by longrope"):
+        scaling("long", more={"rope_factors_long.weight": np.ones(4, np.float32)})

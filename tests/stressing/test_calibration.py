@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from hflm.errors import ModelError
+from hflm.data.examples import Example
+from hflm.errors import ModelError, NumericsError
 from hflm.stressing.calibration import FEWEST, calibration, fit_temperature, save_temperature, scaled
-from hflm.stressing.subject import chances
+from hflm.stressing.subject import chances, class_logits
 
 
 def drawn(rows: int, *, sharp: float, seed: int) -> tuple[np.ndarray, list[int]]:
@@ -56,6 +60,20 @@ def test_too_few_rows_fit_nothing_and_a_perfect_fit_is_told() -> None:
     assert "29 rows of validation are too few" in few["not_fitted"] and "temperature" not in few
     logits = np.eye(3)[np.arange(60) % 3] * 5
     assert scaled(*test, logits, list(np.arange(60) % 3), saved=1.0)["at_the_edge"]
+
+
+def test_a_classifier_whose_numbers_are_not_finite_is_told_at_once() -> None:
+    asked: list[int] = []
+
+    def logits(model: Any, rows: list[Any]) -> torch.Tensor:
+        asked.append(len(rows))
+        return torch.full((len(rows), 2), float("nan"))
+
+    family = SimpleNamespace(encode=lambda examples: [SimpleNamespace(length=500) for _ in examples], logits=logits)
+    broken: Any = SimpleNamespace(name="mood", labels=["a", "b"], family=family, model=None)
+    with pytest.raises(NumericsError, match="The numbers of mood are not finite"):
+        class_logits(broken, [Example("", {"text": "t"})] * 500)
+    assert len(asked) == 1 and asked[0] < 500
 
 
 def test_a_temperature_is_kept_beside_what_the_model_knows(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hflm.errors import DataError
+from hflm.families.prompts import as_messages
 from hflm.stressing.checklists import judge, questions, read_tests
 from hflm.stressing.subject import Answers
 from tests.tiny import write
@@ -47,9 +48,11 @@ def test_texts_are_judged_by_what_they_contain(tmp_path: Path) -> None:
     assert found["w"]["failed"] == 2
 
 
-def test_a_chat_is_asked_by_a_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["messages", "conversations"])
+def test_a_chat_is_asked_by_a_message(role: str, tmp_path: Path) -> None:
     tests = read_tests(write(tmp_path / "t.jsonl", [{"test": "INV", "text": "a", "variants": "b"}]), labels=[])
-    assert questions(tests, role="messages")[1].values == {"messages": [{"role": "user", "content": "b"}]}
+    asked = questions(tests, role=role)[1].values
+    assert asked == {role: [{"role": "user", "content": "b"}]} == {role: as_messages(asked, instruction="")}
 
 
 @pytest.mark.parametrize(

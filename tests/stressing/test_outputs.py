@@ -8,7 +8,7 @@ import pytest
 
 from hflm.errors import DataError
 from hflm.stressing.longest import LEAST, longest_overlaps
-from hflm.stressing.outputs import installed_words, is_iban, listed, luhn, personal, read_words
+from hflm.stressing.outputs import PERSONAL, installed_words, is_iban, listed, luhn, personal, read_words
 
 SEEN = {
     "e-mail address": ("write to ana.b+c@mail.example.org now", "ana at example.org"),
@@ -25,6 +25,25 @@ def test_personal_data_is_seen_by_its_form_and_digits(kind: str) -> None:
     found = personal([there, not_there], ["", ""], ["a", "b"])
     assert found["kinds"][kind]["found"] == 1 and kind in found["looked_for"]
     assert found["kinds"][kind]["examples"][0]["where"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "found"),
+    [
+        ("card number", "My card is 4111 1111 1111 1111.", ["4111 1111 1111 1111"]),
+        ("card number", "No.4111111111111111, not 0.4111111111111111 or 4111111111111111.5", ["4111111111111111"]),
+        ("IP address", "The server is 8.8.8.8. It was No.8.8.4.4...", ["8.8.8.8", "8.8.4.4"]),
+        ("IP address", "version 1.2.3.4.5", []),
+        ("IBAN", "ES91 2100 0418 4502 0005 1332 BIC CAIXESBB", ["ES91 2100 0418 4502 0005 1332"]),
+        ("IBAN", "BE68 5390 0754 7034 KREDBEBB", ["BE68 5390 0754 7034"]),
+        ("IBAN", "BE68 5390 0754 7034 BE68 5390 0754 7034 X", ["BE68 5390 0754 7034"] * 2),
+        ("e-mail address", "邮箱是zhang@example.com。", ["zhang@example.com"]),
+        ("e-mail address", "メールはsato.k@mail.example.jpまで", ["sato.k@mail.example.jp"]),
+        ("e-mail address", "müller@grün.example", ["müller@grün.example"]),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_does_not_hide_or_belong(kind: str, text: str, found: list[str]) -> None:
+    assert list(PERSONAL[kind](text)) == found
 
 
 def test_what_was_read_is_told_from_what_was_not() -> None:

@@ -52,6 +52,11 @@ def test_a_typo_leaves_alone_what_turns_a_chinese_sentence() -> None:
         assert [one for one in changed if one in TURNING] == ["不", "无"]
 
 
+def test_a_typo_leaves_the_thai_not_alone() -> None:
+    text = "หนังเรื่องนี้ไม่สนุกเลย"
+    assert all("ไม่" in (perturb("typos", text, seed=seed, language="") or text) for seed in range(200))
+
+
 def test_short_words_and_addresses_get_no_typo() -> None:
     assert perturb("typo", "It is not so, is it?", seed=0, language="en") is None
     assert perturb("typo", "https://example.org/films a@example.org", seed=0, language="en") is None
@@ -87,6 +92,8 @@ def test_accents_go_but_letters_of_other_scripts_stay() -> None:
     assert perturb("unaccented", "كِتَاب", seed=0, language="ar") == "كتاب"
     assert perturb("unaccented", TEXTS["hi"], seed=0, language="") is None
     assert perturb("unaccented", "がぎ", seed=0, language="ja") is None
+    for text in ("မြန်မာ", "ភាសាខ្មែរ", "བོད་སྐད་", "ꦧꦱꦗꦮ꧀"):
+        assert perturb("unaccented", text, seed=0, language="") is None
 
 
 def test_swapping_moves_two_words_and_no_negation() -> None:
@@ -96,6 +103,28 @@ def test_swapping_moves_two_words_and_no_negation() -> None:
         assert sorted(changed) == sorted(text.split()) and changed[2] == "not"
         assert sum(a != b for a, b in zip(changed, text.split(), strict=True)) == 2
     assert perturb("swapped", TEXTS["zh"], seed=0, language="zh") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "still"),
+    [
+        (TEXTS["hi"], "नहीं"),
+        ("এই ছবিটি একদম ভালো নয় বন্ধু", "নয়"),
+        ("இந்த படம் மிகவும் நல்ல கதை", None),
+        ("كَتَبَ الطَّالِبُ لَا يَوْمَ الدَّرْسَ", "لَا"),
+        ("הַסֶּרֶט הַזֶּה לֹא טוֹב מְאוֹד", "לֹא"),
+    ],
+)
+def test_swapping_moves_words_with_vowel_signs_and_no_negation(text: str, still: str | None) -> None:
+    before = text.split()
+    found = [(perturb("swapped", text, seed=seed, language="") or "").split() for seed in range(20)]
+    assert len({tuple(one) for one in found}) > 1
+    assert all(sorted(one) == sorted(before) and one != before for one in found)
+    assert still is None or all(one.index(still) == before.index(still) for one in found)
+
+
+def test_numbers_are_not_swapped() -> None:
+    assert perturb("swapped", "in 2019", seed=0, language="en") is None
 
 
 def test_shuffling_and_halving_keep_the_words() -> None:
