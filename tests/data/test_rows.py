@@ -1,6 +1,7 @@
 """Rows on disk: as written, whole or not there, under a key that changes with the content."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,8 +107,10 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
-    dead, live, other = (tmp_path / f".rows-{name}" for name in ("a.abcd_123", "a.zyxw9876", "b.abcd_123"))
-    for folder in (dead, live, other):
+    here = socket.gethostname()[:20]
+    names = (f"a.{here}.abcd_123", f"a.{here}.zyxw9876", f"b.{here}.abcd_123", "a.elsewhere.abcd_123")
+    dead, live, other, far = (tmp_path / f".rows-{name}" for name in names)
+    for folder in (dead, live, other, far):
         folder.mkdir()
         (folder / "ids.bin").write_bytes(b"half")
     handle = os.open(live, os.O_RDONLY)
@@ -115,8 +118,9 @@ def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tm
         fcntl.flock(handle, fcntl.LOCK_EX)
         with staged(tmp_path / "rows-a") as staging:
             assert not dead.exists() and live.exists() and other.exists()
+            assert far.exists(), "locks may be known to one machine alone"
             with staged(tmp_path / "rows-a") as beside:
                 assert beside != staging and staging.exists(), "what is under way is held"
     finally:
         os.close(handle)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [live.name, other.name, "rows-a"]
+    assert {path.name for path in tmp_path.iterdir()} == {live.name, other.name, far.name, "rows-a"}
