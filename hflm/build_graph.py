@@ -68,6 +68,9 @@ def build_graph(
     """
     check_output(output, overwrite=overwrite)
     sources = find_sources(paths)
+    read = [*(source.path for source in sources), *([options.aliases] if options.aliases else [])]
+    if output.exists() and any(path.exists() and output.samefile(path) for path in read):
+        raise UsageError(f"{output} is read for the graph.", fix="Name another output.")
     aliases = read_aliases(options.aliases) if options.aliases else {}
     relations = check_extractor(extractor)
     if options.similar is not None:

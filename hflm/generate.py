@@ -3,6 +3,7 @@
 hflm generate "The capital of France is"
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -63,6 +64,8 @@ def beam_search(writer: Writer, prompts: Sequence[Any], *, ask: Ask, num_beams: 
             )[0]  # fmt: skip
         written = found if writer.kind == "seq2seq" else found[len(prompt.ids) :]
         timing.tokens += len(written)
+        if not writer.ends.intersection(written[-1:].tolist()):
+            timing.count(Answer(ids=written.tolist(), ended="length"), cap=ask.max_new_tokens)
         texts.append(ask.start + str(writer.tokenizer.decode(written, skip_special_tokens=True)))
     timing.seconds += time.perf_counter() - began
     return texts
@@ -83,6 +86,8 @@ def generate_file(
             except DataError as error:
                 raise DataError(f"{record.where}: {error.problem}", fix=error.fix) from error
         found = generate(writer, prompts, ask=ask, settings=settings, first=done, timing=timing)
+        for answer in itertools.chain.from_iterable(found):
+            timing.count(answer, cap=ask.max_new_tokens)
         return [{"generated": [one.text for one in row] if settings.n > 1 else row[0].text} for row in found]
 
     is_chat(writer, ask)

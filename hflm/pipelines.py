@@ -5,7 +5,7 @@ from transformers import pipeline
 pipeline("summarization", model="out/model")("A long text ...")
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -202,6 +202,8 @@ class TextWriter:
 
 
 def _texts(inputs: Any) -> list[str]:
+    if isinstance(inputs, (Mapping, bytes)) or not isinstance(inputs, Iterable):
+        raise DataError(f"The input is a {type(inputs).__name__}, not a text.", fix="Give a text, or a list of texts.")
     texts = [inputs] if isinstance(inputs, str) else list(inputs)
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
@@ -212,6 +214,9 @@ def _texts(inputs: Any) -> list[str]:
 def _check(given: dict[str, Any], *, long: Any) -> None:
     if long not in ("cut", "split"):
         raise UsageError(f"long is {long!r}.", fix="Choose 'cut' or 'split'.")
+    most = given.get("max_new_tokens")
+    if most is not None and most < 1:
+        raise UsageError(f"max_new_tokens is {most}.", fix="Give a number from 1 on, or leave it out.")
     if given.pop("return_tensors", False):
         raise UsageError("return_tensors: only texts are returned.", fix="Leave it out.")
     if (given.pop("num_return_sequences", 1) or 1) != 1:

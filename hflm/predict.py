@@ -115,7 +115,7 @@ def check_file(
     known: Described | TrainedModel, input_file: Path, output_file: Path, *, columns: Mapping[str, str], resume: bool
 ) -> int:
     """Look at every row before a model is loaded, and return their number; raises an HflmError for what is wrong."""
-    check_output(output_file, resume=resume)
+    check_output(output_file, resume=resume, input_file=input_file)
     source = one_source(input_file)
     rows = sum(len(to_examples(known, chunk, columns)) for chunk in chunks(read_records(source), size=CHUNK))
     if not rows:

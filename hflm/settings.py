@@ -168,6 +168,7 @@ def check_numbers(config: Settings, *, positive: tuple[str, ...], not_negative: 
         for name in names:
             value = getattr(config, name)
             if value is not None and not (math.isfinite(value) and (value > 0 if above else value >= 0)):
+                text = text if math.isfinite(value) else f"a number, and {text}"
                 raise UsageError(f"--{flag(name)} is {value}.", fix=f"It must be {text}.")
 
 

@@ -157,7 +157,7 @@ def test_what_cannot_be_done_is_said(
     [
         (b"\xff\xfe\x00", "is not UTF-8"),
         (b"not json", "is not JSON Lines"),
-        (b"", "line 0"),
+        (b"", "is empty"),
         (b"[1]", "line 1"),
         (b'{"messages": []}', "line 1"),
         (b'{"messages": [{"role": "user"}]}', "line 1"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,25 @@ def test_whole_words_are_hidden_in_every_script(sentence: str, words: set[str]) 
     """A vowel sign belongs to its letter; where no spaces are set, a letter is hidden and not a clause."""
     found = {blank_one_word(sentence, np.random.default_rng(seed))[1] for seed in range(60)}
     assert found and found <= words
+
+
+def test_the_shares_are_those_of_the_pipeline(finished: Path) -> None:
+    """Special tokens have their share, and are no words."""
+    import transformers
+
+    model, tokenizer = open_masked_model(str(finished))
+    text = f"She was {tokenizer.mask_token} of it."
+    pipe = transformers.pipeline("fill-mask", model=model, tokenizer=tokenizer, top_k=20)
+    wanted = {one["token"]: one["score"] for one in pipe(text) if one["token"] not in tokenizer.all_special_ids}
+    (found,) = fill_mask(model, tokenizer, text, top=10)
+    assert [one.probability for one in found] == pytest.approx(list(wanted.values())[:10], rel=1e-4)
+    (every,) = fill_mask(model, tokenizer, text, top=10**6)
+    assert len(every) == len(tokenizer) - len(set(tokenizer.all_special_ids))
+    assert all(one.probability > 0 for one in every)
+
+
+def test_a_decoder_is_refused_with_what_to_do(tiny: Callable[[str], str], capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (tiny("gpt2"), "nosuch"):
+        assert main(["fill-mask", name, "[MASK] x"]) == 2
+        said = capsys.readouterr().err
+        assert "Name a masked language model" in said and "--objective" not in said and "--arch" not in said

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from hflm.cli.app import main
 from hflm.errors import DataError, UsageError
 from hflm.generate import beam_search, generate, generate_file
 from hflm.inference.asking import Ask, make_prompt
@@ -156,3 +157,17 @@ def test_a_tokenizer_that_cannot_be_held_to_a_schema_is_named(tmp_path: Path) ->
     (tmp_path / "schema.json").write_text('{"type": "object", "properties": {"a": {"type": "integer"}}}')
     with pytest.raises(UsageError, match="--json-schema: the tokenizer of this model"):
         read_schema(tmp_path / "schema.json", SimpleNamespace(is_fast=False))
+
+
+def test_what_ended_an_answer_is_said(lively: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a file and with beams too; and where the model reads no more, another number does not help."""
+    rows = write(tmp_path / "rows.jsonl", [{"prompt": prompt} for prompt in PROMPTS])
+    model = lively("gpt2")
+    words = ["generate", "--model", model, "--max-new-tokens", "2"]
+    assert main([*words, "--input-file", str(rows), "-o", str(tmp_path / "out.jsonl")]) == 0
+    assert "stopped by --max-new-tokens: the text may not be whole, of 3 answers" in capsys.readouterr().err
+    assert main([*words, "one two", "--num-beams", "2"]) == 0
+    assert "stopped by --max-new-tokens: the text may not be whole" in capsys.readouterr().err
+    assert main(["generate", "--model", model, "one two", "--max-new-tokens", "999", "--stop", "never"]) == 0
+    said = capsys.readouterr().err
+    assert "--max-new-tokens" not in said and "reads no more (64)" in said

@@ -242,3 +242,14 @@ def test_registered_in_whatever_order(code: str, tiny: Tiny) -> None:
 def test_importing_hflm_imports_nothing_heavy() -> None:
     done = python("import sys, hflm; print(sorted({'torch', 'transformers', 'datasets'} & set(sys.modules)))")
     assert done.stdout.strip() == "[]", done.stderr[-500:]
+
+
+def test_what_is_no_text_is_refused(tiny: Callable[[str], str]) -> None:
+    import transformers
+
+    pipe = transformers.pipeline("summarization", tiny("t5"))
+    for given, kind in (({"text": "one two"}, "dict"), (None, "NoneType"), (b"ab", "bytes")):
+        with pytest.raises(DataError, match=f"The input is a {kind}, not a text"):
+            pipe(given)
+    with pytest.raises(UsageError, match="max_new_tokens is 0"):
+        pipe("one two", max_new_tokens=0)

@@ -100,6 +100,8 @@ def _answer(chat: Any, line: str, *, json: bool) -> bool:
         _tell("stopped")
     elif not answer.text.strip():
         _tell("no answer; the question is taken back")
+    elif answer.ended == "length" and len(answer.ids) < chat.ask.max_new_tokens:
+        _tell(f"cut after {timing.tokens} tokens: the model reads no more")
     elif answer.ended == "length":
         _tell(f"cut after {timing.tokens} tokens; !set max_new_tokens={2 * timing.tokens} allows more")
     elif is_terminal():

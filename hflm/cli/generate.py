@@ -160,7 +160,9 @@ def _one(writer: Any, text: str, ask: Any, settings: Any, json: bool) -> None:
         print() if streams else print("\n\n".join(answer.text for answer in answers))
         for answer in answers if settings.explain else ():
             _explain(answer)
-    _speed(timing, writer, answers, settings)
+    for answer in answers:
+        timing.count(answer, cap=ask.max_new_tokens)
+    _speed(timing, writer, settings)
     if any(answer.ended == "interrupted" for answer in answers):
         raise KeyboardInterrupt
 
@@ -171,16 +173,24 @@ def _explain(answer: Any) -> None:
         print(f"{token!r:16} {others}")
 
 
-def _speed(timing: Any, writer: Any, answers: Any, settings: Any) -> None:
+def _speed(timing: Any, writer: Any, settings: Any) -> None:
     drawn = f"; seed {settings.seed}" if settings.sampling.temperature else ""
     print(
         f"{timing.tokens} tokens, {timing.tokens_per_second:.1f} tokens/s, the first after {timing.first:.2f} s "
         f"(model loaded in {writer.load_seconds:.1f} s){drawn}",
         file=sys.stderr,
     )
-    if any(answer.ended == "length" for answer in answers):
-        what = "the JSON is not whole" if settings.grammar else "the text may not be whole"
-        print(f"stopped by --max-new-tokens: {what}", file=sys.stderr)
+    _stopped(timing, writer, settings)
+
+
+def _stopped(timing: Any, writer: Any, settings: Any) -> None:
+    """Say how many answers did not come to their end, and why."""
+    what = "the JSON is not whole" if settings and settings.grammar else "the text may not be whole"
+    for number, why in (
+        (timing.capped, "by --max-new-tokens"), (timing.full, f"where {writer.name} reads no more ({writer.limit:,})"),
+    ):  # fmt: skip
+        if number:
+            print(f"stopped {why}: {what}{f', of {number:,} answers' if number > 1 else ''}", file=sys.stderr)
 
 
 def _beams(writer: Any, text: str, ask: Any, num_beams: int) -> None:
@@ -190,6 +200,7 @@ def _beams(writer: Any, text: str, ask: Any, num_beams: int) -> None:
     timing = Timing()
     print(beam_search(writer, [text], ask=ask, num_beams=num_beams, timing=timing)[0])
     print(f"{timing.tokens} tokens, {timing.tokens_per_second:.1f} tokens/s", file=sys.stderr)
+    _stopped(timing, writer, None)
 
 
 def _file(writer: Any, input_file: Path, output_file: Path | None, ask: Any, settings: Any, resume: bool) -> None:
@@ -206,3 +217,4 @@ def _file(writer: Any, input_file: Path, output_file: Path | None, ask: Any, set
     print(f"wrote {count:,} rows to {output_file}")
     drawn = f"; seed {settings.seed}" if settings.sampling.temperature else ""
     print(f"{timing.tokens} tokens, {timing.tokens_per_second:.1f} tokens/s{drawn}", file=sys.stderr)
+    _stopped(timing, writer, settings)

@@ -14,6 +14,8 @@ command = typer.Typer(help="Make a knowledge graph of text, look at it, ask it."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 GraphFile = Annotated[Path, typer.Argument(help="A graph: .jsonl, .graphml or .ttl.")]
 COLUMNS = ("head", "relation", "tail", "confidence", "count", "found", "file", "line")
+# What its own pages have in their head.
+MARK = b'<meta name="generator" content="hflm graph">'
 
 
 @command.callback()
@@ -81,6 +83,8 @@ def show_command(
             raise UsageError(f"{output_file} is no picture by its ending.", fix="Name it .png or .html.")
         if output_file.exists() and not overwrite:
             raise UsageError(f"{output_file} exists.", fix="Replace it with --overwrite, or name another.")
+        if output_file.suffix == ".html" and output_file.exists() and MARK not in output_file.read_bytes()[:1000]:
+            raise UsageError(f"{output_file} is there and is no drawing of a graph.", fix="Name another file.")
     from hflm.graphs.drawing import draw_png, part_of, write_page
     from hflm.graphs.files import read_graph
     from hflm.graphs.queries import summary
@@ -114,7 +118,7 @@ def query_command(
     if bool(sparql) == bool(names) or len(names) > 2:
         raise UsageError("Nothing, or too much, is asked.", fix="Give one entity, two, or --sparql QUERY.")
     from hflm.graphs.files import read_graph
-    from hflm.graphs.queries import neighbours, paths
+    from hflm.graphs.queries import find_entity, neighbours, paths
     from hflm.graphs.queries import sparql as ask
 
     found = read_graph(graph)
@@ -125,6 +129,8 @@ def query_command(
         near = neighbours(found, names[0], hops=hops)
         print_json(near) if json else table(near, COLUMNS)
     else:
+        if find_entity(found, names[0]) == find_entity(found, names[1]):
+            raise UsageError(f"{names[0]!r} and {names[1]!r} are one entity.", fix="Name two, or one alone.")
         ways = paths(found, *names)
         if json:
             print_json(ways)

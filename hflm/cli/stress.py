@@ -59,7 +59,13 @@ def command(
     from hflm.stress import StressOptions, check_files, keep, stress
     from hflm.stressing.thresholds import check_limits, read_limits
 
-    limits = read_limits(fail_under or [], fail_over or [], group_column=group_column, perturbations=perturbation or ())
+    brought = {
+        "tests": ("--tests", tests), "canaries": ("--canaries", canaries), "overlap": ("--train-data", train_data),
+    }  # fmt: skip
+    limits = read_limits(
+        fail_under or [], fail_over or [], group_column=group_column, perturbations=perturbation or (),
+        without={name: option for name, (option, given) in brought.items() if not given},
+    )  # fmt: skip
     check_files(model, output_file, writes=card or save_temperature)
     named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
     options = StressOptions(

@@ -11,6 +11,8 @@ from hflm.graphs.graph import Entity, Graph, edge_of
 from hflm.space import check_writable
 
 ENDINGS = (".jsonl", ".graphml", ".ttl")
+# How graphs begin, in bytes and within how many.
+MARKS, BEGINNING = (b'{"kind": "graph"', b"<graphml", b"<?xml", b"@prefix", b"@base"), 1000
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
@@ -22,11 +24,20 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{path} is a folder.", fix="Name a file.")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists.", fix="Replace it with --overwrite, or name another.")
+    if path.exists() and path.stat().st_size and not _is_graph(path):
+        raise UsageError(f"{path} is there and is no graph.", fix="Name another file.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"Cannot write {path}: {error.strerror}.", fix="Choose another -o.") from error
     check_writable(path)
+
+
+def _is_graph(path: Path) -> bool:
+    """Tell whether a file begins as those do that `write_graph` makes."""
+    with path.open("rb") as stream:
+        begins = stream.read(BEGINNING).lstrip()
+    return any(begins.startswith(mark) for mark in MARKS)
 
 
 def write_graph(graph: Graph, path: Path) -> None:
@@ -76,7 +87,7 @@ def _lines(graph: Graph) -> Iterator[dict[str, Any]]:
 def _read_lines(path: Path) -> Graph:
     graph = Graph()
     lines: list[int] = []
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8-sig") as stream:
         for number, text in enumerate(stream, start=1):
             try:
                 line = json.loads(text)

@@ -115,7 +115,7 @@ class Conversation:
     def load(self, path: Path) -> None:
         """Go on with the conversation in the last row of a file."""
         try:
-            rows = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+            rows = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
             row = json.loads(rows[-1]) if rows else {}
         except OSError as error:
             raise UsageError(f"Cannot read {path}: {error.strerror}.", fix="Name a file of !save.") from error
@@ -123,13 +123,15 @@ class Conversation:
             raise DataError(f"{path} is not UTF-8.", fix="Name a file of !save.") from error
         except ValueError as error:
             raise DataError(f"{path} is not JSON Lines: {error}.", fix="Name a file of !save.") from error
+        if not rows:
+            raise DataError(f"{path} is empty.", fix="Name a file of !save.")
         turns = check_messages(row.get("messages") if isinstance(row, dict) else None, f"{path}, line {len(rows)}")
         if turns[-1]["role"] != "assistant":
             raise DataError(
                 f"{path}, line {len(rows)}: the last turn is the user's.", fix="Take it out, and ask it here."
             )
         system = turns[0]["content"] if turns[0]["role"] == "system" else ""
-        self.ask, self.turns = replace(self.ask, system=system), turns[bool(system) :]
+        self.ask, self.turns = replace(self.ask, system=system), turns[turns[0]["role"] == "system" :]
         if len(rows) == 1:
             self.file = path
 

@@ -65,6 +65,14 @@ class Timing:
     tokens: int = 0
     seconds: float = 0.0
     first: float = 0.0
+    # Answers that `--max-new-tokens` ended, and those that ended where the model reads no more.
+    capped: int = 0
+    full: int = 0
+
+    def count(self, answer: "Answer", *, cap: int) -> None:
+        """Take note of an answer that did not end by itself."""
+        if answer.ended == "length":
+            self.capped, self.full = self.capped + (len(answer.ids) >= cap), self.full + (len(answer.ids) < cap)
 
     @property
     def tokens_per_second(self) -> float:

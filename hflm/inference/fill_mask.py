@@ -29,7 +29,11 @@ def open_masked_model(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerB
     from hflm.models.tokenizer import load_tokenizer
 
     quiet_libraries()
-    model = load_language_model(name, objective="mlm")
+    try:
+        model = load_language_model(name, objective="mlm")
+    except ModelError as error:
+        fix = "Name a masked language model, as a run of `hflm pretrain`; a decoder continues text: `hflm generate`."
+        raise ModelError(error.problem, fix=fix) from error
     tokenizer = load_tokenizer(model_folder(name))
     if tokenizer.mask_token_id is None:
         raise ModelError(f"{name} has no mask token.", fix="Name a masked language model; a decoder continues text.")
@@ -55,9 +59,12 @@ def fill_mask(
     ids = ids.to(model.device)
     with torch.no_grad():
         logits = model(input_ids=ids).logits[0]  # [T, V]
-    logits[:, [number for number in tokenizer.all_special_ids if number < logits.size(1)]] = -torch.inf
     places = (ids[0] == tokenizer.mask_token_id).nonzero()[:, 0]
-    best = logits[places].softmax(dim=-1).topk(min(top, logits.size(1)))
+    chances = logits[places].softmax(dim=-1)
+    special = [number for number in set(tokenizer.all_special_ids) if number < chances.size(1)]
+    # They have a share, as in transformers' pipeline, and are no words.
+    chances[:, special] = -1.0
+    best = chances.topk(max(1, min(top, chances.size(1) - len(special))))
     return [
         [Candidate(_word(tokenizer, token), probability) for token, probability in zip(tokens, chances, strict=True)]
         for tokens, chances in zip(best.indices.tolist(), best.values.tolist(), strict=True)

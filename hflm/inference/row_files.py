@@ -35,7 +35,7 @@ def add_to_rows(
     """
     there = 0, "", 0
     if ranks.first():
-        check_output(output_file, resume=resume)
+        check_output(output_file, resume=resume, input_file=input_file)
         if resume and output_file.exists():
             there = _whole_lines(output_file)
     agreed: tuple[int, str, int] = ranks.agreed(there)
@@ -102,8 +102,12 @@ def _finite(value: Any) -> Any:
     return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def check_output(path: Path, *, resume: bool) -> None:
+def check_output(path: Path, *, resume: bool, input_file: Path) -> None:
     """Raise UsageError where rows would be lost; an empty file is left by a run whose first row was wrong."""
+    if str(path) == "-":
+        raise UsageError("Rows are written to a file, and - is none.", fix="Name a .jsonl file.")
+    if path.exists() and input_file.expanduser().exists() and path.samefile(input_file.expanduser()):
+        raise UsageError(f"{path} is the input.", fix="Name another output.")
     if path.name.lower().endswith(TABLES):
         raise UsageError(f"{path} would hold JSON Lines, and its name says otherwise.", fix="Name a .jsonl file.")
     if path.exists() and path.stat().st_size and not resume:
@@ -139,4 +143,5 @@ def _is_of(line: str, row: Mapping[str, Any]) -> bool:
         written = json.loads(line)
     except ValueError:
         return False
-    return isinstance(written, dict) and written.items() >= json.loads(_line(row, {}, ())).items()
+    # What is there of a row, and something that was said of it.
+    return isinstance(written, dict) and written.items() > json.loads(_line(row, {}, ())).items()

@@ -60,10 +60,10 @@ def read_schema(path: Path, tokenizer: Any) -> Grammar:
     except ImportError as error:
         raise UsageError("--json-schema needs llguidance.", fix="Run `pip install llguidance`.") from error
     try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
+        schema = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.", fix="Name a file with a JSON schema.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}.", fix="Name a file with a JSON schema.") from error
     if not isinstance(schema, dict):
         raise DataError(f"{path} is no JSON schema: it holds no object.", fix='Begin with {"type": "object", ...}.')
@@ -74,7 +74,7 @@ def read_schema(path: Path, tokenizer: Any) -> Grammar:
     except ValueError as error:
         problem = str(error)
     if problem:
-        raise DataError(f"{path} is no JSON schema: {problem.splitlines()[0][:200]}.", fix="Mend it.")
+        raise DataError(f"{path} is no JSON schema: {' '.join(problem.split())[:200]}.", fix="Mend it.")
     try:
         return Grammar(llguidance.hf.from_tokenizer(tokenizer), grammar)
     except ValueError as error:

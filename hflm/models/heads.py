@@ -44,6 +44,7 @@ def family_of(task_family: str, config: "PretrainedConfig", *, name: str) -> str
     Raises ModelError where the model is of the wrong kind.
     """
     if task_family in ("classification", "tagging"):
+        _check_head(task_family, config, name)
         return task_family
     made = " ".join(config.architectures or ())
     if config.is_encoder_decoder:
@@ -63,6 +64,20 @@ def family_of(task_family: str, config: "PretrainedConfig", *, name: str) -> str
         what = f"a classifier ({made})" if classifier else f"an encoder ({made or config.model_type})"
         raise ModelError(f"{name} is {what} and writes no text.", fix="Name an encoder-decoder or a decoder.")
     return "completion"
+
+
+def _check_head(family: str, config: "PretrainedConfig", name: str) -> None:
+    """Raise ModelError for a kind of model that transformers has no head of classes or tags for."""
+    from transformers.models.auto import modeling_auto
+
+    heads = {
+        "classification": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+        "tagging": modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
+    }  # fmt: skip
+    if config.model_type not in heads[family]:
+        what = {"classification": "classes", "tagging": "tags"}[family]
+        kind = "" if config.model_type in name else f" ({config.model_type})"
+        raise ModelError(f"{name}{kind} has no head for {what}.", fix="Take an encoder, such as bert, or a decoder.")
 
 
 def load_tokenizer_for(name: str, family: str, config: "PretrainedConfig") -> Any:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Texts that a tokenizer is measured on, and characters of each.
 MEASURED, CHARACTERS = 50, 20_000
+# A share of unknown tokens that no vocabulary has of a text which it was made for.
+MUCH_UNKNOWN = 0.1
 
 
 def beginnings(texts: Iterable[str]) -> list[str]:
@@ -66,6 +68,8 @@ def report_of(
     measured = tokenizer_report(tokenizer, beginnings(texts))
     for line in measured.lines():
         say(f"tokenizer: {line}")
+    if measured.unknown_rate > MUCH_UNKNOWN:
+        say("tokenizer: it does not know this script or these letters; train one on the text, or name another model")
     amount = f"a stream of {length} tokens each" if streaming else f"{len(rows):,} of {length} tokens"
     counted = "" if streaming else f" ({tokens:,} tokens)"
     say(f"rows: {amount} to train on{counted}, {len(held):,} to evaluate")

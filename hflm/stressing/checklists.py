@@ -49,6 +49,11 @@ def read_tests(path: Path, *, labels: Sequence[str]) -> list[RowTest]:
     tests = [_read(record, labels) for record in read_records(source)]
     if not tests:
         raise DataError(f"{path} has no tests.", fix='Write {"name": ..., "test": "MFT", "text": ..., "label": ...}.')
+    kinds: dict[str, str] = {}
+    for test in tests:
+        if kinds.setdefault(test.name, test.kind) != test.kind:
+            what = f"{test.where}: the test {test.name!r} is {test.kind}, and was {kinds[test.name]} before."
+            raise DataError(what, fix="Give it another name: what fails is counted by name.")
     return tests
 
 
@@ -65,7 +70,7 @@ def _read(record: Record, labels: Sequence[str]) -> RowTest:
         raise DataError(f"{where}: the test is {show(values.get('test'))}.", fix=fix)
     text = values.get("text")
     if not isinstance(text, str) or not text.strip():
-        raise DataError(f"{where}: the text is {show(text)}.", fix="Give a text.")
+        raise DataError(f"{where}: the text is {show(record.values.get('text'))}.", fix="Give a text.")
     test = RowTest(
         where=where, name=str(values.get("name", kind)), kind=kind, text=text,
         variants=_texts(values, "variants", where), label=None if "label" not in values else str(values["label"]),

@@ -16,6 +16,7 @@ FIRST = (
     "strict_f1", "strict_precision", "strict_recall", "boundary_f1", "boundary_precision", "boundary_recall",
 )  # fmt: skip
 SLACK = 1e-9
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,17 @@ class Limit:
 
 
 def read_limits(
-    under: Sequence[str], over: Sequence[str], *, group_column: str | None, perturbations: Sequence[str] = ()
-) -> list[Limit]:
+    under: Sequence[str], over: Sequence[str], *, group_column: str | None, perturbations: Sequence[str] = (),
+    without: Mapping[str, str] = NOTHING,
+) -> list[Limit]:  # fmt: skip
     """Read NAME=VALUE; raises UsageError for what is none, and for a name that no report has.
 
-    `perturbations` are those that are asked for; with none, all are.
+    `perturbations` are those that are asked for; with none, all are. `without` are numbers that an option brings which
+    is not given, and that option.
     """
     found = []
     asked = choose(perturbations)
-    known = [*FIRST, *asked, *([group_column] if group_column else [])]
+    known = [*(name for name in FIRST if name not in without), *asked, *([group_column] if group_column else [])]
     for option, texts in (("--fail-under", under), ("--fail-over", over)):
         for text in texts:
             # Names of groups and of tests may have a = of their own.
@@ -54,6 +57,8 @@ def read_limits(
                 raise UsageError(f"{option} is {text!r}.", fix=f"Write {option} accuracy=0.8.")
             if not any(name == one or name.startswith(f"{one}.") for one in known):
                 first = name.partition(".")[0]
+                if first in without:
+                    raise UsageError(f"There is no number {name!r} without {without[first]}.", fix="Pass it too.")
                 left_out = first in PERTURBATIONS
                 raise UsageError(
                     f"No number is called {name!r}" + (", for --perturbation leaves it out." if left_out else "."),

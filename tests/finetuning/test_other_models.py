@@ -210,3 +210,15 @@ def test_the_end_of_a_text_within_a_text_is_text(run_finetune: Run, tiny: Tiny, 
     path = write(tmp_path / "rows.jsonl", rows)
     run = run_finetune("sentiment", model=tiny("bart"), data=[str(path)], max_steps=2)
     assert (run / "model" / "config.json").exists()
+
+
+@pytest.mark.parametrize(("task", "model"), [("sentiment", "marian"), ("tagging", "bart"), ("tagging", "scratch")])
+def test_a_kind_without_the_head_is_named(
+    task: str, model: str, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = write(tmp_path / "rows.jsonl", moods() if task == "sentiment" else tagged())
+    kind = ["--model", tiny(model)] if model in ("marian", "bart") else ["--arch", "bart", "--size", "tiny"]
+    words = ["finetune", "--task", task, "--data", str(rows), "--max-steps", "2", "-o", str(tmp_path / "run")]
+    assert main([*words, *kind]) == 2
+    said = capsys.readouterr().err
+    assert "has no head for" in said and "Take an encoder" in said and "scratch-" not in said

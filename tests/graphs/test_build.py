@@ -14,7 +14,8 @@ from hflm.cli.app import main
 from hflm.errors import UsageError
 from hflm.graphs import extraction
 from hflm.graphs.extraction import Extractor
-from hflm.graphs.files import read_graph
+from hflm.graphs.files import check_output, read_graph, write_graph
+from hflm.graphs.graph import Graph
 from hflm.graphs.passages import Passage
 from hflm.graphs.workfile import WorkFile
 from hflm.words import word_pattern
@@ -272,3 +273,14 @@ def test_a_file_whose_name_is_no_utf8(run: str, tmp_path: Path) -> None:
         build_graph([str(file)], output, Extractor(model=run), GraphOptions(), overwrite=False,
                     watch=lambda *words: None)  # fmt: skip
         assert read_graph(output).about["passages"] == 1
+
+
+def test_only_a_graph_is_replaced(tmp_path: Path) -> None:
+    """--overwrite is for a graph of before, not for what it is built from or anything else."""
+    own = tmp_path / "own.jsonl"
+    write_graph(Graph(about={"model": "m"}), own)
+    check_output(own, overwrite=True)
+    other = write(tmp_path / "rows.jsonl", [{"text": "a text"}])
+    with pytest.raises(UsageError, match="is there and is no graph"):
+        check_output(other, overwrite=True)
+    assert other.read_text() == '{"text": "a text"}\n'

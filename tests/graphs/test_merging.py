@@ -139,7 +139,7 @@ def test_an_edge_without_its_entity_is_refused(end: str, ending: str, graph: Gra
 
 
 def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "there.ttl").write_text("x")
+    (tmp_path / "there.ttl").write_text("@prefix a: <b> .")
     for name, said in (("g.txt", "ends in .txt, which is no format"), ("g", "has no ending"), ("there.ttl", "exists"),
                        ("there.ttl/g.ttl", "Cannot write")):  # fmt: skip
         with pytest.raises(UsageError, match=said):

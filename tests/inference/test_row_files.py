@@ -111,3 +111,24 @@ def test_rows_that_were_predicted_before_keep_what_was_said(tmp_path: Path) -> N
     assert added(rows, tmp_path / "out.jsonl", score=3) == [
         {"text": "a", "score": 1, "hflm_score": 2, "hflm_hflm_score": 3}
     ]
+
+
+def test_the_input_is_no_output(tmp_path: Path) -> None:
+    """Its last row would be taken for one that was cut off in the middle."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "a"}\n{"text": "b"}')
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(rows)
+    for output in (rows, link):
+        with pytest.raises(UsageError, match="is the input"):
+            add_to_rows(
+                rows, output, lambda records, before: [{"n": 1}] * len(records), resume=True, chunk=8,
+                watch=lambda kind, content: None,
+            )  # fmt: skip
+    (tmp_path / "copy.jsonl").write_text('{"text": "a"}\n')
+    with pytest.raises(UsageError, match="rows of another file"):
+        add_to_rows(
+            rows, tmp_path / "copy.jsonl", lambda records, before: [{"n": 1}] * len(records), resume=True, chunk=8,
+            watch=lambda kind, content: None,
+        )  # fmt: skip
+    assert rows.read_text() == '{"text": "a"}\n{"text": "b"}'

@@ -60,7 +60,7 @@ def test_a_chat_is_asked_by_a_message(role: str, tmp_path: Path) -> None:
     [
         ({"test": "XYZ"}, "the test is 'XYZ'"),
         ({"test": None}, "the test is None"),
-        ({"text": ""}, "the text is None"),
+        ({"text": ""}, "the text is ''"),
         ({"text": 5}, "the text is 5"),
         ({"label": "god"}, "no label 'god'. Did you mean 'good'"),
         ({"label": None}, "MFT has no label"),
@@ -86,3 +86,11 @@ def test_tests_of_classes_are_refused_for_a_model_that_writes(tmp_path: Path) ->
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(DataError, match="no tests"):
         read_tests(tmp_path / "empty.jsonl", labels=LABELS)
+
+
+def test_a_name_stands_for_one_kind_of_test(tmp_path: Path) -> None:
+    rows = [{"name": "x", "test": "MFT", "text": "a", "label": "good"},
+            {"name": "x", "test": "INV", "text": "a", "variants": ["b"]}]  # fmt: skip
+    path = write(tmp_path / "tests.jsonl", rows)
+    with pytest.raises(DataError, match="line 2: the test 'x' is INV, and was MFT before"):
+        read_tests(path, labels=["good", "bad"])

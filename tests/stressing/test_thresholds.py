@@ -32,3 +32,10 @@ def test_a_perturbation_that_is_left_out_has_no_number() -> None:
     for name in ("lower.kept", "same.kept", "accuracy", "typo.kept"):
         column = "typo" if name == "typo.kept" else None
         assert read_limits([f"{name}=0.5"], [], group_column=column, perturbations=["lower"])[0].name == name
+
+
+def test_a_number_that_an_option_brings_needs_it() -> None:
+    for name, option in (("tests.x", "--tests"), ("canaries.found", "--canaries"), ("overlap.longest", "--train-data")):
+        with pytest.raises(UsageError, match=f"There is no number '{name}' without {option}"):
+            read_limits([f"{name}=1"], [], group_column=None, without={name.split(".")[0]: option})
+        assert read_limits([f"{name}=1"], [], group_column=None)
