@@ -32,6 +32,9 @@ def open_masked_model(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerB
     try:
         model = load_language_model(name, objective="mlm")
     except ModelError as error:
+        if "--objective" not in error.fix and "--arch" not in error.fix:
+            raise
+        # Those are options of a pretraining.
         fix = "Name a masked language model, as a run of `hflm pretrain`; a decoder continues text: `hflm generate`."
         raise ModelError(error.problem, fix=fix) from error
     tokenizer = load_tokenizer(model_folder(name))
