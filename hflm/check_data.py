@@ -4,7 +4,7 @@ hflm data check rows.jsonl --task sentiment
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -39,17 +39,19 @@ class Seen:
     columns: Mapped = field(default_factory=dict)
     # The same text twice has the same hash.
     hashes: Numbers = field(default_factory=Numbers)
+    # Of what is held out, what is found here too.
+    known: Numbers | None = None
+    same: set[int] = field(default_factory=set)
 
     def take(self, text: str) -> None:
         """Count a row by what is read in it."""
         self.rows += 1
         self.characters += len(text)
-        self.duplicates += not self.hashes.add(whole(text))
-
-
-def whole(text: str) -> int:
-    """Return a number below 2**64 for a text, whatever its case and spaces."""
-    return hash(" ".join(text.casefold().split())) & (1 << 64) - 1
+        # Below 2**64, whatever case and spaces are.
+        key = hash(" ".join(text.casefold().split())) & (1 << 64) - 1
+        self.duplicates += not self.hashes.add(key)
+        if self.known is not None and key in self.known:
+            self.same.add(key)
 
 
 def check_data(
@@ -84,24 +86,16 @@ def check_data(
 
     held, shared = texts(sources, seen, bad), dict[str, Any]()
     if against:
-        lost, same = LeftOut(), set[int]()
+        lost, other = LeftOut(), Seen(known=seen.hashes)
         # What is held out is read whole before the first row of these.
-        train = _standing(texts(find_sources(against), Seen(), lost), seen.hashes, same)
+        train = texts(find_sources(against), other, lost)
         overlap = find_overlap(held, train).to_json()
         deque(train, maxlen=0)
-        shared = {"overlap": {**overlap, "same": len(same)}, "bad_against": lost.to_json()}
+        shared = {"overlap": {**overlap, "same": len(other.same)}, "bad_against": lost.to_json()}
     deque(held, maxlen=0)
     _whole(seen, bad, paths)
     size = sum(source.path.stat().st_size for source in sources)
     return _report(seen, bad, size=size, seconds=perf_counter() - began) | shared
-
-
-def _standing(train: Iterable[Text], known: Numbers, same: set[int]) -> Iterator[Text]:
-    """Pass the rows of training on, and collect those among the known."""
-    for place, text in train:
-        if (number := whole(text)) in known:
-            same.add(number)
-        yield place, text
 
 
 def _shape(task: Task, columns: Mapping[str, str], languages: tuple[str | None, str | None]) -> Shape:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from hflm.errors import UsageError
-from hflm.finetune_config import LORA_RATE, USUAL, FinetuneConfig, given_settings
+from hflm.finetune_config import FROM_SCRATCH, LORA_RATE, USUAL, FinetuneConfig, given_settings
 from hflm.settings import build, check_choices, check_numbers, flag, overlay, setting
 from hflm.task import Task
 from hflm.training_settings import PUTS_OUT
@@ -72,7 +72,6 @@ OF_TEXT: Mapping[str, Any] = {
     "schedule": "trapezoid", "batch_size": 16, "learning_rate": 5e-4, "max_source_length": 128,
 }  # fmt: skip
 # What has no meaning for any student, or for a family of tasks.
-FROM_SCRATCH = ("arch", "size", "layers", "heads", "width", "vocab_size", "dropout")
 FOR_LOGITS = ("temperature", "soft_share", "hidden_weight")
 FOR_TEXT = ("mlm_probability", "documents", "clean", "max_documents")
 FOR_ROWS = (

@@ -145,6 +145,8 @@ POSITIVE = (
     "max_source_length", "max_target_length", "max_train_samples", "max_eval_samples", "max_test_samples", "lora_rank",
     "num_beams", "layers", "heads", "width", "vocab_size",
 )  # fmt: skip
+# Settings of models from scratch.
+FROM_SCRATCH = ("arch", "size", "layers", "heads", "width", "vocab_size", "dropout")
 # Numbers for fine-tuning where neither recipe nor user says otherwise.
 USUAL: Mapping[str, Any] = {"schedule": "linear", "optimizer": "adamw", "epochs": 3.0, "batch_size": 32}
 # LoRA learns at a rate of its own: its matrices start at nothing.

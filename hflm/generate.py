@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hflm.data.records import Record, show
 from hflm.errors import DataError, UsageError
-from hflm.families.prompts import asked_about
+from hflm.families.prompts import asked_about, before_answer
 from hflm.inference.asking import Ask, is_chat, make_prompt
 from hflm.inference.decoding import Answer, Listen, Settings, Timing
 from hflm.inference.row_files import add_to_rows
@@ -106,10 +106,7 @@ def _prompt(record: Record) -> Any:
         from hflm.data.chats import messages
 
         where = f"{record.where}, column 'messages'"
-        turns = list(messages(value, where))
-        # Rows of chats hold the answer too, which is not to be read before it is written.
-        while turns and turns[-1]["role"] == "assistant":
-            turns.pop()
+        turns = before_answer(messages(value, where))
         if not turns:
             raise DataError(f"{where}: nobody asks anything.", fix="Give a message of the user.")
         return turns

@@ -24,24 +24,22 @@ class Seen:
         return self._count
 
     def __contains__(self, number: int) -> bool:
+        return self._places[self._place(number or 1)] != 0
+
+    def _place(self, number: int) -> int:
+        """Return where a number stands, or the free place that it would take."""
         places, last = self._places, len(self._places) - 1
-        number = number or 1
         place = number & last
-        while found := places[place]:
-            if found == number:
-                return True
+        while (found := places[place]) and found != number:
             place = (place + 1) & last
-        return False
+        return place
 
     def add(self, number: int) -> bool:
         """Remember a number, and say whether it is new; 0, which marks a free place, is taken for 1."""
-        places, last = self._places, len(self._places) - 1
-        number = number or 1
-        place = number & last
-        while found := places[place]:
-            if found == number:
-                return False
-            place = (place + 1) & last
+        places, number = self._places, number or 1
+        place = self._place(number)
+        if places[place]:
+            return False
         places[place] = number
         self._count += 1
         # Fuller than two thirds, and the way to a free place gets long.

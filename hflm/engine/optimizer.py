@@ -106,10 +106,16 @@ class MuonWithAdamW(Optimizer):
             group["lr"] = lr
 
 
+def parts_of(optimizer: Any) -> tuple[Optimizer, ...]:
+    """Return the optimizers that step: the parts of one that has parts, inside of Accelerate's wrapper or not."""
+    own = getattr(optimizer, "optimizer", optimizer)
+    parts: tuple[Optimizer, ...] = getattr(own, "parts", (own,))
+    return parts
+
+
 def is_untouched(optimizer: Any) -> bool:
     """Tell whether an optimizer has moved no weight yet, though it may have made room for its moments."""
-    own = getattr(optimizer, "optimizer", optimizer)  # inside of Accelerate's
-    states = [values for part in getattr(own, "parts", (own,)) for values in part.state.values()]
+    states = [values for part in parts_of(optimizer) for values in part.state.values()]
     # AdamW makes room for all of its moments before it moves a weight, Muon for one group of matrices after the other.
     return not any(float(values.get("step", 1)) for values in states)
 

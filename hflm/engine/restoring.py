@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import Trainer
 
+from hflm.engine.optimizer import parts_of
 from hflm.errors import CheckpointError
 
 
@@ -53,8 +54,7 @@ def rates_of_now(optimizer: Any, scheduler: Any) -> Iterator[None]:
 
 def _groups(optimizer: Any) -> list[dict[str, Any]]:
     """Return the groups that an optimizer steps with, those of its parts where it has parts."""
-    own = getattr(optimizer, "optimizer", optimizer)  # inside of Accelerate's
-    return [group for part in getattr(own, "parts", (own,)) for group in part.param_groups]
+    return [group for part in parts_of(optimizer) for group in part.param_groups]
 
 
 class Restoring(Trainer):

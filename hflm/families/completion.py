@@ -12,7 +12,7 @@ from hflm.errors import DataError, ModelError
 from hflm.families.cross_entropy import cross_entropy
 from hflm.families.encoded import IGNORED, Encoded, mask_of, pad
 from hflm.families.family import Batch, Item, Sums
-from hflm.families.prompts import answer_opening, as_messages, prompt_ids, shorten, spans
+from hflm.families.prompts import answer_opening, as_messages, before_answer, prompt_ids, shorten, spans
 from hflm.families.sparse_head import SparseHead, fits
 from hflm.families.triple_tokens import TripleTokens
 
@@ -141,9 +141,7 @@ class Completion:
         if messages is None:
             ids = list(self.tokenizer(values["text"])["input_ids"])
         else:
-            while messages and messages[-1]["role"] == "assistant":
-                messages = messages[:-1]
-            ids = prompt_ids(self.tokenizer, messages, opening=self.opening)
+            ids = prompt_ids(self.tokenizer, before_answer(messages), opening=self.opening)
         # The answer must fit behind it.
         return Encoded(ids[-self.max_source_length :], None, cut or len(ids) > self.max_source_length)
 

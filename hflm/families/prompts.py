@@ -91,6 +91,14 @@ def _opening(tokenizer: Any, template: str) -> str:
     return opening if opening.strip() else ""
 
 
+def before_answer(turns: Messages) -> Messages:
+    """Leave out the answers at the end of a conversation: they are not to be read before they are written."""
+    end = len(turns)
+    while end and turns[end - 1]["role"] == "assistant":
+        end -= 1
+    return turns[:end]
+
+
 def turn_end(tokenizer: Any) -> int | None:
     """Return the special token with which a template ends an answer, where that is not the end of a text.
 

@@ -2,11 +2,10 @@
 
 from dataclasses import fields
 
-from hflm.finetune_config import FinetuneConfig
+from hflm.finetune_config import FROM_SCRATCH, FinetuneConfig
 from hflm.settings import flag
 from hflm.task import Task
 
-FROM_SCRATCH = ("size", "layers", "heads", "width", "vocab_size", "dropout")
 # Settings of some kinds of models alone.
 OF_KINDS = {
     "prefix": ("seq2seq", "encoder-decoders"), "instruction": ("completion", "decoders"),
