@@ -1,6 +1,7 @@
 """Measure, and keep what was measured.
 
-python -m bench               # the targets F1 to F11
+python -m bench               # the targets F1 to F11; called again, it goes on where it was stopped
+python -m bench --again       # all of them, whatever was measured
 python -m bench f1 --rounds 5
 python -m bench levers        # a study
 python -m bench table         # write the table of docs/performance.md from the results
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.kept import RESULTS, folder, title
+from bench.kept import RESULTS, folder, fresh, measured, title
 from bench.machine import ceilings, machine
 from bench.rows import ROWS
 from bench.table import read, write_faults, write_table
@@ -36,12 +37,19 @@ def main() -> None:
         help=f"{', '.join(TARGETS)}; the studies {', '.join(STUDIES)}; or table. Default: every target",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="times that each side runs; the median counts")
+    parser.add_argument(
+        "--again", action="store_true", help="measure every target, those too that were measured here a day ago"
+    )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in (*every, "table")]
     if unknown:
         parser.error(f"{unknown[0]!r} is not a measurement; there are {', '.join(every)} and table")
     names, failed = [name for name in options.names or in_turn(TARGETS) if name != "table"], []
     for name in names:
+        if not (options.names or options.again) and fresh(machine(), name):
+            day = measured(machine(), name)["date"]
+            print(f"{name}: measured here {day}, kept; `make bench-{name}` measures it again")
+            continue
         print(f"{name}: {(every[name].__doc__ or '').strip()}", flush=True)
         try:
             taken = {"gflops": ceilings(), **every[name](options.rounds)}

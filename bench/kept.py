@@ -1,5 +1,6 @@
 """Where what was measured is kept: a folder for each machine, so that one machine's results replace no other's."""
 
+import datetime
 import json
 import platform
 import re
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+# Days for which a result stands where all targets are measured: hours that were spent are not spent again.
+FRESH = 1
 
 
 def title(machine: Mapping[str, Any]) -> str:
@@ -29,6 +32,16 @@ def measured(machine: Mapping[str, Any], name: str) -> Any:
     if not path.exists():
         raise RuntimeError(f"it begins with the results of {name} on this machine: run `python -m bench {name}` first")
     return json.loads(path.read_text())
+
+
+def fresh(machine: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a result is of this very machine, with these versions, and of today or the day before."""
+    try:
+        entry = measured(machine, name)
+    except RuntimeError:
+        return False
+    age = datetime.date.today() - datetime.date.fromisoformat(entry["date"])
+    return bool(entry["machine"] == machine) and age.days <= FRESH
 
 
 def _plain(word: str) -> str:

@@ -1,6 +1,8 @@
 """The numbers in the docs are those of the committed results, and the bench measures what it says."""
 
+import datetime
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from bench import __main__ as bench_main
 from bench import (
     attention,
     beginnings,
     distilling,
     faithfulness,
     forecast,
+    kept,
     levers,
     parts,
     scaling,
@@ -225,3 +229,57 @@ def test_rows_with_signs_that_end_a_line_elsewhere_are_read_whole(tmp_path: Path
         return {"input_ids": [[1]] * len(texts)}
 
     assert tuning.Texts(path, tokenizer).labels == [1, 0] and seen == [row["text"] for row in rows]
+
+
+def test_results_of_the_last_day_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "RESULTS", tmp_path)
+    here = {"processor": "AMD EPYC", "instructions": "AVX2", "gpu": None, "cores": 2, "torch": "2.13.0"}
+    folder(here).mkdir()
+
+    def write(name: str, days: int, **other: str) -> None:
+        day = datetime.date.today() - datetime.timedelta(days=days)
+        entry = {"machine": {**here, **other}, "date": day.isoformat()}
+        (folder(here) / f"{name}.json").write_text(json.dumps(entry))
+
+    write("f1", 0)
+    write("f2", 1)
+    write("f3", 2)
+    write("f4", 0, torch="2.14.0")
+    assert [name for name in ("f1", "f2", "f3", "f4", "f5") if kept.fresh(here, name)] == ["f1", "f2"]
+
+
+def test_all_targets_go_on_where_they_were_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only what is not there is measured; a name or --again measures whatever is there."""
+    took: list[str] = []
+
+    def measure(name: str) -> Callable[[int], dict[str, Any]]:
+        def run(rounds: int) -> dict[str, Any]:
+            took.append(name)
+            return {"median": {"hflm --help": 0.1}}
+
+        return run
+
+    for module in (kept, bench_main):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench_main, "TARGETS", {name: measure(name) for name in ("f9", "f3")})
+    monkeypatch.setattr(bench_main, "ceilings", lambda: {"fp32": 2.0, "bf16": 1.0})
+    for writer in ("write_table", "write_faults"):
+        monkeypatch.setattr(bench_main, writer, lambda results, page: None)
+    monkeypatch.setattr(bench_main, "lines", lambda found, names: [f"{name}: {name in found}" for name in names])
+
+    def call(*words: str) -> list[str]:
+        took.clear()
+        monkeypatch.setattr("sys.argv", ["bench", *words])
+        with pytest.raises(SystemExit) as ended:
+            bench_main.main()
+        assert ended.value.code == 0
+        return list(took)
+
+    assert call("f9") == ["f9"]
+    assert call() == ["f3"]
+    said = capsys.readouterr().out
+    assert "make bench-f9" in said and said.endswith("f9: True\nf3: True\n")
+    assert call() == []
+    assert call("f9") == ["f9"] and call("--again") == ["f9", "f3"]

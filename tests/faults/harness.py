@@ -45,6 +45,11 @@ class Victim:
         """True inside a save."""
         return bool(struct.unpack_from("i", self.memory, 8)[0])
 
+    @property
+    def save_seconds(self) -> float:
+        """How long its last whole save took; 0 where none was."""
+        return int(struct.unpack_from("i", self.memory, 12)[0]) / 1e6
+
     def ended(self) -> bool:
         """Tell whether it has ended, without waiting."""
         return gone(self.pid)
@@ -209,7 +214,7 @@ def two(run: Path, text: Path, *, steps: int = 24, every: int = 4, more: tuple[o
 def kill(victim: Victim, draw: random.Random, *, inside: bool, span: int, lasts: float) -> bool:
     """Kill a victim at a random moment of the next `span` steps, or inside one of its saves; tell whether it was one.
 
-    `lasts` is about how long a save takes, in seconds.
+    `lasts` is how long a save takes, in seconds.
     """
     if inside:
         first = draw.randrange(span)
@@ -267,4 +272,4 @@ def stopped_after(straight: Path, folder: Path, step: int) -> Path:
     return folder
 
 
-assert LAYOUT.size == 12
+assert LAYOUT.size == 16
