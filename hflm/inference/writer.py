@@ -88,7 +88,7 @@ def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False
     kind = _kind(config, name or DEFAULT)
     tokenizer = load_tokenizer_for(where, kind, config)
     way = _choose_way(config, quantize=quantize, beams=beams)
-    model: Any = load_with_head(where, kind, trained=True, pad_token_id=tokenizer.pad_token_id, dtype=way.dtype)
+    model: Any = load_with_head(where, kind, trained=True, pad_token_id=tokenizer.pad_token_id, dtype=way.loaded)
     model.eval().to(way.device.kind)
     family: Any = None
     if _tuned(config) or kind == "seq2seq":
@@ -132,11 +132,12 @@ def _limit(config: Any) -> int:
 
 @dataclass(frozen=True)
 class Way:
-    """How a model is computed."""
+    """How a model is computed: `loaded` is the type that its weights are read in, `dtype` the one it computes in."""
 
     device: Device
     lean: bool
     int8: bool
+    loaded: torch.dtype
     dtype: torch.dtype
 
 
@@ -151,10 +152,11 @@ def _choose_way(config: Any, *, quantize: str, beams: bool) -> Way:
         )  # fmt: skip
     # One token after the other waits for memory, and not for products: half the bytes win wherever they can be read.
     hardware = native_bf16(device.kind)
-    int8 = lean and (quantize == "int8" or (quantize == "auto" and hardware))
+    int8 = lean and quantize != "none"
     # Elsewhere rows of a batch are padded, and in narrow floats their last bits would change texts.
-    narrow = int8 or (lean and hardware) or device.kind == "cuda"
-    return Way(device, lean, int8, torch.bfloat16 if narrow else torch.float32)
+    dtype = torch.bfloat16 if (lean and hardware) or device.kind == "cuda" else torch.float32
+    # What becomes eight bits is read into half the memory first.
+    return Way(device, lean, int8, torch.bfloat16 if int8 else dtype, dtype)
 
 
 def _reader(model: Any, tokenizer: Any, way: Way, family: Any) -> Reader:

@@ -1,7 +1,7 @@
 """Weights in eight bits: each row of a matrix is whole numbers from -127 to 127 and one scale.
 
-Activations stay in bfloat16. The product of few rows reads the eight bits themselves; for many rows the weights are
-widened first, which costs less than it saves.
+The product of few rows reads the eight bits themselves, beside rows in bfloat16; for many rows the weights are widened
+first to the type of the rows, which costs less than it saves.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Int8:
 
     def few(self, rows: Tensor) -> Tensor:
         """Return the product [M, N] with rows [M, K], for the step of a few rows."""
-        found = torch._weight_int8pack_mm(rows, self.weight, self.scales)
+        found = torch._weight_int8pack_mm(rows.to(torch.bfloat16), self.weight, self.scales).to(rows.dtype)
         return found if self.bias is None else found + self.bias
 
     def many(self, rows: Tensor) -> Tensor:
@@ -56,10 +56,13 @@ Matrix = Plain | Int8
 STRIDE = 32
 
 
-def quantize(weight: Tensor, bias: Tensor | None = None) -> Matrix:
-    """Round a matrix [N, K] to eight bits, row by row; one whose sides the product cannot take stays as it is."""
+def quantize(weight: Tensor, bias: Tensor | None = None, *, dtype: torch.dtype = torch.bfloat16) -> Matrix:
+    """Round a matrix [N, K] to eight bits, row by row; one whose sides the product cannot take stays whole, in `dtype`.
+
+    `dtype` is that of the rows it will meet.
+    """
     if weight.size(0) % STRIDE or weight.size(1) % STRIDE:
-        return Plain(weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16))
+        return Plain(weight.to(dtype), None if bias is None else bias.to(dtype))
     wide = weight.float()
     # The scale is rounded first: then the whole numbers make up for what it lost.
     scales = (wide.abs().amax(dim=1) / 127).clamp_min(1e-8).to(torch.bfloat16)  # [N]

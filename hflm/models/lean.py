@@ -79,7 +79,7 @@ class Lean:
             weight = torch.cat([part.weight.detach() for part in parts])
             bias = None if parts[0].bias is None else torch.cat([part.bias.detach() for part in parts])
             if int8:
-                return quantize(weight, bias)
+                return quantize(weight, bias, dtype=dtype)
             return Plain(weight.to(dtype), None if bias is None else bias.to(dtype))
 
         self.layers = [
@@ -93,9 +93,11 @@ class Lean:
             )
             for layer in body.layers
         ]  # fmt: skip
-        self.embedding = body.embed_tokens.weight.detach().to(dtype)
+        # Of these, few rows are read: beside eight bits they stay as they were loaded, and so as small.
+        held = model.dtype if int8 else dtype
+        self.embedding = body.embed_tokens.weight.detach().to(held)
         self.norm = body.norm.weight.detach().to(dtype)
-        self.head, self.exact = matrix(model.lm_head), model.lm_head.weight.detach().to(dtype)
+        self.head, self.exact = matrix(model.lm_head), model.lm_head.weight.detach().to(held)
         self.turn = body.rotary_emb
 
     @torch.inference_mode()
@@ -117,7 +119,7 @@ class Lean:
     def _read(self, prompt: list[int]) -> tuple[Tensor, list[Tensor]]:
         """Return the logits [1, V] after a prompt, and the keys and values [1, 2, H, T, d] of each layer."""
         cos, sin = self._angles(torch.arange(len(prompt))[None])  # [1, T, d]
-        x = functional.embedding(torch.tensor(prompt), self.embedding)  # [T, D]
+        x = self._embed(prompt)  # [T, D]
         stored = []
         for layer in self.layers:
             query, key, value = self._heads(layer.attend.many(self._norm(x, layer.before)), x[None], cos, sin)
@@ -137,7 +139,7 @@ class Lean:
         end = cache.layers[0].size(3)
         hidden = torch.arange(end) > places[:, None]  # [B, L]
         mask = torch.zeros(hidden.shape, dtype=self.dtype).masked_fill_(hidden, -torch.inf)[:, None, None]
-        x = functional.embedding(torch.tensor(ids), self.embedding)  # [B, D]
+        x = self._embed(ids)  # [B, D]
         for layer, held in zip(self.layers, cache.layers, strict=True):
             both = layer.attend.few(self._norm(x, layer.before))
             query, key, value = self._heads(both, x[:, None], cos, sin)  # [B, H, 1, d]
@@ -164,6 +166,9 @@ class Lean:
         again = (self.exact[best].float() * x.float()[:, None]).sum(dim=-1)
         return logits.scatter(1, best, again)
 
+    def _embed(self, ids: list[int]) -> Tensor:
+        return functional.embedding(torch.tensor(ids), self.embedding).to(self.dtype)
+
     def _heads(self, both: Tensor, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Cut queries, keys and values [B, H, T, d] apart, and turn the first two by their positions."""
         apart = both.view(x.size(0), x.size(1), -1, self.width).transpose(1, 2)  # [B, H, T, d]
@@ -175,7 +180,7 @@ class Lean:
         return query, key, value
 
     def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        cos, sin = self.turn(self.embedding[:1, None], positions)
+        cos, sin = self.turn(self.norm, positions)
         half = self.width // 2
         return cos.to(self.dtype), torch.cat((-sin[..., :half], sin[..., half:]), dim=-1).to(self.dtype)
 

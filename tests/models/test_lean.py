@@ -53,9 +53,9 @@ def test_the_logits_are_those_of_transformers(kind: str, more: dict[str, Any]) -
         logits = lean.step(tokens, cache)
 
 
-@pytest.mark.parametrize("int8", [False, True])
-def test_a_row_is_computed_as_it_would_be_alone(int8: bool) -> None:
-    lean = Lean(make("llama"), int8=int8, dtype=torch.bfloat16)
+@pytest.mark.parametrize(("int8", "dtype"), [(False, torch.bfloat16), (True, torch.bfloat16), (True, torch.float32)])
+def test_a_row_is_computed_as_it_would_be_alone(int8: bool, dtype: torch.dtype) -> None:
+    lean = Lean(make("llama"), int8=int8, dtype=dtype)
     together, cache = lean.prefill(PROMPTS)
     alone = [lean.prefill([prompt]) for prompt in PROMPTS]
     order = list(range(len(PROMPTS)))
