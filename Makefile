@@ -50,7 +50,7 @@ format: $(INSTALLED) ## let ruff lay out and mend the files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## compare with plain-Trainer equivalents, F1 to F11, two to three hours; called again, it goes on
+bench: $(INSTALLED) ## compare with plain-Trainer equivalents, F1 to F11, about two hours; called again, it goes on
 	$(BIN)/python -m bench
 
 bench-%: $(INSTALLED) # one measurement alone, as in `make bench-f2`

@@ -19,12 +19,12 @@ from bench.kept import RESULTS, folder, fresh, measured, title
 from bench.machine import ceilings, machine
 from bench.rows import ROWS
 from bench.table import read, write_faults, write_table
-from bench.targets import LONGEST, STUDIES, TARGETS
+from bench.targets import LONGEST, ONCE, ROUNDS, STUDIES, TARGETS
 from bench.verdicts import lines
 
 
 def in_turn(names: Iterable[str]) -> list[str]:
-    """Return the measurements as they are taken: those of half an hour and more come after the others."""
+    """Return the measurements as they are taken: the longest comes after the others."""
     return sorted(names, key=lambda name: name in LONGEST)
 
 
@@ -36,7 +36,10 @@ def main() -> None:
         "names", nargs="*", metavar="NAME",
         help=f"{', '.join(TARGETS)}; the studies {', '.join(STUDIES)}; or table. Default: every target",
     )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=3, help="times that each side runs; the median counts")
+    parser.add_argument(
+        "--rounds", type=int, help=f"times that each side runs; the median counts. Default: {ROUNDS}, and 1 where a "
+        f"round takes many minutes: {', '.join(ONCE)}",
+    )  # fmt: skip
     parser.add_argument(
         "--again", action="store_true", help="measure every target, those too that were measured here a day ago"
     )
@@ -52,7 +55,7 @@ def main() -> None:
             continue
         print(f"{name}: {(every[name].__doc__ or '').strip()}", flush=True)
         try:
-            taken = {"gflops": ceilings(), **every[name](options.rounds)}
+            taken = {"gflops": ceilings(), **every[name](options.rounds or (1 if name in ONCE else ROUNDS))}
         except (subprocess.CalledProcessError, RuntimeError) as error:
             # Hours may lie before this one and others behind it: they count.
             print(f"{name} was not measured: {error} {getattr(error, 'stderr', None) or ''}", file=sys.stderr)
@@ -65,7 +68,7 @@ def main() -> None:
         print(json.dumps(found.get("over_plain") or found.get("median") or found, indent=1), flush=True)
     write_table(RESULTS, Path("docs/performance.md"))
     write_faults(RESULTS, Path("docs/reliability.md"))
-    shown = {name: None for name in (names or TARGETS) if name in TARGETS}
+    shown = {name: None for name in (names or TARGETS) if name in ROWS}
     here = read(RESULTS).get(title(machine()), {})
     print("", *lines({name: entry for name, entry in here.items() if name not in failed}, shown), sep="\n")
     sys.exit(bool(failed))

@@ -20,21 +20,18 @@ from typing import Any
 BATCH, LENGTH, WORLD = 32, 128, 2
 STEPS, WARM_UP = 5, 1
 ONE, TWO, PAIR = "1 process x 1 thread", "1 process x 2 threads", "2 processes x 1 thread"
+# What the machine's load may be, and the seconds that are waited for what came before to fade from it.
+QUIET, PATIENCE = 0.5, 120
 NOTE = "measured while other programs used the machine: to be run again"
 
 
 def measure(rounds: int) -> dict[str, Any]:
     """Start the ranks, and return what rank 0 measured, with a note where the machine was not ours alone."""
     # Two processes get twice the share of one of a busy machine: the ratio means nothing there.
-    note = NOTE if os.getloadavg()[0] > 0.5 else None
+    note = None if _quiet() else NOTE
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "bench.processes", folder, str(rounds)]
-        ranks = [
-            subprocess.Popen([*words, str(rank)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            for rank in range(WORLD)
-        ]
-        said = [rank.communicate()[0] for rank in ranks]
-    seen: dict[str, Any] = json.loads(said[0].splitlines()[-1])
+        said = _of_ranks(Path(folder), rounds)
+    seen: dict[str, Any] = json.loads(said.splitlines()[-1])
     size = seen.pop("gradient_bytes")
     seconds = {name: median(values) for name, values in seen.items()}
     step = seconds[PAIR]
@@ -48,6 +45,32 @@ def measure(rounds: int) -> dict[str, Any]:
             "exposed_share": max(0.0, 1 - seconds["without all-reduce"] / step),
         },
     }  # fmt: skip
+
+
+def _quiet() -> bool:
+    """Wait until the machine has nothing else to do; tell whether it came to that."""
+    until = time.monotonic() + PATIENCE
+    while os.getloadavg()[0] > QUIET and time.monotonic() < until:
+        time.sleep(2)
+    return os.getloadavg()[0] <= QUIET
+
+
+def _of_ranks(folder: Path, rounds: int) -> str:
+    """Run the ranks and return what rank 0 printed; raises RuntimeError where one has failed: others would wait."""
+    ranks = []
+    for rank in range(WORLD):
+        out, error = ((folder / f"{rank}.{kind}").open("w") for kind in ("out", "error"))
+        words = [sys.executable, "-m", "bench.processes", str(folder), str(rounds), str(rank)]
+        ranks.append(subprocess.Popen(words, stdout=out, stderr=error))
+    while any(one.poll() is None for one in ranks) and not any(one.returncode for one in ranks):
+        time.sleep(0.5)
+    for number, one in enumerate(ranks):
+        if one.poll():
+            for other in ranks:
+                other.kill()
+                other.wait()
+            raise RuntimeError(f"rank {number} failed: {(folder / f'{number}.error').read_text().strip()[-600:]}")
+    return (folder / "0.out").read_text()
 
 
 def timed(step: Callable[[], object]) -> float:

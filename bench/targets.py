@@ -213,13 +213,14 @@ def graph(rounds: int) -> dict[str, Any]:
 
 
 TARGETS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "f1": f1, "f2": f2, "f2-small": f2_small, "f3": f3, "f4": f4, "f5": f5, "f6": f6, "f7": f7, "f8": f8, "f9": f9,
-    "f10": f10, "f11": f11,
+    "f1": f1, "f2": f2, "f3": f3, "f4": f4, "f5": f5, "f6": f6, "f7": f7, "f8": f8, "f9": f9, "f10": f10, "f11": f11,
 }  # fmt: skip
-# These take half an hour and more.
-LONGEST = ("f2", "f2-small")
+# It takes most of an hour.
+LONGEST = ("f2",)
+# Times that each side runs, where nothing is said; a round of these takes many minutes.
+ROUNDS, ONCE = 3, ("f5", "f7", "f10")
 # What explains the targets, or has none: each is called by its name.
 STUDIES: dict[str, Callable[[int], dict[str, Any]]] = {
     "graph": graph, "attention": attention, "levers": levers, "shapes": shapes, "beginnings": beginnings,
-    "longer": longer, "parts": parts, "downstream": downstream, "muon": muon,
+    "longer": longer, "parts": parts, "downstream": downstream, "muon": muon, "f2-small": f2_small,
 }  # fmt: skip

@@ -26,7 +26,8 @@ def cache_folder() -> Path:
     base = os.environ.get("HFLM_CACHE")
     if base:
         return Path(base)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hflm"
+    # An empty name is none; and a user without a home may name a folder.
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hflm"
 
 
 @contextmanager

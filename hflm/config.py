@@ -77,6 +77,8 @@ class PretrainConfig(TrainingSettings):
             value = getattr(self, name)
             if not 0 <= value < 1 or (name == "mlm_probability" and value == 0):
                 raise UsageError(f"--{flag(name)} is {value}.", fix="It is a share, such as 0.1.")
+        if self.learning_rate is None:
+            raise UsageError("The learning rate is empty.", fix="Give a number, or leave it away.")
         if self.model and self.arch:
             raise UsageError("--model goes on from weights and --arch starts from scratch.", fix="Give one of them.")
 
@@ -111,8 +113,12 @@ def resolve(
     given = overlay(own_names(PretrainConfig, file or {}), flags or {}, puts_out=PUTS_OUT)
     # A recipe that starts from scratch gives way to weights that the user names.
     usual = {name: value for name, value in recipe.items() if not (name in FROM_SCRATCH and given.get("model"))}
-    if given.get("objective") == "clm":
-        usual.pop("arch", None)
-    if given.get("model"):
+    if given.get("objective") == "clm" and recipe.get("objective") != "clm":
+        for name in ("arch", "mlm_probability"):
+            usual.pop(name, None)
+    # The rate of a recipe that starts from scratch is none for weights that know something.
+    if given.get("model") and ("arch" in recipe or "learning_rate" not in recipe):
         usual["learning_rate"] = ONWARD_RATE
+    elif recipe.get("model") and not given.get("arch"):
+        usual.setdefault("learning_rate", ONWARD_RATE)
     return build(PretrainConfig, overlay(usual, given, puts_out=PUTS_OUT), where=where)

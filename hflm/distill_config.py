@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from hflm.errors import UsageError
 from hflm.finetune_config import FROM_SCRATCH, LORA_RATE, USUAL, FinetuneConfig, given_settings
 from hflm.settings import build, check_choices, check_numbers, flag, overlay, setting
-from hflm.task import Task
+from hflm.task import OPTIONS, Task
 from hflm.training_settings import PUTS_OUT
 
 
@@ -77,6 +77,8 @@ FOR_TEXT = ("mlm_probability", "documents", "clean", "max_documents")
 FOR_ROWS = (
     "lora_rank", "freeze", "gradient_checkpointing", "label_smoothing", "class_weights", "test_file", "num_beams",
     "no_repeat_ngram_size", "length_penalty", "max_train_samples", "max_eval_samples", "max_test_samples",
+    "max_target_length", "cut_all", "prefix", "instruction", "source_lang", "target_lang",
+    *(f"{role}_column" for role in OPTIONS if role != "text"),
 )  # fmt: skip
 
 

@@ -6,15 +6,14 @@ hflm evaluate RUN --data rows.jsonl
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hflm.data.chats import CHATS
 from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.records import read_records
 from hflm.data.sources import find_sources
 from hflm.engine import ranks
 from hflm.errors import DataError
 from hflm.families.triple_tokens import relations_of
-from hflm.inference.predicting import REFERENCE, Shortened
-from hflm.inference.testing import check_metric, metric_options, predict_examples, score_rows
+from hflm.inference.predicting import Shortened
+from hflm.inference.testing import check_answer, check_metric, metric_options, predict_examples, score_rows
 from hflm.inference.trained import Described, TrainedModel, describe, open_trained
 from hflm.launch import check_alone, count_processes, in_rank, launch_rows
 
@@ -45,7 +44,7 @@ def read_references(
             examples = [Example(e.where, {**e.values, "label": name}) for e, name in zip(examples, named, strict=True)]
     for example in examples:
         if (metric or task.metric) != "perplexity":
-            _check_answer(example)
+            check_answer(example)
         _check_labels(example, labels)
         _check_relations(example, known.relations)
         _check_reference(example)
@@ -66,13 +65,14 @@ def evaluate(
         examples = read_references(
             trained, data, metric=metric, columns=columns, source_lang=source_lang, target_lang=target_lang
         )
+    shortened = Shortened()
     rows, capped = predict_examples(
         trained.model, trained.family, examples, metric=name, device=trained.device,
-        max_new_tokens=trained.max_new_tokens, watch=watch,
+        max_new_tokens=trained.max_new_tokens, watch=watch, shortened=shortened,
     )  # fmt: skip
     if not ranks.first():
         return {}
-    for sentence in Shortened(written=capped).sentences(cap=trained.max_new_tokens):
+    for sentence in shortened.sentences(cap=trained.max_new_tokens):
         watch("note", {"text": sentence})
     options = metric_options(name, labels=trained.labels, language=target_lang or trained.languages[1])
     found = score_rows(name, rows, options).to_json()
@@ -104,16 +104,6 @@ def evaluate_named(
         return launch_rows("evaluate", settings, processes=count, timeout=rank_timeout, watch=watch)
     trained = open_trained(model, task=task, max_new_tokens=max_new_tokens, **told)
     return evaluate(trained, data, metric=metric, columns=columns, watch=watch, examples=examples, **told)
-
-
-def _check_answer(example: Example) -> None:
-    """Raise DataError for a row without an answer to compare with, as a conversation or a text alone."""
-    if not any(role in example.values for role in REFERENCE):
-        what = "conversation" if any(role in example.values for role in CHATS) else "text"
-        raise DataError(
-            f"{example.where}: a {what} has no answer of its own to compare with.",
-            fix="Pass --metric perplexity, or rows of prompt and completion.",
-        )
 
 
 def _check_reference(example: Example) -> None:

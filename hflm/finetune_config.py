@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from hflm.errors import UsageError
 from hflm.settings import build, check_numbers, flag, overlay, own_names, setting
-from hflm.task import Task
+from hflm.task import OPTIONS, Task
 from hflm.training_settings import PUTS_OUT, TrainingSettings
 
 # Evaluations that --early-stopping waits.
@@ -114,10 +114,10 @@ class FinetuneConfig(TrainingSettings):
             raise UsageError("--data and --train-file both name the training rows.", fix="Give one of them.")
         if self.model and self.arch:
             raise UsageError("--model goes on from weights and --arch starts from scratch.", fix="Give one of them.")
-        if self.arch and (self.freeze or self.lora_rank):
+        if self.arch and (self.freeze is not None or self.lora_rank):
             raise UsageError("--freeze and --lora-rank keep weights as they are, and --arch has none yet.",
                              fix="Leave them away, or name a --model.")  # fmt: skip
-        if self.freeze and self.lora_rank:
+        if self.freeze is not None and self.lora_rank:
             raise UsageError(
                 "--freeze and --lora-rank contradict each other: LoRA leaves every weight as it is.",
                 fix="Give one of them.",
@@ -136,11 +136,10 @@ class FinetuneConfig(TrainingSettings):
     @property
     def columns(self) -> dict[str, str]:
         """Role -> column, for the roles that the user named."""
-        named = {role: getattr(self, f"{role}_column") for role in ROLES}
+        named = {role: getattr(self, f"{role}_column") for role in OPTIONS}
         return {role: column for role, column in named.items() if column}
 
 
-ROLES = ("text", "label", "source", "target", "tokens", "tags", "prompt", "completion", "messages")
 POSITIVE = (
     "max_source_length", "max_target_length", "max_train_samples", "max_eval_samples", "max_test_samples", "lora_rank",
     "num_beams", "layers", "heads", "width", "vocab_size",

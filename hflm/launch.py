@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +69,10 @@ def count_processes(asked: str, *, machines: int = 1) -> int:
     if asked == "auto" or int(asked) < machines:
         return max(gpus, 1) * machines
     if gpus and int(asked) > gpus * machines:
-        raise UsageError(f"--processes is {asked}, and this machine has {gpus} GPUs.", fix="Pass --processes auto.")
+        raise UsageError(
+            f"--processes is {asked}, and this machine has {gpus} GPU{'s' if gpus > 1 else ''}.",
+            fix=f"Pass --processes {gpus * machines}; for a run that goes on, with --resume --allow-change.",
+        )
     return int(asked)
 
 
@@ -152,11 +156,17 @@ def check_shared(run: RunFolder) -> None:
 
     if int(os.environ.get("WORLD_SIZE", 1)) == int(os.environ.get("LOCAL_WORLD_SIZE", 1)) or not in_rank():
         return
+    # An earlier run, or a copy, looks like this one on another disk too: a mark of this moment does not.
+    mark = run.path / f".{ranks.agreed(uuid.uuid4().hex)}.part"
+    if ranks.first():
+        mark.touch()
     ranks.meet()
     until = time.monotonic() + SEEN
-    while not run.config.exists() and time.monotonic() < until:
+    while not mark.exists() and time.monotonic() < until:
         time.sleep(0.2)
-    blind = [number for number, sees in enumerate(ranks.gathered(run.config.exists())) if not sees]
+    blind = [number for number, sees in enumerate(ranks.gathered(mark.exists())) if not sees]
+    if ranks.first():
+        mark.unlink(missing_ok=True)
     if blind:
         raise UsageError(
             f"Rank {blind[0]}, on another machine, does not see {run.path}.", fix="Name a folder on a shared disk."

@@ -3,6 +3,7 @@
 hflm launch -n 2 -- train.py --epochs 3
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,8 @@ def launch_script(
     from hflm.launching.processes import start_visible
 
     count = count_processes(processes or "auto")
-    threads = max(1, cores() // count)
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(given) if given.isdecimal() and int(given) else max(1, cores() // count)
     watch("note", {"text": f"processes: {count}, {threads} thread{'s' if threads > 1 else ''} each"})
     job = Job(name="script", settings={"script": str(script)}, command=tuple(words))
     start_all(

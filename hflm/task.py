@@ -4,6 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# What each family of models reads and learns, by role: a recipe has a column for it.
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "masked_lm": (), "classification": ("text", "label"), "tagging": ("tokens", "tags"), "text_to_text": ("source",),
+    "causal_lm": (),
+}  # fmt: skip
+BEST = ("loss", "accuracy")
+# Roles whose column an option names; the others are found by their names alone.
+OPTIONS = ("text", "label", "source", "target", "tokens", "tags", "prompt", "completion", "messages")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -31,6 +40,17 @@ class Task:
     sample: str = ""
     by_place: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no job could use."""
+        if self.family not in NEEDS:
+            raise ValueError(f"family is {self.family!r}, and is one of {', '.join(NEEDS)}")
+        if self.best not in BEST:
+            raise ValueError(f"best is {self.best!r}, and is {' or '.join(BEST)}")
+        wanted = (*NEEDS[self.family], *(role for shape in self.shapes for role in shape))
+        lacking = next((role for role in wanted if role not in self.columns), None)
+        if lacking:
+            raise ValueError(f"columns lack the role {lacking!r}")
 
     @property
     def complete(self) -> tuple[tuple[str, ...], ...]:

@@ -59,6 +59,8 @@ def carry_out(
             config, run, recipe=task, watch=watch, like=like, overwrite=overwrite, resume=resume,
             allow_change=allow_change,
         )  # fmt: skip
+    if config.max_restarts and int(config.processes) == 1:
+        watch("note", {"text": "--max-restarts: without effect with one process; `hflm resume` goes on after a death"})
     with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
         return work(config, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create)
 

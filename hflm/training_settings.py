@@ -60,7 +60,7 @@ class TrainingSettings(Settings):
     precision: str = setting("auto", "auto, fp32, bf16 or fp16.", group="Training")
     torch_compile: bool = setting(False, "Compile the model: pays on runs of many minutes.", group="Training")
     seed: int = setting(1, "Seed of the weights, the data order and the masks.", group="Training")
-    threads: int | None = setting(None, "CPU threads, over all processes; default: all cores.", group="Training")
+    threads: int | None = setting(None, "CPU threads of all processes of a machine; default: all.", group="Training")
 
     processes: str = setting("1", "Processes to train with; auto: one for each GPU.", group="Processes")
     strategy: str = setting(

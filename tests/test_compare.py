@@ -110,6 +110,9 @@ def test_runs_tested_differently_are_refused(make: Make, tmp_path: Path) -> None
         compare_runs(a, make("b", PAIRS["rouge"], "rouge"))
     with pytest.raises(DataError, match="language 'es', .* with 'zh'"):
         compare_runs(a, make("c", PAIRS["bleu"], "bleu", language="zh"))
+    # Two names for one language, or none, cut the references into the same words.
+    for name, language in (("d", "spa_Latn"), ("e", None)):
+        assert compare_runs(a, make(name, PAIRS["bleu"], "bleu", **({"language": language} if language else {})))
     with pytest.raises(UsageError, match="no such folder"):
         compare_runs(a, tmp_path / "none")
 

@@ -147,3 +147,20 @@ def test_early_stopping_is_patience() -> None:
 
     assert made() is None and made(early_stopping=True) == PATIENCE
     assert made(early_stopping=True, patience=5) == 5 and made(patience=1) == 1
+
+
+def test_numbers_of_a_recipe_of_ones_own_are_kept() -> None:
+    def rate(recipe: dict[str, Any], **flags: Any) -> float | None:
+        return resolve(recipe=recipe, flags=flags).learning_rate
+
+    usual = dict(load_task("pretraining").defaults)
+    assert rate(usual) == usual["learning_rate"] and rate(usual, model="m") == 1e-4
+    assert rate({"learning_rate": 5e-5}, model="m") == 5e-5 and rate({}, model="m") == 1e-4
+    assert rate({"model": "m"}) == 1e-4 and rate({"model": "m", "learning_rate": 5e-5}) == 5e-5
+    assert resolve(recipe={"objective": "clm", "arch": "gpt2"}, flags={"objective": "clm"}).arch == "gpt2"
+    assert resolve(recipe=usual, flags={"objective": "clm"}).arch is None
+
+
+def test_an_empty_learning_rate_is_refused() -> None:
+    with pytest.raises(UsageError, match="The learning rate is empty"):
+        resolve(recipe={}, file={"learning_rate": None})

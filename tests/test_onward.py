@@ -34,6 +34,26 @@ def test_a_model_is_as_it_is(given: dict[str, Any]) -> None:
     assert resolve(recipe={"arch": "bert", "dropout": 0.1}, flags={"model": "out"}).dropout == 0.0
 
 
+@pytest.mark.parametrize("objective", ["mlm", "clm"])
+def test_an_encoder_decoder_is_not_gone_on_with(
+    objective: str, tiny: Tiny, text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", tiny("bart"), "--objective", objective, "--max-steps", "1", "-o", str(tmp_path / "out")]
+    assert main(["pretrain", str(text_file), *words]) == 2
+    assert "is an encoder-decoder (bart)" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_numbers_that_do_nothing_are_named() -> None:
+    def said(**flags: Any) -> list[str]:
+        return without_effect(resolve(recipe={}, flags=flags))
+
+    assert said(eval_fraction=0.2) == said(decay=0.2) == said(mlm_probability=0.2) == []
+    (line,) = said(eval_fraction=0.2, eval_data=["b.txt"])
+    assert line == "--eval-fraction: without effect, as --eval-data is evaluated on"
+    assert said(decay=0.2, schedule="linear")[0].startswith("--decay: without effect")
+    assert said(mlm_probability=0.2, objective="clm")[0].startswith("--mlm-probability: without effect")
+
+
 def test_a_tokenizer_has_its_vocabulary() -> None:
     (line,) = without_effect(resolve(recipe={}, flags={"tokenizer": "out", "vocab_size": 500}))
     assert line == "--vocab-size: without effect, as out is as it is"

@@ -89,6 +89,21 @@ def test_a_recipe_may_import_its_record(tmp_path: Path) -> None:
     assert load_task(str(path)) == Task(name="mine", columns={}, family="masked_lm")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("columns={'text': ('text',), 'label': ('label',)}, family='classifcation'", "family is 'classifcation'"),
+        ("columns={'text': ('text',), 'label': ('label',)}, family='classification', best='macro_f1'", "best is"),
+        ("columns={'question': ('q',), 'label': ('label',)}, family='classification'", "columns lack the role 'text'"),
+    ],
+)
+def test_what_no_job_could_use_is_told_when_a_recipe_is_read(words: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(f"from hflm.task import Task\ntask = Task(name='mine', {words})\n")
+    with pytest.raises(UsageError, match=said):
+        load_task(str(path))
+
+
 def test_the_embedded_corpus_is_text_with_a_paragraph_a_line() -> None:
     train, held_out = embedded_corpus()
     assert [path.name for path in held_out] == ["northanger_abbey.txt.gz"]

@@ -29,15 +29,23 @@ def check_command(
     label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
     source_column: Annotated[str | None, typer.Option(help="Column with the text to read.")] = None,
     target_column: Annotated[str | None, typer.Option(help="Column with the text to write.")] = None,
+    tokens_column: Annotated[str | None, typer.Option(help="Column with the list of words.")] = None,
+    tags_column: Annotated[str | None, typer.Option(help="Column with the list of tags.")] = None,
+    prompt_column: Annotated[str | None, typer.Option(help="Column with the prompt.")] = None,
+    completion_column: Annotated[str | None, typer.Option(help="Column with the completion.")] = None,
+    messages_column: Annotated[str | None, typer.Option(help="Column with the list of messages.")] = None,
     source_lang: Annotated[str | None, typer.Option(help="Language that is read.")] = None,
     target_lang: Annotated[str | None, typer.Option(help="Language that is written.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
 ) -> None:
     """Name every row that a job could not use, by file and line: hflm data check rows.jsonl --task sentiment"""
-    of_tasks = {
-        "label-column": label_column, "source-column": source_column, "target-column": target_column,
-        "source-lang": source_lang, "target-lang": target_lang,
+    named = {
+        "text": text_column, "label": label_column, "source": source_column, "target": target_column,
+        "tokens": tokens_column, "tags": tags_column, "prompt": prompt_column, "completion": completion_column,
+        "messages": messages_column,
     }  # fmt: skip
+    of_tasks = {f"{role}-column": name for role, name in named.items() if role != "text"}
+    of_tasks |= {"source-lang": source_lang, "target-lang": target_lang}
     useless = next((name for name, value in of_tasks.items() if value and not task), None)
     if useless:
         raise UsageError(
@@ -47,7 +55,6 @@ def check_command(
     from hflm.check_data import check_data
     from hflm.recipe_files import load_task
 
-    named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
     with Progress(quiet=True) as progress:
         found = check_data(
             files, task=load_task(task) if task else None, against=against or (), text_column=text_column,

@@ -24,6 +24,11 @@ def command(
     label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
     source_column: Annotated[str | None, typer.Option(help="Column with the text to read.")] = None,
     target_column: Annotated[str | None, typer.Option(help="Column with the text to write.")] = None,
+    tokens_column: Annotated[str | None, typer.Option(help="Column with the list of words.")] = None,
+    tags_column: Annotated[str | None, typer.Option(help="Column with the list of tags.")] = None,
+    prompt_column: Annotated[str | None, typer.Option(help="Column with the prompt.")] = None,
+    completion_column: Annotated[str | None, typer.Option(help="Column with the completion.")] = None,
+    messages_column: Annotated[str | None, typer.Option(help="Column with the list of messages.")] = None,
     source_lang: Annotated[str | None, typer.Option(help="Language that is read.")] = None,
     target_lang: Annotated[str | None, typer.Option(help="Language that is written.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to write at most.", min=1)] = None,
@@ -37,7 +42,11 @@ def command(
         raise UsageError(f"{output_file} exists.", fix="Name another file.")
     from hflm.evaluate import evaluate_named
 
-    named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
+    named = {
+        "text": text_column, "label": label_column, "source": source_column, "target": target_column,
+        "tokens": tokens_column, "tags": tags_column, "prompt": prompt_column, "completion": completion_column,
+        "messages": messages_column,
+    }  # fmt: skip
     columns = {role: name for role, name in named.items() if name}
     told: dict[str, Any] = {"source_lang": source_lang, "target_lang": target_lang}
     seconds(rank_timeout, name="rank_timeout")

@@ -1,5 +1,6 @@
 """`hflm explain`: parse, call, show."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,7 +49,9 @@ def command(
         )  # fmt: skip
     # Before anything is written, which may fail.
     if json:
-        print(as_json(as_dict(found)), flush=True)
+        # Whoever reads it may have left, as `head` does: the files are written all the same.
+        with contextlib.suppress(BrokenPipeError):
+            print(as_json(as_dict(found)), flush=True)
     else:
         _show(found, drawn=bool(output or png))
     written = [write_page(found, output)] if output else []

@@ -103,6 +103,8 @@ def print_scores(test: Mapping[str, Any]) -> None:
         print(f"  {name:<{width}} {score['value']:.4g}  [{score['low']:.4g}, {score['high']:.4g}]")
     if "parsed" in test["details"]:
         print(f"  {test['details']['parsed']:,} of {test['details']['rows']:,} outputs are triples")
+    if "tokenizer" in test["details"]:
+        print(f"  words: {test['details']['tokenizer']}")
     for signature in (test["details"].get("signature") or {}).values():
         print(f"  {signature}")
 

@@ -39,6 +39,8 @@ def command(
     text_column: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
     source_column: Annotated[str | None, typer.Option(help="Column with the text to read.")] = None,
     tokens_column: Annotated[str | None, typer.Option(help="Column with the list of words.")] = None,
+    prompt_column: Annotated[str | None, typer.Option(help="Column with the prompt.")] = None,
+    messages_column: Annotated[str | None, typer.Option(help="Column with the list of messages.")] = None,
     source_lang: Language = None,
     target_lang: Language = None,
     max_new_tokens: Tokens = None,
@@ -50,7 +52,10 @@ def command(
     """Predict for every row of a file, in order: hflm predict RUN --input-file in.jsonl --output-file out.jsonl"""
     from hflm.predict import predict_named
 
-    named = {"text": text_column, "source": source_column, "tokens": tokens_column}
+    named = {
+        "text": text_column, "source": source_column, "tokens": tokens_column, "prompt": prompt_column,
+        "messages": messages_column,
+    }  # fmt: skip
     columns = {role: name for role, name in named.items() if name}
     told: dict[str, Any] = {"task": task, "source_lang": source_lang, "target_lang": target_lang}
     seconds(rank_timeout, name="rank_timeout")

@@ -8,6 +8,7 @@ from typing import Any
 from hflm import language_codes
 from hflm.errors import DataError, UsageError
 from hflm.language_codes import LANGUAGE_NAMES
+from hflm.task import OPTIONS
 
 Roles = Mapping[str, tuple[str, ...]]
 Mapped = dict[str, str]
@@ -26,7 +27,7 @@ def match_columns(
     """
     for role, column in given.items():
         if role not in roles:
-            fix = f"It reads {', '.join(f'--{flag(name)}' for name in roles)}."
+            fix = f"It reads {', '.join(f'--{flag(name)}' for name in roles if name in OPTIONS)}."
             raise UsageError(f"--{flag(role)} {column}: the task has no {role}.", fix=fix)
         if column not in columns:
             raise DataError(
@@ -63,6 +64,8 @@ def flag(role: str) -> str:
 def _guess(wanted: str | Sequence[str], columns: Sequence[str], role: str) -> str:
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     near = [match for name in names for match in difflib.get_close_matches(name, columns, 1)]
+    if role not in OPTIONS:
+        return f"Did you mean {near[0]!r}? Call it {names[0]!r}." if near else f"Call the column {names[0]!r}."
     if near:
         return f"Did you mean {near[0]!r}? Pass --{flag(role)} {near[0]}."
     return f"Pass --{flag(role)} NAME."

@@ -198,7 +198,11 @@ def words(value: Any, where: str) -> list[str]:
 
 def tags(value: Any, where: str) -> list[str]:
     """Return a list of labels, one a word."""
-    return [unicodedata.normalize("NFC", one.strip()) for one in words(value, where)]
+    found = [unicodedata.normalize("NFC", one.strip()) for one in words(value, where)]
+    odd = next((one for one in found if one in ("", str(IGNORED))), None)
+    if odd is not None:
+        raise DataError(f"{where}: found {show(odd)}, which is no tag.", fix="Write O for a word that has none.")
+    return found
 
 
 WRITTEN: Mapping[str, Callable[[Any, str], Any]] = {"text": text, "triples": triples_line}

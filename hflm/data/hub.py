@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hflm.data.documents import Document
+from hflm.data.records import show
 from hflm.data.sources import SUFFIXES
 from hflm.data.tables import choose_column
 from hflm.errors import DataError
@@ -62,6 +63,11 @@ def hub_documents(name: str, *, text_column: str | None) -> Iterator[Document]:
             fix="Check the path; offline, name a file or a folder.",
         ) from error
     column = choose_column(list(first), text_column, where=name)
+    if not isinstance(first[column], str | None):
+        raise DataError(
+            f"{name}, column {column!r}: found {show(first[column])}, which is not a string.",
+            fix="Pass --text-column NAME with a column of text.",
+        )
     number = 0
     try:
         for number, row in enumerate(itertools.chain([first], rows), start=1):

@@ -41,4 +41,6 @@ def silent(example: Example) -> bool:
 
 def blank(value: Any) -> bool:
     """Tell whether a value holds nothing to read: spaces, and marks that are not seen, are nothing."""
-    return value == [] or (isinstance(value, str) and not value.translate(UNSEEN).strip())
+    if isinstance(value, list):
+        return all(isinstance(one, str) and blank(one) for one in value)
+    return isinstance(value, str) and not value.translate(UNSEEN).strip()

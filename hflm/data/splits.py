@@ -78,7 +78,7 @@ def read_splits(
         raise DataError(f"None of the {left_out.count} rows to train on can be used.", fix=fix)
     held = tuple(split for split in ("eval", "test") if split not in examples and fractions[split] > 0)
     _hold_out(examples, {split: fractions[split] for split in held})
-    kept = {split: _draw(examples.get(split, []), most.get(split), seed) for split in NAMES}
+    kept = {split: _draw(examples.get(split, []), most.get(split), seed, every=split == "train") for split in NAMES}
     return Splits(kept["train"], kept["eval"], kept["test"], columns, held, left_out.to_json() if skip_bad else {})
 
 
@@ -268,10 +268,17 @@ def _unit(example: Example) -> float:
     return int.from_bytes(hashlib.sha256(content.encode("utf-8", "replace")).digest()[:8]) / 2**64
 
 
-def _draw(examples: list[Example], most: int | None, seed: int) -> list[Example]:
+def _draw(examples: list[Example], most: int | None, seed: int, *, every: bool) -> list[Example]:
     if most is None or len(examples) <= most:
         return examples
-    chosen = np.random.Generator(np.random.Philox(key=[seed, 23])).permutation(len(examples))[:most]
+    order = np.random.Generator(np.random.Philox(key=[seed, 23])).permutation(len(examples)).tolist()
+    # Chance takes no class from training: what brings a new one comes first.
+    known, first = set[str](), list[int]()
+    for index in order if every else ():
+        if not (found := _classes(examples[index])) <= known:
+            known |= found
+            first.append(index)
+    chosen = list(dict.fromkeys([*first, *order]))[:most]
     return [examples[index] for index in sorted(chosen)]
 
 

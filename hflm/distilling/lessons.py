@@ -15,7 +15,8 @@ from hflm.errors import UsageError
 from hflm.families.distilled import Distilled
 from hflm.families.language_model import MaskedLM
 from hflm.finetuning.fitting import Fitted, fit, name_languages, read_data
-from hflm.inference.testing import check_metric
+from hflm.finetuning.idle import without_effect
+from hflm.inference.testing import check_answer, check_metric
 from hflm.inference.trained import TrainedModel
 from hflm.models.architecture import count_parameters
 from hflm.models.attention import supports_packing
@@ -72,6 +73,8 @@ def prepare_lesson(config: DistillConfig, task: Task, *, recipe: str, say: Say, 
     arch, size = teacher.model.config.model_type, count_parameters(teacher.model)
     say(f"teacher: {teacher.name}, {arch} as {teacher.kind}, {size:,} parameters")
     check_metric(task.metric, family_of(task.family, load_config(student), name=student))
+    for example in splits.test if task.metric != "perplexity" else ():
+        check_answer(example)
     if task.family in ("text_to_text", "causal_lm"):
         cap = min(config.max_target_length, teacher.max_new_tokens)
         say(f"the teacher writes to {len(splits.train):,} training rows, at most {cap} tokens each")
@@ -81,6 +84,8 @@ def prepare_lesson(config: DistillConfig, task: Task, *, recipe: str, say: Say, 
         config = replace(config, max_source_length=most)
     with ranks.first_ahead():
         fitted = fit(name_languages(config, task, splits), task, splits, start=student)
+    for line in without_effect(fitted.config, task, fitted.kind):
+        say(line)
     say(introduce(origin(config), fitted.model))
     inputs = with_teacher(fitted.inputs, config, model=teacher.model, tokenizer=teacher.family.tokenizer)
     family = _family(fitted, teacher, student)
@@ -130,7 +135,7 @@ def prepare_text_lesson(config: DistillConfig, run: RunFolder, *, say: Say, resu
     plain = as_pretraining(replace(config, max_source_length=most), student, objective)
     check_tokenizers(load_tokenizer(model_folder(student)), tokenizer, names=(student, name))
     say(f"teacher: {name}, {teacher.config.model_type}, {count_parameters(teacher):,} parameters")
-    setup = set_up(plain, run, arch="", say=say, resume=resume)
+    setup = set_up(plain, run, arch="", say=say, resume=resume, given=False)
     _check_packing(setup.model, teacher)
     device = choose_device(config.precision)
     if supports_packing(teacher.config):

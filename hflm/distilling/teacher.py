@@ -1,5 +1,6 @@
 """The teacher: opened, frozen, and held against the student that is to learn from it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from hflm.distill_config import DistillConfig
 from hflm.errors import ModelError, UsageError
 from hflm.inference.trained import TrainedModel, open_trained
 from hflm.models.fingerprints import tokenizer_key, weights_key
-from hflm.models.heads import load_config
+from hflm.models.heads import load_config, saved_labels
 from hflm.models.load import model_folder
 from hflm.models.shallow import save_shallow
 from hflm.recipe_files import recipe_paths
@@ -63,7 +64,10 @@ def student_folder(config: DistillConfig, model: Any, tokenizer: Any) -> str:
     if config.model:
         return config.model
     assert config.student_layers
-    folder = cache_folder() / "models" / f"shallow-{weights_key(model)}-{config.student_layers}-{config.keep_layers}"
+    # Labels and tokenizer may be mended beside the same weights.
+    told = hashlib.sha256(f"{saved_labels(model.config)} {tokenizer_key(tokenizer)}".encode()).hexdigest()[:8]
+    name = f"shallow-{weights_key(model)}-{told}-{config.student_layers}-{config.keep_layers}"
+    folder = cache_folder() / "models" / name
     if not folder.is_dir():
         with staged(folder) as staging:
             save_shallow(model, config.student_layers, staging, keep=config.keep_layers)

@@ -126,10 +126,14 @@ def per_unit(times: list[float], sizes: list[float]) -> float:
     return sum(times[WARM_UP:]) / sum(sizes[WARM_UP:])
 
 
-def evaluation_seconds(model: Any, rows: Readable, *, family: Family, context: Context, device: Any) -> float:
-    """Estimate the time of an evaluation from some rows, after fewer that only warm up and say how many to take."""
+def evaluation_seconds(
+    model: Any, rows: Readable, *, family: Family, context: Context, device: Any, size: int = 32
+) -> float:
+    """Estimate the time of an evaluation from some rows, after fewer that only warm up and say how many to take.
+
+    `size` rows are read at once.
+    """
     few, most = min(len(rows), WARM_UP_ROWS), min(len(rows), MOST_ROWS)
-    size = 32
 
     def spent(count: int) -> float:
         nonlocal size

@@ -80,12 +80,15 @@ class Completion:
             return [
                 Encoded(piece, piece, targets=len(piece) - 1) for piece in pieces if len(piece) > 1 or len(ids) == 1
             ]
-        return [self._fitted(ids, labels, cut=cut) for ids, labels in spans(self.tokenizer, messages)]
+        # A target was cut to its room as text, and keeps its end.
+        found, whole = spans(self.tokenizer, messages), "target" in values
+        return [self._fitted(ids, labels, cut=cut, ends=whole) for ids, labels in found]
 
-    def _fitted(self, ids: list[int], labels: list[int], *, cut: bool) -> Encoded:
+    def _fitted(self, ids: list[int], labels: list[int], *, cut: bool, ends: bool) -> Encoded:
         over = len(ids) - self.room
         if over > 0:
-            ids, labels, cut = ids[over:], labels[over:], True
+            start = over if ends else min(over, max(0, _last_answer(labels) - self.max_source_length))
+            ids, labels, cut = ids[start : start + self.room], labels[start : start + self.room], True
         return Encoded(ids, labels, cut, sum(label != IGNORED for label in labels[1:]))
 
     def _shorten(self, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
@@ -161,3 +164,9 @@ class Completion:
 
 
 ANSWERS = ("target", "completion", "output")
+
+
+def _last_answer(labels: Sequence[int]) -> int:
+    """Return where the last answer begins: a long one keeps what it answers, and loses its own end."""
+    starts = (at for at in range(len(labels) - 1, 0, -1) if labels[at] != IGNORED and labels[at - 1] == IGNORED)
+    return next(starts, 0)

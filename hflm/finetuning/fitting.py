@@ -40,7 +40,7 @@ from hflm.models.heads import (
     max_positions,
     saved_labels,
 )
-from hflm.models.languages import find_opening, set_languages, start_token
+from hflm.models.languages import find_opening, language_mark, set_languages, start_token
 from hflm.models.writing import also_end, without_sampling
 from hflm.task import Task
 
@@ -137,6 +137,8 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
     family = make_family(config, task, kind, tokenizer=tokenizer, pretrained=pretrained, labels=labels, splits=splits)
     _check_room(family)
     train, held = family.encode(splits.train), family.encode(splits.eval)
+    if kind == "completion":
+        family.encode(splits.test)  # a chat template may refuse a row: that is told before minutes are spent
     _check_targets(train)
     if not config.cut_all:
         _check_cut(train, splits.train, tokenizer, kind=kind)
@@ -149,7 +151,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
     use_fast_attention(model, device, usual=usual, longest=max(row.length for row in (*train, *held)))
     if config.gradient_checkpointing:
         recompute(model)
-    if config.freeze:
+    if config.freeze is not None:
         freeze_layers(model, config.freeze)
     if config.lora_rank:
         add_lora(model, rank=config.lora_rank, seed=config.seed)
@@ -213,6 +215,8 @@ def make_family(
         return Completion(tokenizer, instruction, *limits, config.label_smoothing, triples, thinks)
     known = pretrained.model_type in T5_LIKE
     prefix = config.prefix if config.prefix is not None else tell(task.prefix, languages) if known else ""
+    if config.prefix is None and getattr(tokenizer, "supported_language_codes", None):
+        prefix += language_mark(tokenizer, source=None, target=config.target_lang)
     opening = find_opening(tokenizer, pretrained, source=config.source_lang, target=config.target_lang)
     start = start_token(pretrained, opening)
     if start is None:

@@ -22,4 +22,9 @@ def without_effect(config: FinetuneConfig, task: Task, kind: str) -> list[str]:
     for name, (wanted, what) in OF_KINDS.items():
         if name in given and kind != wanted:
             said.append(f"--{flag(name)}: without effect, it is for {what}")
+    for name in ("num_beams", "max_target_length"):
+        if name in given and kind in ("classification", "tagging"):
+            said.append(f"--{flag(name)}: without effect, it is for models that write")
+    if "decay" in given and config.schedule == "linear":
+        said.append("--decay: without effect, a linear schedule falls from its warm-up on")
     return said

@@ -22,7 +22,7 @@ from hflm.models.architecture import (
     choose_shape,
     objective_of,
 )
-from hflm.models.tokenizer import train_tokenizer
+from hflm.models.tokenizer import check_opens, train_tokenizer
 from hflm.task import Task
 
 # Counts up when the same rows and settings give another model.
@@ -38,6 +38,7 @@ def check_scratch(config: FinetuneConfig, task: Task) -> tuple[Shape, str]:
     shape = choose_shape(size=config.size, layers=config.layers, width=config.width, heads=config.heads)
     if task.family == "causal_lm" and objective == SEQ2SEQ:
         raise ModelError(f"{config.arch} is an encoder-decoder.", fix="Try --arch llama or gpt2.")
+    check_opens(config.arch)
     check_shape(config.arch, shape, objective=objective)
     return shape, objective
 

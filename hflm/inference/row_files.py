@@ -112,6 +112,9 @@ def check_output(path: Path, *, resume: bool, input_file: Path) -> None:
         raise UsageError(f"{path} would hold JSON Lines, and its name says otherwise.", fix="Name a .jsonl file.")
     if path.exists() and path.stat().st_size and not resume:
         raise UsageError(f"{path} exists.", fix="Go on with --resume, or name another.")
+    if not path.exists() and not os.access(path.parent, os.W_OK):
+        why = "nothing may be written there" if path.parent.is_dir() else f"there is no folder {path.parent}"
+        raise UsageError(f"{path} cannot be written: {why}.", fix="Name another output.")
 
 
 def chunks(records: Iterator[Record], *, size: int, skip: int = 0) -> Iterator[list[Record]]:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hflm.data.chats import CHATS
 from hflm.data.examples import Example
 from hflm.engine import ranks
-from hflm.errors import UsageError
+from hflm.errors import DataError, UsageError
 from hflm.finetuning.preflight import target_cap
-from hflm.inference.predicting import as_row, classify_rows, lose_rows, write_rows
+from hflm.inference.predicting import REFERENCE, Shortened, as_row, classify_rows, lose_rows, write_rows
 from hflm.metrics.registry import find_metric, score
 from hflm.metrics.result import Result
 from hflm.run import RunFolder, write_json_lines
@@ -33,6 +34,16 @@ def check_metric(name: str, kind: str) -> None:
         raise UsageError(f"The metric {name!r} does not score {kind}.", fix=f"Choose {' or '.join(ALLOWED[kind])}.")
 
 
+def check_answer(example: Example) -> None:
+    """Raise DataError for a row without an answer to compare with, as a conversation or a text alone."""
+    if not any(role in example.values for role in REFERENCE):
+        what = "conversation" if any(role in example.values for role in CHATS) else "text"
+        raise DataError(
+            f"{example.where}: a {what} has no answer of its own to compare with.",
+            fix="Score by perplexity, or give rows of prompt and completion.",
+        )
+
+
 def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str, Any]:
     """Predict and score the test rows, write predictions.jsonl, and return what metrics.json says of them."""
     check_metric(fitted.task.metric, fitted.kind)
@@ -44,9 +55,10 @@ def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str,
     if not fitted.splits.test:
         return {"metric": fitted.task.metric, "test_rows": 0}
     watch("note", {"text": f"testing on {len(fitted.splits.test):,} rows, once"})
+    shortened = Shortened()
     rows, capped = predict_examples(
         fitted.model, fitted.family, fitted.splits.test, metric=fitted.task.metric, device=fitted.device,
-        max_new_tokens=cap, watch=watch,
+        max_new_tokens=cap, watch=watch, shortened=shortened,
     )  # fmt: skip
     if not ranks.first():
         return {}
@@ -57,6 +69,8 @@ def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str,
         from hflm.plots import plot_confusion
 
         plot_confusion(result.details["confusion"], fitted.labels, run.confusion)
+    for sentence in Shortened(read=shortened.read).sentences(cap=cap):
+        watch("note", {"text": sentence})
     if capped > 0.05 * len(rows):
         watch("note", {"text": f"{capped:,} of {len(rows):,} outputs were stopped by the cap of "
                                f"{cap} tokens; see --max-target-length"})  # fmt: skip
@@ -82,17 +96,22 @@ def set_writing(model: Any, config: "FinetuneConfig", *, cap: int) -> None:
 
 def predict_examples(
     model: Any, family: Any, examples: Sequence[Example], *, metric: str, device: Any, max_new_tokens: int,
-    watch: "Watch",
+    watch: "Watch", shortened: Shortened | None = None,
 ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
-    """Return a line of predictions.jsonl for each example, and how many texts were stopped by the cap."""
+    """Return a line of predictions.jsonl for each example, and how many texts were stopped by the cap.
+
+    `shortened` counts what was cut.
+    """
     told = _teller(len(examples), watch)
     capped = 0
     if family.kind in ("classification", "tagging"):
-        predicted = classify_rows(model, family, examples, device=device, told=told)
+        predicted = classify_rows(model, family, examples, device=device, told=told, shortened=shortened)
     elif metric == "perplexity":
         predicted = lose_rows(model, family, examples, device=device, told=told)
     else:
-        predicted, capped = write_rows(model, family, examples, device=device, max_new_tokens=max_new_tokens, told=told)
+        predicted, capped = write_rows(
+            model, family, examples, device=device, max_new_tokens=max_new_tokens, told=told, shortened=shortened
+        )
     return [as_row(example, one) for example, one in zip(examples, predicted, strict=True)], capped
 
 

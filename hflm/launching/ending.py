@@ -34,13 +34,14 @@ def first_cause(ends: Iterable[End], *, logs: str, timeout: str) -> HflmError:
     A rank that ended without a word comes before errors that were raised, for those may only have followed.
     """
     found = sorted(ends, key=lambda end: end.outcome.time if end.outcome else 0.0)
-    silent = [end for end in found if end.failed and end.outcome is None]
+    # One may say that it is done, and crash on its way out.
+    silent = [end for end in found if end.failed and not (end.outcome and end.outcome.error)]
     aborted = [end for end in silent if end.code == -signal.SIGABRT]
     raised = [end for end in found if end.failed and end.outcome is not None and end.outcome.error]
     own = [end for end in raised if end.outcome and not end.outcome.by_others]
     stops = [end for end in own if end.outcome and end.outcome.error == Interrupted.__name__]
     for end in (*stops, *(one for one in silent if one not in aborted)):
-        return _silent(end, logs) if end.outcome is None else _raised(end, logs)
+        return _raised(end, logs) if end in stops else _silent(end, logs)
     for end in own:
         return _raised(end, logs)
     for end in aborted:

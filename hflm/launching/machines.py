@@ -217,11 +217,23 @@ def own_address(rendezvous: str) -> str:
         with socket.socket(family, kind) as way:
             # Nothing is sent: the system only looks up which address it would send from.
             way.connect(target)
-            return str(way.getsockname()[0])
+            address = str(way.getsockname()[0])
     except OSError as error:
         raise UsageError(
             f"The host {host} cannot be reached: {error.strerror}.", fix="Look at --rendezvous."
         ) from error
+    # Debian writes 127.0.1.1 beside a machine's own name, and no other machine finds it there.
+    own = address.startswith("127.") and not host.startswith(("localhost", "127."))
+    return (_outward() or address) if own else address
+
+
+def _outward() -> str | None:
+    """Return the address that this machine has in its network; None where it has none."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        # An address for documentation, that nobody has: nothing is sent.
+        way.connect(("192.0.2.1", 9))
+        return str(way.getsockname()[0])
+    return None
 
 
 def interface_of(address: str) -> str | None:

@@ -69,6 +69,9 @@ else
     command=({first})
 fi
 
+# From SLURM 22.05 on, srun does not take this over from sbatch by itself.
+[ -n "$SLURM_CPUS_PER_TASK" ] && export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+
 # SLURM tells this shell that the end is near; srun passes it on, and hflm saves and ends with code 75.
 step=
 trap '[ -n "$step" ] && kill -USR1 "$step"' USR1

@@ -38,14 +38,17 @@ class Layer:
 
 @dataclass
 class Cache:
-    """Keys and values [B, 2, H, L, d] of each layer, and how many tokens each row holds [B]."""
+    """Keys and values [2, B, H, L, d] of each layer, and how many tokens each row holds [B].
+
+    Keys lie by themselves: where products had to copy them for several rows and not for one, last bits differed.
+    """
 
     layers: list[Tensor]
     lengths: list[int]
 
     def keep(self, rows: list[int]) -> None:
         """Forget all rows but these."""
-        self.layers = [layer[rows] for layer in self.layers]
+        self.layers = [layer[:, rows] for layer in self.layers]
         self.lengths = [self.lengths[row] for row in rows]
 
     def make_room(self, tokens: int) -> None:
@@ -111,19 +114,19 @@ class Lean:
         lengths = [len(prompt) for prompt in prompts]
         room = (max(lengths) + BLOCK) // BLOCK * BLOCK
         layers = [
-            torch.cat([functional.pad(held, (0, 0, 0, room - held.size(3))) for held in layer])
+            torch.cat([functional.pad(held, (0, 0, 0, room - held.size(3))) for held in layer], dim=1)
             for layer in zip(*(stored for _, stored in read), strict=True)
         ]
         return torch.cat([logits for logits, _ in read]), Cache(layers, lengths)
 
     def _read(self, prompt: list[int]) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits [1, V] after a prompt, and the keys and values [1, 2, H, T, d] of each layer."""
+        """Return the logits [1, V] after a prompt, and the keys and values [2, 1, H, T, d] of each layer."""
         cos, sin = self._angles(torch.arange(len(prompt))[None])  # [1, T, d]
         x = self._embed(prompt)  # [T, D]
         stored = []
         for layer in self.layers:
             query, key, value = self._heads(layer.attend.many(self._norm(x, layer.before)), x[None], cos, sin)
-            stored.append(torch.stack([key, value], dim=1))
+            stored.append(torch.stack([key, value]))
             seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
             x = x + layer.out.many(seen.transpose(1, 2).reshape(len(prompt), -1))
             x = x + self._feed(layer, self._norm(x, layer.after), many=True)
@@ -143,12 +146,12 @@ class Lean:
         for layer, held in zip(self.layers, cache.layers, strict=True):
             both = layer.attend.few(self._norm(x, layer.before))
             query, key, value = self._heads(both, x[:, None], cos, sin)  # [B, H, 1, d]
-            held[rows, :, :, places] = torch.stack([key[:, :, 0], value[:, :, 0]], dim=1)
+            held[:, rows, :, places] = torch.stack([key[:, :, 0], value[:, :, 0]], dim=1)
             # The heads that share keys stand as so many queries.
-            query = query.reshape(len(ids), self.kept, -1, self.width) * self.width**-0.5  # [B, H, G, d]
+            query = query.reshape(len(ids), self.kept, -1, self.width).contiguous() * self.width**-0.5  # [B, H, G, d]
             # No scaled_dot_product_attention here: its last bits depend on the thread that takes the row.
-            scores = (query @ held[:, 0].transpose(2, 3)).add_(mask)  # [B, H, G, L]
-            seen = scores.softmax(dim=-1, dtype=torch.float32).to(self.dtype) @ held[:, 1]
+            scores = (query @ held[0].transpose(2, 3)).add_(mask)  # [B, H, G, L]
+            seen = scores.softmax(dim=-1, dtype=torch.float32).to(self.dtype) @ held[1]
             x = x + layer.out.few(seen.reshape(len(ids), -1))
             x = x + self._feed(layer, self._norm(x, layer.after), many=False)
         cache.lengths = [length + 1 for length in cache.lengths]

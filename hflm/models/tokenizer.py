@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +18,15 @@ from hflm.models.resolve import resolve_model
 from hflm.models.safety import check_tokenizer
 from hflm.models.trainers import TRAINERS
 from hflm.models.wheels import find_wheel
-from hflm.words import UNSPACED
+from hflm.words import LETTERS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 KINDS = ("wordpiece", "bpe", "unigram")
+# Letters of words between which no spaces are set; Tibetan, New Tai Lue, Tai Tham, Balinese and Javanese too.
+SPACELESS = re.compile(f"[{LETTERS}\u0f00-\u0fff\u1980-\u19df\u1a20-\u1aaf\u1b00-\u1b7f\ua980-\ua9df]")
 BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 # RoBERTa's order: its positions are counted from the padding id, 1.
 ROBERTA_TOKENS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
@@ -204,7 +207,7 @@ def continuation_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_
         # set a sentence would be one word: there every piece is one.
         mark = backend.model.continuing_subword_prefix
         flags = [
-            piece.startswith(mark) and piece != mark and not UNSPACED.match(piece.removeprefix(mark))
+            piece.startswith(mark) and piece != mark and not SPACELESS.match(piece.removeprefix(mark))
             for piece in pieces
         ]
     else:
@@ -213,10 +216,28 @@ def continuation_flags(tokenizer: "PreTrainedTokenizerBase") -> NDArray[np.bool_
         starts = ("Ġ", "Ċ", "ĉ", "č") if bytewise else ("▁",)
         shown = [tokenizer.convert_tokens_to_string([piece]) for piece in pieces] if bytewise else pieces
         flags = [
-            not piece.startswith(starts) and not UNSPACED.match(text) for piece, text in zip(pieces, shown, strict=True)
+            not piece.startswith(starts) and not SPACELESS.match(text)
+            for piece, text in zip(pieces, shown, strict=True)
         ]
     return np.array(flags, dtype=bool) & ~special_flags(tokenizer)
 
 
 def _byte_level(backend: Any) -> bool:
     return backend is not None and "ByteLevel" in f"{backend.pre_tokenizer!r} {backend.decoder!r}"
+
+
+def check_opens(arch: str) -> None:
+    """Raise ModelError for an architecture whose folders transformers opens with a tokenizer class of its own.
+
+    That class takes vocabulary and merges from the folder, and cuts and normalizes text in its own way: the model
+    would read other pieces than it was trained on.
+    """
+    from transformers.models.auto import tokenization_auto
+
+    known = getattr(tokenization_auto, "MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS", ())
+    own = getattr(tokenization_auto, "TOKENIZER_MAPPING_NAMES", {}).get(arch)
+    if arch in known and own not in (None, "TokenizersBackend"):
+        raise ModelError(
+            f"transformers opens every {arch} with its own {own}, and not with a vocabulary that is trained here.",
+            fix="Choose another --arch, or name a --tokenizer of that kind.",
+        )

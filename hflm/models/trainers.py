@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from hflm.errors import DataError
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -90,10 +92,17 @@ def train_unigram(texts: Iterable[str], *, size: int, special: list[str], unk: s
     tokenizer.normalizer = _plain_normalizer(lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    tokenizer.train_from_iterator(
-        texts,
-        trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token=unk, show_progress=False),
-    )
+    trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token=unk, show_progress=False)
+    try:
+        tokenizer.train_from_iterator(texts, trainer)
+    except Exception as error:
+        # The library has no type of its own for it.
+        if "not large enough" not in str(error):
+            raise
+        raise DataError(
+            f"A vocabulary of {size:,} pieces is smaller than the alphabet of the text.",
+            fix="Pass a larger --vocab-size, or --tokenizer bpe.",
+        ) from error
     scored = [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
     first, rest = scored[: len(special)], scored[len(special) :]
     tokenizer.model = models.Unigram([*first, *_settled(rest)], special.index(unk), False)

@@ -2,22 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hflm.config import SHAPE, VOCABULARY, PretrainConfig
 from hflm.data.masking import Masking
 from hflm.engine import ranks
 from hflm.engine.device import Device, choose_device, use_fast_attention
 from hflm.engine.order import Order
-from hflm.engine.split import Split, split_batch
-from hflm.errors import UsageError
+from hflm.engine.split import TOKENS_CPU, TOKENS_GPU, Split, split_batch
+from hflm.errors import ModelError, UsageError
 from hflm.families.family import Family
 from hflm.families.language_model import CausalLM, MaskedLM
 from hflm.models.architecture import build_config, build_model, choose_shape, count_parameters
 from hflm.models.attention import BIDIRECTIONAL, CAUSAL
 from hflm.models.fingerprints import weights_key
 from hflm.models.flops import flops_shape, forward_flops, muon_flops
-from hflm.models.heads import check_text_alone, max_positions
+from hflm.models.heads import check_text_alone, load_config, max_positions
 from hflm.models.load import load_language_model
 from hflm.models.tokenizer import KINDS, continuation_flags, special_flags
 from hflm.pretraining.prepare import Prepared, prepare
@@ -60,14 +60,30 @@ class Setup:
             config=config, run=self.run, model=self.model, family=self.family, device=self.device, split=self.split,
             rows=rows, count=count, eval_rows=data.eval_rows, order=order,
             key=data.key, inputs=self.inputs, tokens_per_step=config.batch_size * data.eval_rows.ids.shape[1],
+            eval_batch=self._eval_batch,
         )  # fmt: skip
 
+    @property
+    def _eval_batch(self) -> int:
+        """Rows of an evaluation that are read at once: no more tokens than a micro-batch may have, or than 32 short
+        rows: next to logits for a large vocabulary, long rows take gigabytes.
+        """
+        tokens = TOKENS_GPU if self.device.kind == "cuda" else TOKENS_CPU
+        return max(1, min(32, tokens // int(self.data.eval_rows.ids.shape[1])))
 
-def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resume: bool = False) -> Setup:
-    """Prepare the data and build the model; nothing is written into the run folder yet."""
+
+def set_up(
+    config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resume: bool = False, given: bool = True
+) -> Setup:
+    """Prepare the data and build the model; nothing is written into the run folder yet.
+
+    The settings are those that a user has `given`, or come from another job, which speaks of them itself.
+    """
     prepare_process(config)
-    for line in without_effect(config):
+    for line in without_effect(config) if given else ():
         say(line)
+    if config.model:
+        _check_one_stack(load_config(config.model), config.model)
     device = choose_device(config.precision)
     loaded = load_language_model(config.model, objective=config.objective) if config.model else None
     if loaded:
@@ -98,9 +114,27 @@ def set_up(config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resum
 def without_effect(config: PretrainConfig) -> list[str]:
     """Say which settings do nothing: a model or a tokenizer that is there is as it is."""
     usual = PretrainConfig()
+    said = []
+    if config.eval_fraction != usual.eval_fraction and (config.eval_data or config.streaming):
+        why = "--eval-data is evaluated on" if config.eval_data else "of a stream the first documents are held out"
+        said.append(f"--eval-fraction: without effect, as {why}")
+    if config.decay != usual.decay and config.schedule == "linear":
+        said.append("--decay: without effect, a linear schedule falls from its warm-up on")
+    if config.mlm_probability != usual.mlm_probability and config.objective == "clm":
+        said.append("--mlm-probability: without effect, as every next token is predicted")
     names = SHAPE if config.model else VOCABULARY if config.tokenizer and config.tokenizer not in KINDS else ()
     given = [f"--{flag(name)}" for name in names if getattr(config, name) != getattr(usual, name)]
-    return [f"{', '.join(given)}: without effect, as {config.model or config.tokenizer} is as it is"] if given else []
+    kept = config.model or config.tokenizer
+    return [*said, *([f"{', '.join(given)}: without effect, as {kept} is as it is"] if given else [])]
+
+
+def _check_one_stack(config: Any, name: str) -> None:
+    """Raise ModelError for an encoder-decoder, whose decoder a masked objective would feed with what it is to say."""
+    if config.is_encoder_decoder:
+        raise ModelError(
+            f"{name} is an encoder-decoder ({config.model_type}), and pretraining goes on with encoders and decoders.",
+            fix="Train it for a task: `hflm finetune`.",
+        )
 
 
 def _length(config: PretrainConfig, loaded: "PreTrainedModel | None", *, say: Say) -> int:

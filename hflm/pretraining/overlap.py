@@ -1,6 +1,7 @@
 """Whether the text that a pretraining is evaluated on stands in its training text too: said before the first step."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def overlap_of_words(train: Texts, held: Texts, *, key: str, say: Callable[[str]
         found = read_object(known, or_else=ValueError())
     except ValueError:
         found = find_overlap(_first(held, MOST_EVAL), _first(train, MOST_TRAIN)).to_json()
-        write_json(known, found)
+        # Another process may be writing the same.
+        with suppress(FileNotFoundError):
+            write_json(known, found)
     if found["rows"]:
         say(_line(found))
     return found

@@ -139,6 +139,8 @@ def prepare(
     encode = encoder(tokenizer, end=config.objective == "clm", begin=begin)
     told = {"frame": vars(frame), "streaming": config.streaming, **({"begin": begin} if begin else {})}
     told |= {} if held or config.streaming else {"hold out": HOLD_OUT}
+    # Only what a tokenizer puts around a text tells masked rows from those for the next token.
+    told |= {"masked": True} if config.objective != "clm" and not frame.before + frame.after else {}
     key = cache_key(**inputs, fraction=config.eval_fraction, **told)
     encoded = partial(encode_rows, encode=encode, frame=frame)
 
@@ -155,10 +157,9 @@ def prepare(
         rows, cleaned = rows_of(lambda: _head(train_texts()), "head", _nothing_cleaned)
     else:
         rows, cleaned = rows_of(train_texts, "train", train.cleaned)
+    rows, eval_rows = (rows, eval_rows) if config.eval_data or len(eval_rows) else split_rows(rows)
     if config.eval_data or len(eval_rows):
         _check_held(eval_rows, tokenizer, hides=config.objective != "clm")
-    else:
-        rows, eval_rows = split_rows(rows)
     texts = sentences or sample.get("trained") or beginnings(train_texts())
     report = report_of(cleaned, tokenizer, rows, eval_rows, texts=texts, streaming=config.streaming, say=say)
     return Prepared(
@@ -184,7 +185,7 @@ def _check_held(rows: Rows, tokenizer: "PreTrainedTokenizerBase", *, hides: bool
     if hides and not any((~special[rows.ids[start : start + 1000]]).any() for start in range(0, len(rows), 1000)):
         raise DataError(
             "The tokenizer knows nothing of the text to evaluate on: every token of it is unknown.",
-            fix="Evaluate on text like that of the training, or pass --tokenizer bpe, to which nothing is unknown.",
+            fix="Pass --tokenizer bpe, to which nothing is unknown, or evaluate on text like that of the training.",
         )
 
 

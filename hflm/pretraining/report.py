@@ -69,7 +69,7 @@ def report_of(
     for line in measured.lines():
         say(f"tokenizer: {line}")
     if measured.unknown_rate > MUCH_UNKNOWN:
-        say("tokenizer: it does not know this script or these letters; train one on the text, or name another model")
+        say("tokenizer: it does not know this script or these letters; pass --tokenizer bpe, or name another model")
     amount = f"a stream of {length} tokens each" if streaming else f"{len(rows):,} of {length} tokens"
     counted = "" if streaming else f" ({tokens:,} tokens)"
     say(f"rows: {amount} to train on{counted}, {len(held):,} to evaluate")

@@ -10,7 +10,7 @@ from hflm.data.vocabulary import Again, enough, lines, vocabulary_size
 from hflm.errors import UsageError
 from hflm.models.architecture import ROBERTA_LIKE
 from hflm.models.load import model_folder
-from hflm.models.tokenizer import KINDS, load_tokenizer, train_tokenizer
+from hflm.models.tokenizer import KINDS, check_opens, load_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,11 +34,14 @@ def obtain_tokenizer(
                 fix="Leave --tokenizer away, or start from scratch.",
             )
         return load_tokenizer(model_folder(config.model))
+    check_opens(arch)
     kind = config.tokenizer or ("bpe" if config.objective == "clm" else "wordpiece")
     style = "roberta" if arch in ROBERTA_LIKE else "bert"
     name = cache_key(
         data=key, fraction=config.eval_fraction, held=bool(config.eval_data), size=config.vocab_size, kind=kind,
         style=style, objective=config.objective, lowercase=config.lowercase, max_length=max_length, trainer=TRAINER,
+        # A stream holds out other documents than a file that is read whole.
+        **({"streaming": True} if config.streaming and not config.eval_data else {}),
     )  # fmt: skip
     folder = cache_folder() / f"tokenizer-{name}"
     if folder.exists():

@@ -18,7 +18,7 @@ def training_arguments(training: Training) -> Any:
         "output_dir": str(training.run.checkpoints),
         "per_device_train_batch_size": training.split.micro_batch,
         "gradient_accumulation_steps": training.split.accumulation,
-        "per_device_eval_batch_size": 32,
+        "per_device_eval_batch_size": training.eval_batch,
         "max_steps": training.course.steps,
         "learning_rate": config.learning_rate,
         "max_grad_norm": config.max_grad_norm,

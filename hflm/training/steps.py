@@ -119,8 +119,9 @@ def pace_of(training: Training, *, left: float) -> Pace:
     """Time some steps, an evaluation and a saving of a run that has `left` seconds, in a small part of these."""
     context, begin, device = partial(autocast, training.device), time.perf_counter(), training.device.kind
     evaluation = evaluation_seconds(
-        training.model, training.eval_rows, family=training.family, context=context, device=device
-    )
+        training.model, training.eval_rows, family=training.family, context=context, device=device,
+        size=training.eval_batch,
+    )  # fmt: skip
     saving = saving_seconds(training.model, _disk_of(training.run))
     found = probe(
         training.model, family=training.family, rows=training.rows_for(10**9), order=training.order(10**6),

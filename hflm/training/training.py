@@ -49,6 +49,8 @@ class Training:
     best: tuple[str, bool] = ("loss", False)
     # Of how many rows the best metric is a share, where it is one.
     best_rows: int | None = None
+    # Rows of an evaluation that are read at once.
+    eval_batch: int = 32
     steps: int = 0
     turns: list[tuple[int, int]] = field(default_factory=list)
     deadline: Deadline | None = None

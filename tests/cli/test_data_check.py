@@ -100,7 +100,11 @@ def test_text_needs_no_task(text_file: Path, tmp_path: Path, capsys: pytest.Capt
     assert f"line {BEFORE + 1}, field 'text': found 7" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["label-column", "source-column", "target-column", "source-lang", "target-lang"])
+@pytest.mark.parametrize(
+    "name",
+    ["label-column", "source-column", "target-column", "tokens-column", "tags-column", "prompt-column",
+     "completion-column", "messages-column", "source-lang", "target-lang"],
+)  # fmt: skip
 def test_columns_of_a_task_need_one(name: str, text_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(text_file), f"--{name}", "x"]) == 2
     assert f"--{name} is for the rows of a task, and no task is named. Pass --task" in capsys.readouterr().err

@@ -109,6 +109,13 @@ def test_columns_with_text_where_no_name_is_known() -> None:
         read("translation", {"ab": "a", "ln": "b"})
 
 
+def test_only_options_that_there_are_are_named() -> None:
+    with pytest.raises(DataError, match="no column for the output.* Call the column 'output'"):
+        read("generation", {"instruction": "count", "reply": "one"})
+    with pytest.raises(DataError, match="--label-column"):
+        read("sentiment", {"text": "a", "mark": "good"})
+
+
 def test_the_first_row_decides_the_columns() -> None:
     with pytest.raises(DataError, match="a.jsonl, line 2: no column 'text'; it has .'label', 'review'."):
         read("sentiment", {"text": "a", "label": 1}, {"review": "b", "label": 1})
@@ -132,6 +139,8 @@ def test_the_first_row_decides_the_columns() -> None:
         ("tagging", {"tokens": "Emma ran", "tags": ["O", "O"]}, "column 'tokens': .*no list of strings. Write"),
         ("tagging", {"tokens": ["Emma"], "tags": "O"}, "column 'tags': .*no list of strings"),
         ("tagging", {"tokens": [None], "tags": ["O"]}, "no list of strings"),
+        ("tagging", {"tokens": ["Emma", "ran"], "tags": ["B-PER", " "]}, "which is no tag"),
+        ("tagging", {"tokens": ["Emma", "ran"], "tags": [3, -100]}, "found '-100', which is no tag"),
         ("generation", {"messages": "hi"}, "no list of messages"),
         ("generation", {"messages": []}, "no list of messages"),
         ("generation", {"messages": ["hi"]}, "message 1: found 'hi'"),

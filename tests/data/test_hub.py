@@ -54,6 +54,13 @@ def test_a_first_row_without_text_is_no_document(monkeypatch: pytest.MonkeyPatch
     assert [d.text for d in hub_documents("owner/name", text_column=None)] == ["two"]
 
 
+def test_a_column_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"messages": [{"role": "user", "content": "hello"}]}]
+    monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: iter(rows))
+    with pytest.raises(DataError, match="column 'messages': found .*, which is not a string"):
+        next(hub_documents("owner/name", text_column="messages"))
+
+
 def test_an_empty_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.load_dataset", lambda *words, **more: iter(()))
     with pytest.raises(DataError, match="is empty"):

@@ -129,6 +129,15 @@ def test_fewer_rows_are_drawn_by_the_seed(tmp_path: Path) -> None:
     assert texts(found.test) == texts(other.test)
 
 
+def test_a_draw_takes_no_class_from_training(tmp_path: Path) -> None:
+    rows = [{"text": f"text {n}", "label": "rare" if n % 200 == 7 else "usual"} for n in range(1000)]
+    path = write(tmp_path / "rows.jsonl", rows)
+    for seed in range(1, 6):
+        found = read(path, most=10, seed=seed)
+        assert len(found.train) == 10 and len(found.eval) == 10
+        assert {example["label"] for example in found.train} == {"rare", "usual"}
+
+
 def test_nothing_to_train_on(tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", moods())
     write(tmp_path / "validation.jsonl", moods())

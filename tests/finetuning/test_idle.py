@@ -41,3 +41,10 @@ def test_what_does_nothing_is_named() -> None:
         "--instruction: without effect, it is for decoders"
     ]
     assert said("summarization", "seq2seq", prefix="tl;dr: ") == []
+    assert said("sentiment", "classification", num_beams=4) == [
+        "--num-beams: without effect, it is for models that write"
+    ]
+    assert said("sentiment", "classification", decay=0.2) == [
+        "--decay: without effect, a linear schedule falls from its warm-up on"
+    ]
+    assert said("sentiment", "classification", decay=0.2, schedule="trapezoid") == []

@@ -119,6 +119,33 @@ def test_a_conversation_that_the_template_refuses_is_named(tiny: Tiny, tmp_path:
         family.encode([Example("chats.jsonl, line 7", {"messages": turns})])
 
 
+def test_a_test_row_that_the_template_refuses_is_told_before_training(tiny: Tiny, tmp_path: Path, capsys: Any) -> None:
+    folder = Path(shutil.copytree(tiny("llama"), tmp_path / "llama"))
+    with_template(folder, "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No') }}{% endif %}" + TURNS)
+    chats = [{"messages": [{"role": "user", "content": row["document"]},
+                           {"role": "assistant", "content": row["summary"]}]} for row in pairs()]  # fmt: skip
+    write(tmp_path / "train.jsonl", chats)
+    odd = {"messages": [{"role": "system", "content": "Count."}, *chats[0]["messages"]]}
+    write(tmp_path / "test.jsonl", [chats[1], odd])
+    words = ["--train-file", str(tmp_path / "train.jsonl"), "--test-file", str(tmp_path / "test.jsonl")]
+    out = tmp_path / "out"
+    assert main(["finetune", "--task", "generation", "--model", str(folder), *words, "-o", str(out)]) == 2
+    assert "test.jsonl, line 2: " in capsys.readouterr().err and not out.exists()
+
+
+def test_a_long_answer_keeps_what_it_answers_and_loses_its_end(tiny: Tiny) -> None:
+    family = Completion(AutoTokenizer.from_pretrained(tiny("llama")), "", 40, 20)
+    long = " ".join(f"word {number}" for number in range(200))
+    first = {"prompt": "Who ran home?", "completion": "Ada did."}
+    (row,) = family.encode([Example("a row", {"prompt": "Who ran home?", "completion": long})])
+    read = family.tokenizer.decode(row.ids)
+    assert row.cut and len(row.ids) == family.room and "Who ran home?" in read and "word 0" in read
+    assert "word 199" not in read and row.targets > 20
+    # What fits is as it was.
+    (row,) = family.encode([Example("a row", first)])
+    assert not row.cut and "Ada did." in family.tokenizer.decode(row.ids)
+
+
 def test_weights_are_trained_on_in_float32(run_pretrain: Run, finished: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForMaskedLM
 

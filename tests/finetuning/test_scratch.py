@@ -114,6 +114,7 @@ def test_the_vocabulary_ends_texts_and_knows_every_script(tmp_path: Path) -> Non
         ({"arch": "t5", "width": 33, "heads": 2}, "do not divide a width of 33"),
         ({"arch": "t5", "size": "huge"}, "--size is 'huge'"),
         ({"arch": "zzz"}, "Try t5"),
+        ({"arch": "qwen2"}, "opens every qwen2 with its own Qwen2Tokenizer"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_a_line(flags: dict[str, Any], said: str) -> None:
@@ -125,7 +126,7 @@ def test_what_cannot_be_built_is_refused_in_a_line(flags: dict[str, Any], said: 
     assert said in str(caught.value) + caught.value.fix
 
 
-@pytest.mark.parametrize("flags", [{"model": "minilm"}, {"lora_rank": 4}, {"freeze": 1}])
+@pytest.mark.parametrize("flags", [{"model": "minilm"}, {"lora_rank": 4}, {"freeze": 1}, {"freeze": 0}])
 def test_weights_and_no_weights_contradict_each_other(flags: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         config_of("sentiment", arch="bert", **flags)

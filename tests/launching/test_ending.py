@@ -36,6 +36,8 @@ CASES: list[tuple[list[End], type[HflmError], str]] = [
     ([raised(0, ValueError("b")), silent(1, -signal.SIGABRT)], RankError, "Rank 0 failed: ValueError: b."),
     ([raised(0, LOST), silent(1, -signal.SIGABRT)], RankError, "Rank 1 was ended by SIGABRT."),
     ([done(0), silent(1, -signal.SIGSEGV)], RankError, "Rank 1 was ended by SIGSEGV."),
+    ([End(0, -signal.SIGSEGV, Outcome(time=1.0)), done(1)], RankError, "Rank 0 was ended by SIGSEGV."),
+    ([End(0, 1, Outcome(time=1.0)), silent(1, None)], RankError, "Rank 0 ended with code 1."),
     ([raised(0, LOST), raised(1, LOST, at=0.5)], RankError, "Rank 1 failed: RuntimeError"),
     ([raised(0, DataError("Line 3 is bad.", fix="Mend it.")), raised(1, LOST)], DataError, "Line 3 is bad. Mend"),
     ([raised(1, NumericsError("NaN at step 3.", fix="Less.")), raised(0, LOST)], NumericsError, "NaN at step 3. Less."),

@@ -55,10 +55,12 @@ def test_the_logits_are_those_of_transformers(kind: str, more: dict[str, Any]) -
 
 @pytest.mark.parametrize(("int8", "dtype"), [(False, torch.bfloat16), (True, torch.bfloat16), (True, torch.float32)])
 def test_a_row_is_computed_as_it_would_be_alone(int8: bool, dtype: torch.dtype) -> None:
-    lean = Lean(make("llama"), int8=int8, dtype=dtype)
-    together, cache = lean.prefill(PROMPTS)
-    alone = [lean.prefill([prompt]) for prompt in PROMPTS]
-    order = list(range(len(PROMPTS)))
+    # One fills more of the cache than the others would alone; and a model as wide as to be computed in parts.
+    prompts = [*PROMPTS, [n % 60 + 1 for n in range(150)]]
+    lean = Lean(make("llama", hidden_size=576, num_attention_heads=9, num_key_value_heads=3), int8=int8, dtype=dtype)
+    together, cache = lean.prefill(prompts)
+    alone = [lean.prefill([prompt]) for prompt in prompts]
+    order = list(range(len(prompts)))
     for step in range(30):
         for place, row in enumerate(order):
             assert torch.equal(together[place], alone[row][0][0])

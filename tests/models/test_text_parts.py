@@ -76,6 +76,29 @@ def test_marian_is_told_a_language_where_it_can_be() -> None:
     assert language_mark(marian(), source="en", target="fr") == ""
 
 
+def test_marian_of_many_languages_is_trained_with_the_mark_of_one(tiny: Callable[[str], str]) -> None:
+    from dataclasses import replace
+
+    from hflm.families.seq2seq import Seq2Seq
+    from hflm.finetune_config import FinetuneConfig
+    from hflm.finetuning.fitting import make_family
+    from hflm.recipe_files import load_task
+
+    ids = transformers.AutoTokenizer.from_pretrained(tiny("marian"))
+    settings = transformers.AutoConfig.from_pretrained(tiny("marian"))
+    config = FinetuneConfig(task="translation", model="m", source_lang="en", target_lang="fr")
+
+    def prefix(config: FinetuneConfig) -> str:
+        made = make_family(config, load_task("translation"), "seq2seq", tokenizer=ids, pretrained=settings, labels=[])
+        assert isinstance(made, Seq2Seq)
+        return made.prefix
+
+    assert prefix(config) == ""
+    ids.supported_language_codes = [">>fra<<", ">>spa<<"]
+    assert prefix(config) == ">>fra<< "
+    assert prefix(replace(config, prefix="to French: ")) == "to French: "
+
+
 def test_an_mbart_of_one_language_keeps_it() -> None:
     class Ids:
         src_lang = "ru_RU"

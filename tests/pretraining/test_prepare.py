@@ -12,6 +12,7 @@ from hflm.cache import cache_folder
 from hflm.config import PretrainConfig
 from hflm.data.packing import PADDING
 from hflm.data.rows import Rows, open_rows
+from hflm.errors import DataError, ModelError
 from hflm.pretraining import outlook, prepare
 from hflm.pretraining.prepare import Prepared
 from hflm.pretraining.report import count_targets
@@ -40,6 +41,32 @@ def test_of_a_stream_the_head_is_looked_at_and_nothing_is_counted(
     assert 500 < open_rows(folder).tokens < 5_000 < len(text_file.read_text(encoding="utf-8"))
     assert found.report["streaming"] and not {"rows", "tokens"} & found.report.keys()
     assert [line for line in said if line.startswith("rows: a stream of 32 tokens each to train on, ")]
+
+
+def test_a_stream_has_a_tokenizer_of_its_own(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds out other documents: a vocabulary of one would have seen what the other is evaluated on."""
+    monkeypatch.setattr(prepare, "STREAM_EVAL", 20)
+    for streaming in (False, True, False):
+        prepared(text_file, streaming=streaming, documents="line")
+    assert len(list(cache_folder().glob("tokenizer-*"))) == 2
+
+
+def test_a_text_that_the_tokenizer_does_not_know_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "dna.txt"
+    draw = np.random.default_rng(1)
+    path.write_text("".join("".join(draw.choice(list("ACGT"), 150)) + "\n" for _ in range(400)))
+    for fraction in (0.0, 0.05):
+        with pytest.raises(DataError, match="every token of it is unknown"):
+            prepared(path, documents="line", eval_fraction=fraction)
+
+
+def test_the_library_that_opens_a_folder_its_own_way_gets_no_vocabulary_of_ours(text_file: Path) -> None:
+    values = {**load_task("pretraining").defaults, "data": [str(text_file)], "objective": "clm", "arch": "qwen2"}
+    config = build(PretrainConfig, values, where="a test")
+    with pytest.raises(ModelError, match="opens every qwen2 with its own"):
+        prepare.prepare(config, arch="qwen2", max_length=32, pack=True, say=lambda _: None)
+    config = build(PretrainConfig, {**values, "arch": "qwen3", "vocab_size": 500}, where="a test")
+    assert prepare.prepare(config, arch="qwen3", max_length=32, pack=True, say=lambda _: None).tokenizer
 
 
 def test_what_is_read_of_a_stream_is_new_to_the_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
