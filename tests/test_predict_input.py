@@ -41,6 +41,16 @@ def test_lines_of_a_text_for_every_task(
         assert [row["text"] for row in json.loads(capsys.readouterr().out)] == ["one two", *blank, "three four"]
 
 
+def test_an_output_that_cannot_be_written_is_told_before_a_row_is_read(
+    runs: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, out = write(tmp_path / "rows.jsonl", moods()), tmp_path / "none" / "out.jsonl"
+    words = ["predict", runs("sentiment"), "--input-file", str(rows), "-o", str(out)]
+    capsys.readouterr()
+    assert main(words) == 2
+    assert f"{out} cannot be written: there is no folder {out.parent}" in capsys.readouterr().err
+
+
 def test_what_is_cut_is_said(runs: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Beyond what a model reads, words of a text have no tag, and a class knows nothing of them."""
     long = " ".join(["Emma ran home"] * 200)

@@ -149,6 +149,7 @@ def workplace(text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @by_document
+@pytest.mark.long
 def test_commands_and_examples_run(document: Path, workplace: Path) -> None:
     names: dict[str, Any] = {}
     found = blocks(document)

@@ -131,6 +131,7 @@ def test_columns_and_numbers_by_flags(tiny: Tiny, tmp_path: Path) -> None:
     assert one == two
 
 
+@pytest.mark.long
 def test_the_plan_is_what_the_run_does(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +153,7 @@ def test_the_plan_is_what_the_run_does(
     assert planned["seconds"] > 0 and planned["peak_memory_bytes"] > 0
 
 
+@pytest.mark.long
 def test_a_signal_saves_and_the_run_goes_on(tiny: Tiny, tmp_path: Path) -> None:
     run, data = tmp_path / "out", write(tmp_path / "rows.jsonl", asked())
     line = [sys.executable, "-m", "hflm", "finetune", "--task", "generation", "--model", tiny("llama"), "--data",

@@ -64,6 +64,7 @@ def took(*words: str, code: str = "", times: int = 15, enough: float = 0.0) -> f
     return best
 
 
+@pytest.mark.long
 def test_help_is_instant() -> None:
     best = took("--help", enough=LIMIT)
     if best > LIMIT:

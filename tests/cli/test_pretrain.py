@@ -154,6 +154,7 @@ def wait_for(log: Path, step: int, process: Any) -> None:
     pytest.fail(f"the run never came to step {step}: {process.communicate()[1]}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_signal_saves_and_the_run_goes_on(
     number: signal.Signals, start: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -178,6 +179,7 @@ def test_a_signal_saves_and_the_run_goes_on(
     assert all((one[name] == two[name]).all() for name in one)
 
 
+@pytest.mark.long
 def test_a_second_signal_ends_at_once(start: Callable[..., Any], tmp_path: Path) -> None:
     process = start("--max-steps", "100000", "--width", "512", "--heads", "8", "--batch-size", "512",
                     "--micro-batch-size", "64")  # fmt: skip
@@ -189,6 +191,7 @@ def test_a_second_signal_ends_at_once(start: Callable[..., Any], tmp_path: Path)
     assert process.returncode in (-signal.SIGTERM, 75)
 
 
+@pytest.mark.long
 def test_killed_hard_it_goes_on_from_the_newest_checkpoint(start: Callable[..., Any], tmp_path: Path) -> None:
     run = tmp_path / "out"
     process = start("--max-steps", "60", "--eval-steps", "60", "--save-steps", "2")

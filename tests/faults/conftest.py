@@ -32,3 +32,11 @@ def pair(zygote: Zygote, text_file: Path, tmp_path_factory: pytest.TempPathFacto
     victim = zygote.run(*two(run, text_file, more=("--save-total-limit", 99)))
     assert victim.code == 0, victim.said()
     return run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Call all of them long: victims are killed at moments that are counted in milliseconds."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.long)
