@@ -61,7 +61,8 @@ def _of_ranks(folder: Path, rounds: int) -> str:
     for rank in range(WORLD):
         out, error = ((folder / f"{rank}.{kind}").open("w") for kind in ("out", "error"))
         words = [sys.executable, "-m", "bench.processes", str(folder), str(rounds), str(rank)]
-        ranks.append(subprocess.Popen(words, stdout=out, stderr=error))
+        with out, error:
+            ranks.append(subprocess.Popen(words, stdout=out, stderr=error))
     while any(one.poll() is None for one in ranks) and not any(one.returncode for one in ranks):
         time.sleep(0.5)
     for number, one in enumerate(ranks):

@@ -13,7 +13,7 @@ from hflm.engine import ranks
 from hflm.errors import DataError
 from hflm.families.triple_tokens import relations_of
 from hflm.inference.predicting import Shortened
-from hflm.inference.testing import check_answer, check_metric, metric_options, predict_examples, score_rows
+from hflm.inference.testing import check_answers, check_metric, metric_options, predict_examples, score_rows
 from hflm.inference.trained import Described, TrainedModel, describe, open_trained
 from hflm.launch import check_alone, count_processes, in_rank, launch_rows
 
@@ -42,9 +42,8 @@ def read_references(
         named = [e.values.get("label_name") for e in examples]
         if all(name in labels for name in named):
             examples = [Example(e.where, {**e.values, "label": name}) for e, name in zip(examples, named, strict=True)]
+    check_answers(examples, metric or task.metric)
     for example in examples:
-        if (metric or task.metric) != "perplexity":
-            check_answer(example)
         _check_labels(example, labels)
         _check_relations(example, known.relations)
         _check_reference(example)

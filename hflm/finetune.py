@@ -127,7 +127,7 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     from hflm.finetuning.fitting import fit, name_languages, read_data
     from hflm.finetuning.idle import without_effect
     from hflm.finetuning.scratch import from_scratch
-    from hflm.inference.testing import check_answer, check_metric
+    from hflm.inference.testing import check_answers, check_metric
     from hflm.models.architecture import count_parameters
     from hflm.models.heads import family_of, load_config
     from hflm.training.process import prepare_process
@@ -136,8 +136,7 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     splits = read_data(config, task)
     name = from_scratch(config, task, splits.train, say=say) if config.arch else str(config.model)
     check_metric(task.metric, family_of(task.family, load_config(name), name=config.arch or name))
-    for example in splits.test if task.metric != "perplexity" else ():
-        check_answer(example)
+    check_answers(splits.test, task.metric)
     fitted = fit(name_languages(config, task, splits), task, splits, start=name)
     for line in without_effect(config, task, fitted.kind):
         say(line)

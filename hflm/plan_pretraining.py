@@ -31,11 +31,11 @@ def plan_pretraining(config: PretrainConfig, *, watch: "Watch") -> dict[str, Any
 
     Nothing is written but the prepared text, which the run will find in the cache.
     """
-    from hflm.data.hub import pinned
     from hflm.engine.device import peak_memory
     from hflm.pretraining.assemble import set_up
     from hflm.pretraining.forecast import LAW
     from hflm.pretraining.outlook import has_law, outlook_of
+    from hflm.pretraining.prepare import pin
     from hflm.training.steps import pace_in_memory
 
     def say(text: str) -> None:
@@ -47,7 +47,7 @@ def plan_pretraining(config: PretrainConfig, *, watch: "Watch") -> dict[str, Any
     if not config.model:
         shape = choose_shape(size=config.size, layers=config.layers, width=config.width, heads=config.heads)
         check_shape(arch, shape, objective=config.objective)
-    config = replace(config, data=pinned(config.data, say=say), eval_data=pinned(config.eval_data, say=say))
+    config = pin(config, say=say)
     run = RunFolder(Path("plan"))
     setup = set_up(config, run, arch=arch, say=say)
     # What the run itself will spend on it: the text is prepared by then.

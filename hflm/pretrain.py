@@ -5,7 +5,6 @@ hflm pretrain book.txt --size mini --budget 2m -o out
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,12 +55,12 @@ def _pretrain(
     like: RunFolder | None, create: Callable[[], None],
 ) -> dict[str, Any]:  # fmt: skip
     began = time.perf_counter()
-    from hflm.data.hub import pinned
     from hflm.engine import ranks
     from hflm.engine.callbacks import interruptible
     from hflm.pretraining.assemble import set_up
     from hflm.pretraining.measure import measure
     from hflm.pretraining.outlook import suggestion
+    from hflm.pretraining.prepare import pin
     from hflm.training.steps import fix_steps
     from hflm.training.train import train
 
@@ -69,7 +68,7 @@ def _pretrain(
         watch("note", {"text": text})
 
     if not resume and ranks.first():
-        config = replace(config, data=pinned(config.data, say=say), eval_data=pinned(config.eval_data, say=say))
+        config = pin(config, say=say)
     config = ranks.agreed(config)
     with ranks.first_ahead():
         setup = set_up(config, run, arch=arch, say=say, resume=resume)

@@ -13,7 +13,7 @@ WANTED = "transformers.pipelines"
 class AfterImport:
     """Wait for one module, let it be loaded as ever, and then register what is hflm's.
 
-    It derives from nothing: importing `importlib.abc` takes a tenth of `hflm --help`.
+    It derives from nothing: importing `importlib.abc` would be felt in `hflm --help`.
     """
 
     def find_spec(

@@ -6,6 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
+from hflm.cli.columns import (
+    CompletionColumn,
+    LabelColumn,
+    MessagesColumn,
+    PromptColumn,
+    SourceColumn,
+    TagsColumn,
+    TargetColumn,
+    TextColumn,
+    TokensColumn,
+    columns_of,
+)
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
 from hflm.errors import UsageError
@@ -25,26 +37,22 @@ def check_command(
     against: Annotated[
         list[str] | None, typer.Option(help="Training files: count the rows that share 13 words in a row with them.")
     ] = None,
-    text_column: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
-    label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
-    source_column: Annotated[str | None, typer.Option(help="Column with the text to read.")] = None,
-    target_column: Annotated[str | None, typer.Option(help="Column with the text to write.")] = None,
-    tokens_column: Annotated[str | None, typer.Option(help="Column with the list of words.")] = None,
-    tags_column: Annotated[str | None, typer.Option(help="Column with the list of tags.")] = None,
-    prompt_column: Annotated[str | None, typer.Option(help="Column with the prompt.")] = None,
-    completion_column: Annotated[str | None, typer.Option(help="Column with the completion.")] = None,
-    messages_column: Annotated[str | None, typer.Option(help="Column with the list of messages.")] = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    source_column: SourceColumn = None,
+    target_column: TargetColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    prompt_column: PromptColumn = None,
+    completion_column: CompletionColumn = None,
+    messages_column: MessagesColumn = None,
     source_lang: Annotated[str | None, typer.Option(help="Language that is read.")] = None,
     target_lang: Annotated[str | None, typer.Option(help="Language that is written.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
 ) -> None:
     """Name every row that a job could not use, by file and line: hflm data check rows.jsonl --task sentiment"""
-    named = {
-        "text": text_column, "label": label_column, "source": source_column, "target": target_column,
-        "tokens": tokens_column, "tags": tags_column, "prompt": prompt_column, "completion": completion_column,
-        "messages": messages_column,
-    }  # fmt: skip
-    of_tasks = {f"{role}-column": name for role, name in named.items() if role != "text"}
+    columns = columns_of(locals())
+    of_tasks: dict[str, str | None] = {f"{role}-column": name for role, name in columns.items() if role != "text"}
     of_tasks |= {"source-lang": source_lang, "target-lang": target_lang}
     useless = next((name for name, value in of_tasks.items() if value and not task), None)
     if useless:
@@ -58,8 +66,7 @@ def check_command(
     with Progress(quiet=True) as progress:
         found = check_data(
             files, task=load_task(task) if task else None, against=against or (), text_column=text_column,
-            columns={role: name for role, name in named.items() if name}, languages=(source_lang, target_lang),
-            watch=progress.watch,
+            columns=columns, languages=(source_lang, target_lang), watch=progress.watch,
         )  # fmt: skip
     if json:
         print_json(found)

@@ -5,6 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
+from hflm.cli.columns import (
+    CompletionColumn,
+    LabelColumn,
+    MessagesColumn,
+    PromptColumn,
+    SourceColumn,
+    TagsColumn,
+    TargetColumn,
+    TextColumn,
+    TokensColumn,
+    columns_of,
+)
 from hflm.cli.finetune import print_scores
 from hflm.cli.predict import Processes, RankTimeout
 from hflm.cli.progress import Progress
@@ -20,15 +32,15 @@ def command(
     data: Annotated[list[str], typer.Option(help="Rows with their references.")],
     task: Annotated[str | None, typer.Option(help="Task, where the model was trained elsewhere.")] = None,
     metric: Annotated[str | None, typer.Option(help="Metric; default: the task's own.")] = None,
-    text_column: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
-    label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
-    source_column: Annotated[str | None, typer.Option(help="Column with the text to read.")] = None,
-    target_column: Annotated[str | None, typer.Option(help="Column with the text to write.")] = None,
-    tokens_column: Annotated[str | None, typer.Option(help="Column with the list of words.")] = None,
-    tags_column: Annotated[str | None, typer.Option(help="Column with the list of tags.")] = None,
-    prompt_column: Annotated[str | None, typer.Option(help="Column with the prompt.")] = None,
-    completion_column: Annotated[str | None, typer.Option(help="Column with the completion.")] = None,
-    messages_column: Annotated[str | None, typer.Option(help="Column with the list of messages.")] = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    source_column: SourceColumn = None,
+    target_column: TargetColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    prompt_column: PromptColumn = None,
+    completion_column: CompletionColumn = None,
+    messages_column: MessagesColumn = None,
     source_lang: Annotated[str | None, typer.Option(help="Language that is read.")] = None,
     target_lang: Annotated[str | None, typer.Option(help="Language that is written.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to write at most.", min=1)] = None,
@@ -38,16 +50,11 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON, and nothing else.")] = False,
 ) -> None:
     """Score a model on rows that it was not trained on: hflm evaluate RUN --data rows.jsonl"""
+    columns = columns_of(locals())
     if output_file and output_file.exists():
         raise UsageError(f"{output_file} exists.", fix="Name another file.")
     from hflm.evaluate import evaluate_named
 
-    named = {
-        "text": text_column, "label": label_column, "source": source_column, "target": target_column,
-        "tokens": tokens_column, "tags": tags_column, "prompt": prompt_column, "completion": completion_column,
-        "messages": messages_column,
-    }  # fmt: skip
-    columns = {role: name for role, name in named.items() if name}
     told: dict[str, Any] = {"source_lang": source_lang, "target_lang": target_lang}
     seconds(rank_timeout, name="rank_timeout")
     with Progress(quiet=json) as progress:

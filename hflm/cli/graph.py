@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hflm.cli.columns import TextColumn
 from hflm.cli.finetune import print_scores
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json, table
@@ -36,7 +37,7 @@ def build_command(
     embedder: Annotated[str, typer.Option(help="Encoder for --similar.")] = "minilm",
     min_confidence: Annotated[float, typer.Option(help="Leave out triples that are less sure.")] = 0.0,
     passage_length: Annotated[int, typer.Option(help="Characters that are read together, at most.")] = 280,
-    text_column: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
+    text_column: TextColumn = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to write at most.", min=1)] = None,
     processes: Annotated[int, typer.Option(help="Processes that read passages.")] = 1,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.", min=1)] = None,

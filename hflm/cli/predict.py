@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from hflm.cli.columns import MessagesColumn, PromptColumn, SourceColumn, TextColumn, TokensColumn, columns_of
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
 from hflm.cli.stdin import check_words, read_stdin
@@ -36,11 +37,11 @@ def command(
     input_file: Annotated[Path, typer.Option(help="Rows: .jsonl, .json, .csv, .tsv, .parquet or .txt.")],
     output_file: Annotated[Path, typer.Option("--output-file", "-o", help="Where the rows with predictions go.")],
     task: Annotated[str | None, typer.Option(help="Task, where the model was trained elsewhere.")] = None,
-    text_column: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
-    source_column: Annotated[str | None, typer.Option(help="Column with the text to read.")] = None,
-    tokens_column: Annotated[str | None, typer.Option(help="Column with the list of words.")] = None,
-    prompt_column: Annotated[str | None, typer.Option(help="Column with the prompt.")] = None,
-    messages_column: Annotated[str | None, typer.Option(help="Column with the list of messages.")] = None,
+    text_column: TextColumn = None,
+    source_column: SourceColumn = None,
+    tokens_column: TokensColumn = None,
+    prompt_column: PromptColumn = None,
+    messages_column: MessagesColumn = None,
     source_lang: Language = None,
     target_lang: Language = None,
     max_new_tokens: Tokens = None,
@@ -50,13 +51,9 @@ def command(
     rank_timeout: RankTimeout = "10m",
 ) -> None:
     """Predict for every row of a file, in order: hflm predict RUN --input-file in.jsonl --output-file out.jsonl"""
+    columns = columns_of(locals())
     from hflm.predict import predict_named
 
-    named = {
-        "text": text_column, "source": source_column, "tokens": tokens_column, "prompt": prompt_column,
-        "messages": messages_column,
-    }  # fmt: skip
-    columns = {role: name for role, name in named.items() if name}
     told: dict[str, Any] = {"task": task, "source_lang": source_lang, "target_lang": target_lang}
     seconds(rank_timeout, name="rank_timeout")
     with Progress(quiet=True) as progress:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hflm.cli.columns import LabelColumn, SourceColumn, TargetColumn, TextColumn, columns_of
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json, table
 
@@ -35,10 +36,6 @@ Most = Annotated[
 Seed = Annotated[int, typer.Option(help="Seed of all that is drawn.", min=0)]
 Task = Annotated[Text, typer.Option(help="Task, where the model was trained elsewhere.")]
 Metric = Annotated[Text, typer.Option(help="Metric; default: the task's own.")]
-TextColumn = Annotated[Text, typer.Option(help="Column with the text.")]
-LabelColumn = Annotated[Text, typer.Option(help="Column with the label.")]
-SourceColumn = Annotated[Text, typer.Option(help="Column with the text to read.")]
-TargetColumn = Annotated[Text, typer.Option(help="Column with the text to write.")]
 SourceLang = Annotated[Text, typer.Option(help="Language that is read.")]
 TargetLang = Annotated[Text, typer.Option(help="Language that is written.")]
 Tokens = Annotated[int | None, typer.Option(help="Tokens to write at most.", min=1)]
@@ -56,6 +53,7 @@ def command(
     source_lang: SourceLang = None, target_lang: TargetLang = None, max_new_tokens: Tokens = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Say how far a model can be trusted: hflm stress RUN --data rows.jsonl -o report.html"""
+    columns = columns_of(locals())
     from hflm.stress import StressOptions, check_files, keep, stress
     from hflm.stressing.thresholds import check_limits, read_limits
 
@@ -67,9 +65,8 @@ def command(
         without={name: option for name, (option, given) in brought.items() if not given},
     )  # fmt: skip
     check_files(model, output_file, writes=card or save_temperature)
-    named = {"text": text_column, "label": label_column, "source": source_column, "target": target_column}
     options = StressOptions(
-        data=data, task=task, metric=metric, columns={role: name for role, name in named.items() if name},
+        data=data, task=task, metric=metric, columns=columns,
         source_lang=source_lang, target_lang=target_lang, perturbations=perturbation or (), language=language,
         max_rows=max_rows, seed=seed, group_column=group_column, tests=tests, validation_file=validation_file,
         canaries=canaries, canary_others=canary_others, train_data=train_data or (), word_list=word_list,

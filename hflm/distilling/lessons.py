@@ -16,7 +16,7 @@ from hflm.families.distilled import Distilled
 from hflm.families.language_model import MaskedLM
 from hflm.finetuning.fitting import Fitted, fit, name_languages, read_data
 from hflm.finetuning.idle import without_effect
-from hflm.inference.testing import check_answer, check_metric
+from hflm.inference.testing import check_answers, check_metric
 from hflm.inference.trained import TrainedModel
 from hflm.models.architecture import count_parameters
 from hflm.models.attention import supports_packing
@@ -73,8 +73,7 @@ def prepare_lesson(config: DistillConfig, task: Task, *, recipe: str, say: Say, 
     arch, size = teacher.model.config.model_type, count_parameters(teacher.model)
     say(f"teacher: {teacher.name}, {arch} as {teacher.kind}, {size:,} parameters")
     check_metric(task.metric, family_of(task.family, load_config(student), name=student))
-    for example in splits.test if task.metric != "perplexity" else ():
-        check_answer(example)
+    check_answers(splits.test, task.metric)
     if task.family in ("text_to_text", "causal_lm"):
         cap = min(config.max_target_length, teacher.max_new_tokens)
         say(f"the teacher writes to {len(splits.train):,} training rows, at most {cap} tokens each")

@@ -6,10 +6,12 @@ from hflm.finetune_config import FROM_SCRATCH, FinetuneConfig
 from hflm.settings import flag
 from hflm.task import Task
 
+WRITING = ("seq2seq", "completion")
 # Settings of some kinds of models alone.
 OF_KINDS = {
-    "prefix": ("seq2seq", "encoder-decoders"), "instruction": ("completion", "decoders"),
-    "class_weights": ("classification", "classes"),
+    "prefix": (("seq2seq",), "encoder-decoders"), "instruction": (("completion",), "decoders"),
+    "class_weights": (("classification",), "classes"), "num_beams": (WRITING, "models that write"),
+    "max_target_length": (WRITING, "models that write"),
 }  # fmt: skip
 
 
@@ -20,11 +22,8 @@ def without_effect(config: FinetuneConfig, task: Task, kind: str) -> list[str]:
     shape = [f"--{flag(name)}" for name in FROM_SCRATCH if name in given]
     said = [f"{', '.join(shape)}: without effect, as {config.model} is as it is"] if shape and not config.arch else []
     for name, (wanted, what) in OF_KINDS.items():
-        if name in given and kind != wanted:
+        if name in given and kind not in wanted:
             said.append(f"--{flag(name)}: without effect, it is for {what}")
-    for name in ("num_beams", "max_target_length"):
-        if name in given and kind in ("classification", "tagging"):
-            said.append(f"--{flag(name)}: without effect, it is for models that write")
     if "decay" in given and config.schedule == "linear":
         said.append("--decay: without effect, a linear schedule falls from its warm-up on")
     return said

@@ -34,14 +34,15 @@ def check_metric(name: str, kind: str) -> None:
         raise UsageError(f"The metric {name!r} does not score {kind}.", fix=f"Choose {' or '.join(ALLOWED[kind])}.")
 
 
-def check_answer(example: Example) -> None:
-    """Raise DataError for a row without an answer to compare with, as a conversation or a text alone."""
-    if not any(role in example.values for role in REFERENCE):
-        what = "conversation" if any(role in example.values for role in CHATS) else "text"
-        raise DataError(
-            f"{example.where}: a {what} has no answer of its own to compare with.",
-            fix="Score by perplexity, or give rows of prompt and completion.",
-        )
+def check_answers(examples: Sequence[Example], metric: str) -> None:
+    """Raise DataError for a row without an answer that a metric compares with, as a conversation or a text alone."""
+    for example in examples if metric != "perplexity" else ():
+        if not any(role in example.values for role in REFERENCE):
+            what = "conversation" if any(role in example.values for role in CHATS) else "text"
+            raise DataError(
+                f"{example.where}: a {what} has no answer of its own to compare with.",
+                fix="Score by perplexity, or give rows of prompt and completion.",
+            )
 
 
 def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str, Any]:

@@ -132,13 +132,17 @@ def _limit(config: Any) -> int:
 
 @dataclass(frozen=True)
 class Way:
-    """How a model is computed: `loaded` is the type that its weights are read in, `dtype` the one it computes in."""
+    """How a model is computed, and in which type."""
 
     device: Device
     lean: bool
     int8: bool
-    loaded: torch.dtype
     dtype: torch.dtype
+
+    @property
+    def loaded(self) -> torch.dtype:
+        """The type that weights are read in: what becomes eight bits takes half the memory first."""
+        return torch.bfloat16 if self.int8 else self.dtype
 
 
 def _choose_way(config: Any, *, quantize: str, beams: bool) -> Way:
@@ -155,8 +159,7 @@ def _choose_way(config: Any, *, quantize: str, beams: bool) -> Way:
     int8 = lean and quantize != "none"
     # Elsewhere rows of a batch are padded, and in narrow floats their last bits would change texts.
     dtype = torch.bfloat16 if (lean and hardware) or device.kind == "cuda" else torch.float32
-    # What becomes eight bits is read into half the memory first.
-    return Way(device, lean, int8, torch.bfloat16 if int8 else dtype, dtype)
+    return Way(device, lean, int8, dtype)
 
 
 def _reader(model: Any, tokenizer: Any, way: Way, family: Any) -> Reader:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from hflm.data.clean import CleanReport, clean_documents, parse_filters
 from hflm.data.corpus import embedded_corpus
 from hflm.data.documents import Document, choose_unit, read_documents
 from hflm.data.holdout import HOLD_OUT, SHOWN, hold_out, split_rows
-from hflm.data.hub import hub_documents, looks_like_hub_id
+from hflm.data.hub import hub_documents, looks_like_hub_id, pinned
 from hflm.data.rows import LAYOUT, Notes, Rows, cache_key, encode_rows, open_rows, read_notes, write_rows
 from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
@@ -116,6 +116,11 @@ def open_corpus(config: PretrainConfig, paths: tuple[str, ...], *, say: Say) -> 
         more = f" The same in {len(others):,} more file{'s' if len(others) > 1 else ''}." if others else ""
         say(f"documents: {unit} ({reason}{more})")
     return Corpus(config, sources, tuple(unit for unit, _ in chosen))
+
+
+def pin(config: PretrainConfig, *, say: Say) -> PretrainConfig:
+    """Name the revisions of data sets of the hub, so that a run and its plan read the same."""
+    return replace(config, data=pinned(config.data, say=say), eval_data=pinned(config.eval_data, say=say))
 
 
 def prepare(
