@@ -4,7 +4,7 @@ hflm has no setting for either, so the steps are taken here, by its own parts: r
 runs have the time of the recipe's steps, at the price of a step of each batch that is measured first; nothing depends
 on the clock after that. They train and are scored on the novels of `bench.levers`.
 
-What gains there may lose in a longer run; the two best have 700 steps, too.
+What gains there may lose in a longer run: `longer` gives the two best 700 steps.
 
 python -m bench beginnings
 python -m bench longer

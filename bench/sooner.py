@@ -12,6 +12,7 @@ python -m bench.sooner hflm                                             # hflm's
 """
 
 import argparse
+import datetime
 import json
 import tempfile
 import time
@@ -184,7 +185,7 @@ def main() -> None:
         return
     before = measured(machine(), "f2")
     run_first(options.size)
-    found = both(before)
+    found = {**both(before), "machine": machine(), "date": datetime.date.today().isoformat()}
     (folder(machine()) / "f2.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found["median"], indent=1))
 

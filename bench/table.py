@@ -1,12 +1,12 @@
 """The table of docs/performance.md, written from the results and from nothing else."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.kept import title
-from bench.rows import ROWS
+from bench.rows import ROWS, Row
 from bench.verdicts import short, why
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
@@ -33,12 +33,21 @@ def write_faults(results: Path, page: Path) -> None:
 
 def faults(found: Any) -> str:
     """Return the table of promises in Markdown."""
-    lines = ["| | promise | cases | failed | |", "|---|---|---|---|---|"]
+    lines = ["| | promise | cases | failed | tests skipped | |", "|---|---|---|---|---|---|"]
     for name, row in found["promises"].items():
-        verdict = "not tested" if not row["cases"] else "failed" if row["failed"] else "held"
-        lines.append(f"| {name} | {row['promise']} | {row['cases']:,} | {row['failed']} | {verdict} |")
+        counts = f"{row['cases']:,} | {row['failed']} | {row['skipped']}"
+        lines.append(f"| {name} | {row['promise']} | {counts} | {verdict_of(row)} |")
     machine = found["machine"]
     return "\n".join([*lines, "", f"Run on {title(machine)} ({_versions([found])}).", ""])
+
+
+def verdict_of(row: Mapping[str, Any]) -> str:
+    """Say what became of a promise; what was skipped was not shown to hold."""
+    if row["failed"]:
+        return "failed"
+    if not row["cases"]:
+        return "not tested"
+    return "held, in part" if row["skipped"] else "held"
 
 
 def read(results: Path) -> Machines:
@@ -55,10 +64,10 @@ def table(results: Path) -> str:
     machines = read(results)
     lines = [f"| | what | target | {' | '.join(machines)} |", "|---" * (3 + len(machines)) + "|"]
     for name, rows in ROWS.items():
-        for what, target, value, good in rows:
-            cells = [_cell(entries.get(name), target, value, good) for entries in machines.values()]
+        for row in rows:
+            cells = [_cell(entries.get(name), row) for entries in machines.values()]
             if any(cells):
-                lines.append(f"| {' | '.join((name.upper(), what, target, *cells))} |")
+                lines.append(f"| {' | '.join((name.upper(), row.what, row.target, *cells))} |")
     named = [f"{name} ({_versions(entries.values())})" for name, entries in machines.items()]
     return "\n".join([*lines, "", shortfall(machines), "", f"Measured on {'; '.join(named)}.", ""])
 
@@ -66,19 +75,20 @@ def table(results: Path) -> str:
 def shortfall(machines: Machines) -> str:
     """Return a list in Markdown of what falls short, where and why, or a sentence that nothing does."""
     missed = [
-        f"- **{name.upper()}** on {machine}, {row[0]}: {why(name, entries[name])}"
+        f"- **{name.upper()}** on {machine}, {row.what}: {why(name, row, entries[name])}"
         for machine, entries in machines.items()
         for name, row in short(entries)
     ]
     return "\n".join(["Not reached:", "", *missed]) if missed else "Every target is reached."
 
 
-def _cell(entry: Any, target: str, value: Callable[[Any], str], good: Callable[[Any], bool]) -> str:
-    if entry is None or not (text := value(entry)):
+def _cell(entry: Any, row: Row) -> str:
+    if entry is None or not (text := row.value(entry)):
         return ""
-    if target == "none":
+    if row.target == "none":
         return text
-    return f"{text} – {'reached' if good(entry) else '**not reached**'}"
+    once = " (one round)" if any(len(side) == 1 for side in row.rounds(entry)) else ""
+    return f"{text}{once} – {'reached' if row.good(entry) else '**not reached**'}"
 
 
 def _versions(entries: Iterable[Any]) -> str:

@@ -1,7 +1,7 @@
 """What was asked for and what came of it, in plain lines; and of what falls short, why."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.rows import ROWS, Row
@@ -20,8 +20,7 @@ LIMITS = {
     "f4": "Copies, casts, norms and element-wise functions wait for memory: `make bench-parts` has each of them.",
     "f5": "Accuracies of 1,000 test rows differ by a point or two by chance. hflm chooses its weights by 200 rows of "
     "validation and has evaluations and checkpoints in its seconds; the plain side keeps its last.",
-    "f6": "The pipeline reads one row at a time and so pads nothing: what is left to gain is precision and threads. "
-    "Small products in bfloat16 wait for memory.",
+    "f6": "The pipeline reads one row at a time and so pads nothing: what is left to gain is precision and threads.",
     "f7": "One by one and all together read the same weights: the gain ends where products, not memory, are the limit.",
     "f8": "Each token reads all weights once: the speed of the memory is the limit.",
     "f9": "Python and typer start, and the commands are read.",
@@ -33,28 +32,33 @@ BF16 = {"f1", "f2", "f2-small", "f5", "f6"}
 BUSY = 1.3
 
 
-def spread(entry: Any) -> float:
+def spread(rounds: Sequence[Sequence[float]]) -> float:
     """Return by how much the rounds of a side differ at most: the largest over the smallest."""
-    found = [1.0]
-    for part in (entry, *(value for value in entry.values() if isinstance(value, dict))):
-        rounds = part.get("rounds")
-        for values in rounds.values() if isinstance(rounds, dict) else ():
-            numbers = [float(value["seconds"] if isinstance(value, dict) else value) for value in values]
-            found.append(max(numbers) / min(numbers))
-    return max(found)
+    return max((max(side) / min(side) for side in rounds), default=1.0)
 
 
-def why(name: str, entry: Any) -> str:
-    """Say why a target is not reached."""
+def why(name: str, row: Row, entry: Any) -> str:
+    """Say why the target of a row is not reached."""
     said = []
     gflops = entry.get("gflops")
-    if name in BF16 and gflops and gflops["bf16"] < FELT * gflops["fp32"]:
+    if name == "f8" and gflops and gflops["bf16"] < gflops["fp32"]:
+        ratio = entry["median"]["hflm, int8"] / entry["median"]["hflm, bf16"]
+        return (
+            f"Without a fast bfloat16, eight bits have a quarter of the bytes of float32 and {ratio:.1f} x its tokens: "
+            "their products are the limit, not the memory."
+        )
+    if name in BF16 and gflops and gflops["bf16"] < gflops["fp32"]:
+        said.append(
+            f"This processor is slow in bfloat16 ({gflops['bf16']:,.1f} GFLOP/s, {gflops['fp32']:,.0f} in float32), so "
+            f"hflm computes in float32; where the target was set, products were {BF16_OVER_FP32} x as fast in bfloat16."
+        )
+    elif name in BF16 and gflops and gflops["bf16"] < FELT * gflops["fp32"]:
         said.append(
             f"Products in bfloat16 are {gflops['bf16'] / gflops['fp32']:.2g} x as fast as in float32 here, "
             f"not {BF16_OVER_FP32} x as where the target was set."
         )
-    if spread(entry) > BUSY:
-        said.append(f"The machine was busy: rounds of one side differ by {spread(entry):.1f} x.")
+    if spread(row.rounds(entry)) > BUSY:
+        said.append(f"The machine was busy: rounds of one side differ by {spread(row.rounds(entry)):.1f} x.")
     return " ".join([*said, LIMITS[name]])
 
 
@@ -62,7 +66,7 @@ def short(found: Mapping[str, Any]) -> Iterator[tuple[str, Row]]:
     """Yield the rows with a target that was measured and not reached."""
     for name, rows in ROWS.items():
         for row in rows:
-            if name in found and row[1] != "none" and not row[3](found[name]):
+            if name in found and row.target != "none" and not row.good(found[name]):
                 yield name, row
 
 
@@ -72,14 +76,14 @@ def lines(found: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[str]:
         if name not in found:
             yield from (f"{name.upper():10}not measured", "")
             continue
-        for what, target, value, good in ROWS[name]:
-            yield from textwrap.wrap(what, WIDTH, initial_indent=f"{name.upper():10}", subsequent_indent=" " * 10)
-            yield from _field("result", value(found[name]))
-            if target != "none":
-                reached = good(found[name])
-                yield from _field("target", f"{target}: {'reached' if reached else 'NOT REACHED'}")
+        for row in ROWS[name]:
+            yield from textwrap.wrap(row.what, WIDTH, initial_indent=f"{name.upper():10}", subsequent_indent=" " * 10)
+            yield from _field("result", row.value(found[name]))
+            if row.target != "none":
+                reached = row.good(found[name])
+                yield from _field("target", f"{row.target}: {'reached' if reached else 'NOT REACHED'}")
                 if not reached:
-                    yield from _field("why", why(name, found[name]))
+                    yield from _field("why", why(name, row, found[name]))
             yield ""
 
 

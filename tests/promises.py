@@ -76,14 +76,14 @@ class Table:
             for name, text in PROMISES.items()
         }  # fmt: skip
         terminalreporter.section("promises")
+        from bench.machine import machine
+        from bench.table import verdict_of
+
         for name, row in rows.items():
-            verdict = "FAILED" if row["failed"] else "not tested" if not row["cases"] else "held"
             terminalreporter.write_line(
                 f"{name:4}{row['cases']:6} cases {row['failed']:4} failed {row['skipped']:3} skipped  "
-                f"{verdict:10}  {row['promise']}"
+                f"{verdict_of(row):13}  {row['promise']}"
             )
-        from bench.machine import machine
-
         today = datetime.date.today().isoformat()
         content = {"machine": machine(), "date": today, "whole": WHOLE, "promises": rows}
         self.path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

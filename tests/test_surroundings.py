@@ -34,7 +34,6 @@ def test_a_cache_that_cannot_be_written_names_the_way_out(where: str, tmp_path: 
         raise AssertionError("there is nothing to write into")
 
 
-@pytest.mark.promise("R8")
 def test_a_folder_that_is_deleted_while_a_run_writes_it(
     text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
