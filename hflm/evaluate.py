@@ -114,7 +114,8 @@ def _check_reference(example: Example) -> None:
 
 def _check_relations(example: Example, relations: Sequence[str] | None) -> None:
     """Raise DataError for a triple whose relation the model does not know."""
-    unknown = [name for name in relations_of([example["target"]]) if name not in relations] if relations else []
+    wanted = [str(example.values["target"])] if "target" in example.values else []
+    unknown = [name for name in relations_of(wanted) if name not in relations] if relations else []
     if unknown:
         raise DataError(
             f"{example.where}: the model has no relation {unknown[0]!r}; it has {list(relations or ())[:8]}.",

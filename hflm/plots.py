@@ -32,9 +32,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def plot_loss(
-    log: list[dict[str, Any]], path: Path, *, title: str, baselines: Mapping[str, float] | None = None
-) -> None:
-    """Draw training and evaluation loss over steps, with named baselines as level lines."""
+    log: list[dict[str, Any]], path: Path, *, title: str, baselines: Mapping[str, float] | None = None,
+    unit: str = "token",
+) -> None:  # fmt: skip
+    """Draw training and evaluation loss in nats a `unit` over steps, with named baselines as level lines."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
@@ -46,7 +47,7 @@ def plot_loss(
     for name, value in (baselines or {}).items():
         axes.axhline(value, color="0.5", linestyle="--", linewidth=1, label=f"{name} ({value:.2f})")
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("loss (nats a token)")
+    axes.set_ylabel(f"loss (nats a {unit})")
     axes.set_title(_plain(title))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
@@ -61,7 +62,7 @@ def plot_confusion(table: Sequence[Sequence[int]], labels: Sequence[str], path: 
     size = max(3.5, 0.45 * min(len(labels), MOST_NUMBERED) + 2.5)
     figure = Figure(figsize=(size, size), dpi=120, layout="constrained")
     axes = figure.subplots()
-    shares = [[count / max(sum(row), 1) for count in row] for row in table]
+    shares = [[count / total for count in row] for row in table for total in (max(sum(row), 1),)]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, counts in enumerate([] if many else table):
         for column, count in enumerate(counts):

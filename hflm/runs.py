@@ -1,5 +1,6 @@
 """List the runs in a folder; tolerant of folders that are broken, foreign or still being written."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import Any
 from hflm.errors import UsageError
 from hflm.run import RunFolder, read_json
 from hflm.settings import read_yaml
+
+# What has a line for each class in metrics.json, or for each pair, and how many classes are still shown so.
+TABLES, SHOWN = ("confusion", "confusions", "per_class"), 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,23 @@ def list_runs(folder: Path) -> list[RunSummary]:
     # os.path, for what lies in a folder that may not be looked into is not there.
     runs = [summarize(RunFolder(place)) for place in places if os.path.isfile(RunFolder(place).config)]
     return sorted(runs, key=lambda run: (run.started or "", str(run.path)))
+
+
+def without_tables(text: str) -> str:
+    """Return metrics as they stand in a file without what has a line for each class, or for each pair of them."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return text
+
+    def kept(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        long = {name for name in TABLES if isinstance(value.get(name), (list, dict)) and len(value[name]) > SHOWN}
+        return {name: f"({len(inner):,} in the file)" if name in long else kept(inner)
+                for name, inner in value.items()}  # fmt: skip
+
+    return json.dumps(kept(content), indent=2, ensure_ascii=False)
 
 
 def summarize(run: RunFolder) -> RunSummary:

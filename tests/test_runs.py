@@ -8,7 +8,7 @@ import pytest
 from hflm.cli.app import main
 from hflm.errors import UsageError
 from hflm.run import RunFolder, write_json
-from hflm.runs import last_lines, list_runs
+from hflm.runs import last_lines, list_runs, without_tables
 
 METRICS = {
     "job": "pretrain",
@@ -90,3 +90,20 @@ def test_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_show_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "show", str(tmp_path)]) == 2
     assert "no run folder" in capsys.readouterr().err
+
+
+def test_what_has_a_line_for_every_class_is_left_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def metrics(classes: int) -> dict[str, object]:
+        names = [f"class {number}" for number in range(classes)]
+        details = {"confusion": [[0] * classes for _ in names], "per_class": {name: {"f1": 1.0} for name in names}}
+        return {**METRICS, "test": {"scores": {"accuracy": 1.0}, "details": details}}
+
+    for classes, lines in ((3, True), (77, False)):
+        make(tmp_path / str(classes), metrics(classes))
+        assert main(["runs", "show", str(tmp_path / str(classes))]) == 0
+        shown = capsys.readouterr().out
+        assert ("class 2" in shown) == lines and '"accuracy": 1.0' in shown
+        assert lines or ("(77 in the file)" in shown and len(shown.splitlines()) < 40)
+    assert without_tables("no JSON") == "no JSON"

@@ -48,14 +48,12 @@ def list_command(
 def show_command(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Print a run's settings, results and last log lines."""
     from hflm.run import RunFolder
-    from hflm.runs import last_lines
+    from hflm.runs import last_lines, without_tables
 
     folder = RunFolder.open(run)
     for path in (folder.config, folder.metrics):
-        text = (
-            path.read_text(encoding="utf-8", errors="replace").rstrip() if path.exists() else "(not there: unfinished)"
-        )
-        print(f"{path}\n{text}\n")
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else "(not there: unfinished)"
+        print(f"{path}\n{(without_tables(text) if path == folder.metrics else text).rstrip()}\n")
     print(folder.log, *(last_lines(folder.log) or ["(empty)"]), sep="\n")
 
 

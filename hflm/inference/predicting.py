@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional
 from hflm.data.examples import Example
 from hflm.engine import ranks
 from hflm.engine.device import Device
+from hflm.engine.memory import piecewise
 from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED, Encoded
 from hflm.inference.cast import cast_once
@@ -21,7 +23,7 @@ from hflm.triples import from_line
 FEW = 2048
 Told = Callable[[int], None]
 # The role that a task reads, as it stands in a file of predictions.
-SHOWN = ("text", "source", "tokens", "prompt", "instruction", "messages", "conversations")
+SHOWN = ("text", "source", "tokens", "prompt", "instruction", "input", "messages", "conversations")
 REFERENCE = ("label", "target", "tags", "completion", "output")
 
 
@@ -54,7 +56,7 @@ def classify_rows(
     budget = FEW if device.kind == "cpu" else BUDGET
     for batch in ranks.share(batches_by_length([row.length for row in rows], budget=budget)):
         with autocast(device):
-            predicted = family.predict(model, [rows[row] for row in batch])
+            predicted = piecewise(partial(family.predict, model), [rows[row] for row in batch])
         for row, one in zip(batch, predicted, strict=True):
             found[row] = one
         if told:
@@ -92,16 +94,19 @@ def _as_triples(line: str, chances: Sequence[float] | None) -> dict[str, Any]:
 
 @torch.inference_mode()
 def lose_rows(
-    model: Any, family: Completion, examples: Sequence[Example], *, device: Device, told: Told | None = None
-) -> list[dict[str, Any]]:
-    """Return the summed loss in nats and the number of targets of each example."""
+    model: Any, family: Completion, examples: Sequence[Example], *, device: Device, told: Told | None = None,
+    shortened: Shortened | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the summed loss in nats and the number of targets of each example; `shortened` counts what was cut."""
     model.eval()
     pieces = [(number, piece) for number, e in enumerate(examples) for piece in family.encode([e])]
+    if shortened:
+        shortened.read += len({number for number, piece in pieces if piece.cut})
     losses = dict[int, float]()
     for batch in ranks.share(batches_by_length([piece.length for _, piece in pieces], budget=BUDGET // 4)):
         rows = [pieces[row][1] for row in batch]
         with autocast(device):
-            losses.update(zip(batch, _losses(model, family, rows), strict=True))
+            losses.update(zip(batch, piecewise(partial(_losses, model, family), rows), strict=True))
         if told:
             told(min(len(losses) * ranks.world(), len(examples)))
     losses, sums = ranks.merged(losses), [[0.0, 0] for _ in examples]

@@ -12,6 +12,7 @@ from hflm.inference.predicting import REFERENCE, Shortened, as_row, classify_row
 from hflm.metrics.registry import find_metric, score
 from hflm.metrics.result import Result
 from hflm.run import RunFolder, write_json_lines
+from hflm.triples import MARK, from_line
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -35,14 +36,35 @@ def check_metric(name: str, kind: str) -> None:
 
 
 def check_answers(examples: Sequence[Example], metric: str) -> None:
-    """Raise DataError for a row without an answer that a metric compares with, as a conversation or a text alone."""
+    """Raise DataError for a row without an answer that a metric can compare with.
+
+    That is a conversation or a text alone, no tags, messages where texts are compared, or a text that is no triples.
+    """
     for example in examples if metric != "perplexity" else ():
-        if not any(role in example.values for role in REFERENCE):
+        role = next((role for role in REFERENCE if role in example.values), None)
+        if role is not None:
+            _check_answer(example, role, metric)
+        else:
             what = "conversation" if any(role in example.values for role in CHATS) else "text"
             raise DataError(
                 f"{example.where}: a {what} has no answer of its own to compare with.",
                 fix="Score by perplexity, or give rows of prompt and completion.",
             )
+
+
+def _check_answer(example: Example, role: str, metric: str) -> None:
+    answer, text = example[role], metric in ("rouge", "bleu", "triples")
+    if answer == []:
+        raise DataError(f"{example.where}: {role!r} is empty.", fix="Fill it, or leave the row out.")
+    if text and not isinstance(answer, str):
+        raise DataError(
+            f"{example.where}: {role!r} holds messages, and {metric} compares texts.",
+            fix="Score by perplexity, or give the answer as one text.",
+        )
+    if metric == "triples" and from_line(answer) is None:
+        raise DataError(
+            f"{example.where}: {role!r} is no line of triples.", fix=f"Write it as head {MARK} relation {MARK} tail."
+        )
 
 
 def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str, Any]:
@@ -66,7 +88,7 @@ def test_split(fitted: "Fitted", run: RunFolder, *, watch: "Watch") -> dict[str,
     options = metric_options(fitted.task.metric, labels=fitted.labels, language=fitted.config.target_lang)
     result = score_rows(fitted.task.metric, rows, options)
     write_json_lines(run.predictions, rows)
-    if fitted.kind == "classification":
+    if "confusion" in result.details:
         from hflm.plots import plot_confusion
 
         plot_confusion(result.details["confusion"], fitted.labels, run.confusion)
@@ -108,7 +130,7 @@ def predict_examples(
     if family.kind in ("classification", "tagging"):
         predicted = classify_rows(model, family, examples, device=device, told=told, shortened=shortened)
     elif metric == "perplexity":
-        predicted = lose_rows(model, family, examples, device=device, told=told)
+        predicted = lose_rows(model, family, examples, device=device, told=told, shortened=shortened)
     else:
         predicted, capped = write_rows(
             model, family, examples, device=device, max_new_tokens=max_new_tokens, told=told, shortened=shortened

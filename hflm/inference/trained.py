@@ -118,6 +118,9 @@ def open_trained(
         find_opening(tokenizer, known.config, source=languages[0], target=languages[1])
     model = load_with_head(name, known.kind, trained=True, pad_token_id=tokenizer.pad_token_id).eval()
     device = choose_device(precision)
+    if precision == "auto" and device.precision == "fp16" and known.kind in WRITING:
+        # Some overflow in float16, and write nonsense without a word.
+        device = Device(device.kind, "fp32")
     model.to(device.kind)
     return ready(name, model, tokenizer, recipe=task, languages=languages, device=device, max_new_tokens=max_new_tokens)
 
@@ -160,7 +163,11 @@ def _usual_cap(model: Any, kind: str, told: dict[str, Any]) -> int:
 
 
 # A model that says nothing of a task, and reads what it is given as it is.
-PLAIN = Task(name="text2text", columns={"source": ("source", "text")}, family="text_to_text", metric="rouge")
+PLAIN = Task(
+    name="text2text", columns={"source": ("source", "text"), "target": ("target",)}, family="text_to_text",
+    metric="rouge",
+)  # fmt: skip
+WRITING = ("seq2seq", "completion")
 USUAL_TASK = {"classification": "sentiment", "tagging": "tagging", "completion": "generation"}
 
 
@@ -171,12 +178,16 @@ def _choose_task(config: Any, kind: str, recipe: str | None) -> tuple[Task, dict
     name = recipe or known or USUAL_TASK.get(kind)
     own = name == known and name not in recipe_paths()
     # A recipe of the user's own may be gone, and is not run again: what it does is that of its family.
-    base = USUAL_TASK.get(kind) if own else name
+    text = "source" in (saved.get(str(known)) or {}).get("columns", {})
+    base = (None if text else USUAL_TASK.get(kind)) if own else name
     chosen = PLAIN if base is None or base == PLAIN.name else load_task(base)
     told = saved.get(str(name)) or saved.get(known or "") or {}
     read = told.get("columns", {})
     columns = {role: (*([read[role]] if role in read else []), *names) for role, names in chosen.columns.items()}
-    return replace(chosen, name=str(name) if own else chosen.name, columns=columns), told
+    if own:
+        metric, writes = (str(told.get(key, getattr(chosen, key))) for key in ("metric", "writes"))
+        chosen = replace(chosen, name=str(name), metric=metric, writes=writes)
+    return replace(chosen, columns=columns), told
 
 
 def _kind(config: Any, name: str) -> str:

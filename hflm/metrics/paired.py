@@ -34,23 +34,26 @@ def compare(
     """Compare the predictions of two models; both are scored on the same draws of the rows."""
     ours = statistics(name, predictions=a, references=references, **options)
     theirs = statistics(name, predictions=b, references=references, **options)
-    return compare_statistics(ours, theirs, differ=sum(one != other for one, other in zip(a, b, strict=True)))
+    # The numbers of classes hang on which were predicted.
+    differ = None if ours.cells is None else sum(one != other for one, other in zip(a, b, strict=True))
+    return compare_statistics(ours, theirs, differ=differ)
 
 
 def compare_statistics(ours: Statistics, theirs: Statistics, *, differ: int | None = None) -> list[Paired]:
     """Compare two models by what each row adds to their scores; both are scored on the same draws of the rows.
 
     `differ` is the number of rows of which the models say other things; where it is not given, of which they score
-    otherwise, as both count scores in one way.
+    otherwise, as both count scores in one way. For a share of the rows it is those of which one alone is right.
     """
     samples = [(ours.scores(ours.total(w)), theirs.scores(theirs.total(w))) for w in draws(len(ours))]
     whole_a, whole_b = ours.whole(), theirs.whole()
     # Draws of few rows all look alike: no p-value is below that of a sign test on the rows that differ.
     if differ is None:
         differ = int((ours.rows != theirs.rows).reshape(len(ours), -1).any(axis=1).sum())
-    least = 2.0 ** (1 - differ)
     found = []
     for key in whole_a:
+        apart = int((ours.hits[key] != theirs.hits[key]).sum()) if key in ours.hits else differ
+        least = 2.0 ** (1 - apart)
         gaps = np.array([one[key] - two[key] for one, two in samples])
         # A tie speaks for neither side, and so for both: equal predictions are never told apart.
         # The draw that was seen counts as one more: no finite number of draws proves a p-value of 0.

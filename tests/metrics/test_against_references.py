@@ -258,3 +258,27 @@ def test_few_rows_prove_nothing() -> None:
         assert found.difference == 1 and found.p_value >= least
     many = compare("classification", a=["x"] * 40, b=["y"] * 40, references=["x"] * 40)[0]
     assert many.significant
+
+
+def test_rows_that_both_miss_prove_nothing() -> None:
+    """Four rows of 200 speak for a model, and five are missed by both in other ways: a coin gives one in eight."""
+    references = [f"c{row % 10}" for row in range(200)]
+    a, b = list(references), list(references)
+    b[:4] = ["c9"] * 4
+    a[21:26], b[21:26] = ["c0"] * 5, ["c9"] * 5
+    found = {one.score: one for one in compare("classification", a=a, b=b, references=references)}
+    assert found["accuracy"].difference == pytest.approx(0.02) and found["accuracy"].p_value >= 0.125
+    tags = [["O", "B-PER"]] * 200
+    ours = [["O", "B-PER"]] * 195 + [["B-PER", "O"]] * 5
+    theirs = [["O", "O"]] * 2 + [["O", "B-PER"]] * 193 + [["B-LOC", "O"]] * 5
+    (tagged,) = [one for one in compare("tagging", a=ours, b=theirs, references=tags) if one.score == "f1"]
+    assert tagged.difference > 0 and tagged.p_value >= 0.5
+
+
+def test_shares_near_one_and_of_few_rows_have_an_interval() -> None:
+    """Wilson's, from its formula: n hits of n give n / (n + z²) as the lower end."""
+    square = 1.959964**2
+    every = score("classification", predictions=["x"] * 10, references=["x"] * 10).scores["accuracy"]
+    assert (every.low, every.high) == (pytest.approx(10 / (10 + square)), 1.0)
+    none = score("classification", predictions=["y"], references=["x"]).scores["accuracy"]
+    assert (none.low, none.high) == (0.0, pytest.approx(square / (1 + square)))

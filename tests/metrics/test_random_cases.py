@@ -1,5 +1,6 @@
 """A thousand random cases of each metric, one by one, against the package that the field trusts."""
 
+import resource
 import warnings
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -96,6 +97,17 @@ def test_japanese_is_cut_into_words_where_the_means_are_there(monkeypatch: pytes
 def test_a_language_by_its_name_is_known_by_its_script() -> None:
     assert translation.tokenizer_for("Chinese", ["今天天气很好"]) == "zh"
     assert translation.tokenizer_for("Spanish", ["qué tal"]) == "13a"
+
+
+def test_many_classes_take_no_table_of_their_square() -> None:
+    names = [f"c{number}" for number in range(20_000)]
+    said = [*names[:-1], names[0]]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ours = statistics("classification", predictions=said, references=names, labels=names)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024, "KiB"
+    assert ours.whole()["accuracy"] == pytest.approx(19_999 / 20_000)
+    assert "confusion" not in ours.details and len(ours.details["confusions"]) == 20_000
+    assert [names[-1], names[0], 1] in ours.details["confusions"]
 
 
 def test_confusions_are_drawn(tmp_path: Path) -> None:
