@@ -1,6 +1,7 @@
 """hflm's own cache: where it is, and how an entry comes to be whole or not there."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -57,8 +58,12 @@ def staged(folder: Path, *, option: str = "") -> Iterator[Path]:
     try:
         staging.chmod(0o755)
         yield staging
-        if not folder.exists():
+        try:
             staging.rename(folder)
+        except OSError:
+            # Whether it is there is known only now: another process may put its own there at any time.
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         if handle is not None:
@@ -66,8 +71,10 @@ def staged(folder: Path, *, option: str = "") -> Iterator[Path]:
 
 
 def _prefix(folder: Path) -> str:
-    # A lock may be known to one machine alone, of several that share a cache: each sweeps its own.
-    return f".{folder.name[:40]}.{socket.gethostname()[:20]}."
+    # A lock may be known to one machine alone, of several that share a cache: each sweeps its own. The whole name of a
+    # machine tells it from the others: those of a cluster often differ in their last letters alone.
+    machine = hashlib.sha256(os.fsencode(socket.gethostname())).hexdigest()[:12]
+    return f".{folder.name[:40]}.{machine}."
 
 
 def _sweep(folder: Path) -> None:

@@ -17,7 +17,8 @@ from hflm.data.overlap import find_overlap, text_of
 from hflm.data.records import read_records
 from hflm.data.row_problems import SEEN, row_problem
 from hflm.data.seen import Seen as Numbers
-from hflm.data.sources import Source, find_sources
+from hflm.data.sources import Source
+from hflm.data.splits import named_sources
 from hflm.errors import DataError
 from hflm.task import Task
 
@@ -36,12 +37,15 @@ class Seen:
     characters: int = 0
     duplicates: int = 0
     labels: Counter[str] = field(default_factory=Counter)
-    columns: Mapped = field(default_factory=dict)
+    # Of each split, as a job finds them.
+    columns: dict[str, Mapped] = field(default_factory=dict)
     # The same text twice has the same hash.
     hashes: Numbers = field(default_factory=Numbers)
     # Of what is held out, what is found here too.
     known: Numbers | None = None
     same: set[int] = field(default_factory=set)
+    # How many rows a text has beyond its first, where that is wanted.
+    copies: Counter[int] | None = None
 
     def take(self, text: str) -> None:
         """Count a row by what is read in it."""
@@ -49,7 +53,10 @@ class Seen:
         self.characters += len(text)
         # Below 2**64, whatever case and spaces are.
         key = hash(" ".join(text.casefold().split())) & (1 << 64) - 1
-        self.duplicates += not self.hashes.add(key)
+        if not self.hashes.add(key):
+            self.duplicates += 1
+            if self.copies is not None:
+                self.copies[key] += 1
         if self.known is not None and key in self.known:
             self.same.add(key)
 
@@ -65,15 +72,17 @@ def check_data(
     are counted, and those that stand there as a whole. Memory grows by 24 bytes a row, and with `against` by 16 a word.
     Raises DataError where there is no file.
     """
-    seen, bad = Seen(), LeftOut()
+    copies = Counter[int]()
+    seen, bad = Seen(copies=copies if against else None), LeftOut()
     began = perf_counter()
-    sources = find_sources(paths)
+    sources = named_sources(paths)
     shape = _shape(task, columns, languages) if task else None
 
-    def texts(files: Sequence[Source], counted: Seen, bad: LeftOut) -> Iterator[Text]:
-        for source in files:
+    def texts(files: Sequence[tuple[str, Source]], counted: Seen, bad: LeftOut) -> Iterator[Text]:
+        # Jobs for a task read what they train on first: its columns are looked for in the other splits too.
+        for split, source in sorted(files, key=lambda file: bool(shape) and file[0] != "train"):
             try:
-                read = _examples(source, shape, counted, bad) if shape else _documents(source, text_column, bad)
+                read = _examples(source, split, shape, counted, bad) if shape else _documents(source, text_column, bad)
                 for place, text in read:
                     counted.take(text)
                     if counted.rows % EVERY == 0:
@@ -88,13 +97,14 @@ def check_data(
     if against:
         lost, other = LeftOut(), Seen(known=seen.hashes)
         # What is held out is read whole before the first row of these.
-        train = texts(find_sources(against), other, lost)
+        train = texts(named_sources(against), other, lost)
         overlap = find_overlap(held, train).to_json()
         deque(train, maxlen=0)
-        shared = {"overlap": {**overlap, "same": len(other.same)}, "bad_against": lost.to_json()}
+        same = sum(1 + copies[key] for key in other.same)
+        shared = {"overlap": {**overlap, "same": same}, "bad_against": lost.to_json()}
     deque(held, maxlen=0)
     _whole(seen, bad, paths)
-    size = sum(source.path.stat().st_size for source in sources)
+    size = sum(source.path.stat().st_size for _, source in sources)
     return _report(seen, bad, size=size, seconds=perf_counter() - began) | shared
 
 
@@ -105,9 +115,10 @@ def _shape(task: Task, columns: Mapping[str, str], languages: tuple[str | None, 
     )  # fmt: skip
 
 
-def _examples(source: Source, shape: Shape, seen: Seen, bad: LeftOut) -> Iterator[Text]:
-    for example, mapping in read_examples(read_records(source, on_bad=bad), shape=shape, on_bad=bad):
-        seen.columns = seen.columns or mapping
+def _examples(source: Source, split: str, shape: Shape, seen: Seen, bad: LeftOut) -> Iterator[Text]:
+    rows, first = read_records(source, on_bad=bad), next(iter(seen.columns.values()), None)
+    for example, mapping in read_examples(rows, shape=shape, mapping=seen.columns.get(split), like=first, on_bad=bad):
+        seen.columns[split] = mapping
         if wrong := row_problem(example, mapping):
             bad(wrong)
             continue
@@ -136,7 +147,7 @@ def _report(seen: Seen, bad: LeftOut, *, size: int, seconds: float) -> dict[str,
     return {
         "rows": seen.rows,
         "bad": bad.to_json(),
-        "columns": dict(seen.columns),
+        "columns": next(iter(seen.columns.values()), {}),
         "labels": dict(seen.labels.most_common()),
         "duplicates": seen.duplicates,
         "characters": seen.characters,

@@ -36,6 +36,18 @@ def word_pattern(*, signs: bool = False) -> re.Pattern[str]:
     return re.compile(rf"[{LETTERS}]{mark}*|[^\W_{LETTERS}]{letter}*(?:{mark}+{letter}*)*{more}")
 
 
+def count_words(text: str) -> int:
+    """Count the words between spaces; where no spaces are set between words, their letters."""
+    if not UNSPACED.search(text):
+        return len(text.split())
+    return sum(1 for _ in word_pattern().finditer(text))
+
+
+def foreign(text: str) -> bool:
+    """Tell whether a text has letters that English lacks."""
+    return any(one.isalpha() and not one.isascii() for one in text)
+
+
 def goes_on(text: str, place: int) -> bool:
     """Tell whether a letter, a digit, an underscore or a mark stands at a place."""
     if not 0 <= place < len(text):

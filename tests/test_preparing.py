@@ -63,6 +63,7 @@ def test_the_second_time_no_text_is_read(case: str, text_file: Path, monkeypatch
         monkeypatch.setattr(rows, "count", count)
     assert told(prepared(text_file, **settings)) == told(first)
     assert first.report["cleaning"] or case == "a stream"
+    assert ("eval_cleaning" in first.report) == ("eval_data" in settings)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -7,7 +7,7 @@ from hflm.data.overlap import grams_of
 from hflm.graphs.spans import find_all, find_ends
 from hflm.stressing.longest import longest_overlaps
 from hflm.stressing.outputs import listed
-from hflm.words import plain, word_pattern
+from hflm.words import count_words, foreign, plain, word_pattern
 
 COMPOSED, APART = "caf\u00e9", "cafe\u0301"
 # Letters that NFC itself takes apart: U+09DF and U+095C.
@@ -63,3 +63,14 @@ def test_a_part_of_a_word_is_no_word() -> None:
     text = "रामायण में राम है"
     assert find_all(text, "राम") == [(text.index(" राम") + 1, text.index(" राम") + 4)]
     assert find_ends(f"{APART} in Paris", COMPOSED, "Paris") == ((0, 5), (9, 14))
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("She was very good.", 4), ("¿Qué tal, niño?", 3), ("她很好。", 3), ("इसका पता", 2), ("", 0)]
+)
+def test_words_are_counted_in_every_script(text: str, count: int) -> None:
+    assert count_words(text) == count
+
+
+def test_what_is_foreign_to_english() -> None:
+    assert [foreign(text) for text in ("“It is,” she said — 3 €", "niño", "她", "")] == [False, True, True, False]

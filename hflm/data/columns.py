@@ -53,6 +53,12 @@ def match_columns(
     missing = next(role for role in shape if role not in found)
     names = ", ".join(repr(name) for name in roles[missing][:6]) or "one"
     problem = f"{where}: no column for the {missing} ({names}); it has {_shown(columns)}."
+    if list(columns) == ["text"]:
+        # Lines of a .txt file, say, of which the answers stand in another one.
+        fix = "Give a table whose first line names its columns; `paste` makes one of two files."
+        raise DataError(problem, fix=fix)
+    if not found and len(columns) > 1:
+        problem += " The first line of a table must name its columns."
     raise DataError(problem, fix=_guess(roles[missing], [c for c in columns if c not in found.values()], missing))
 
 

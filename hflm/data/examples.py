@@ -52,15 +52,16 @@ class Shape:
 
 
 def read_examples(
-    records: Iterable[Record], *, shape: Shape, like: Mapped | None = None, on_bad: OnBad = refuse
-) -> Iterator[tuple[Example, Mapped]]:
+    records: Iterable[Record], *, shape: Shape, mapping: Mapped | None = None, like: Mapped | None = None,
+    on_bad: OnBad = refuse,
+) -> Iterator[tuple[Example, Mapped]]:  # fmt: skip
     """Turn records into examples, with the mapping that the first row decided.
 
-    `like` is the mapping of other rows, which is taken where its columns are here too. A row without a target has none
-    of that role, where `shape.optional` allows it. `on_bad` hears of a value of the wrong kind, with row and column;
-    raises DataError where the columns are not those of the task.
+    `mapping` is given where that row stood in a file before. `like` is the mapping of other rows, which is taken where
+    its columns are here too. A row without a target has none of that role, where `shape.optional` allows it. `on_bad`
+    hears of a value of the wrong kind, with row and column; raises DataError where the columns are not those of the
+    task.
     """
-    mapping: Mapped | None = None
     for record in records:
         values = _flat(record.values)
         known = mapping or _like(like or {}, values, shape, record)

@@ -13,6 +13,8 @@ from hflm.errors import DataError
 
 # owner/name, with a configuration after a colon and a revision after an at.
 ID = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]+))?(?:@([\w.-]+))?")
+# A revision that stays what it is; branches move, and tags can be moved.
+COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def looks_like_hub_id(name: str) -> bool:
@@ -30,21 +32,39 @@ def parts(name: str) -> tuple[str, str | None, dict[str, str]]:
 
 
 def pinned(names: tuple[str, ...], *, say: Callable[[str], None]) -> tuple[str, ...]:
-    """Name the revision of a hub data set that is the newest now: a run that goes on, or is done again, reads the same.
+    """Name the commit of a hub data set that is the newest now: a run that goes on, or is done again, reads the same.
 
-    Offline, where the revision cannot be asked for, this is said; what does not exist is found when it is read.
+    A branch or a tag gives the commit that it stands for. Offline, where none can be asked for, this is said; what does
+    not exist is found when it is read.
     """
-    if len(names) != 1 or not looks_like_hub_id(names[0]) or "@" in names[0]:
+    if len(names) != 1 or not looks_like_hub_id(names[0]):
+        return names
+    identifier, _, asked = parts(names[0])
+    if COMMIT.fullmatch(asked.get("revision", "")):
         return names
     from huggingface_hub import HfApi
 
     try:
-        revision = HfApi().dataset_info(parts(names[0])[0], timeout=10).sha
+        revision = HfApi().dataset_info(identifier, timeout=10, revision=asked.get("revision")).sha
     except Exception as error:
         say(f"data: the revision of {names[0]} is not known ({type(error).__name__}); a later one would not be noticed")
         return names
     say(f"data: {names[0]} at revision {revision}")
-    return (f"{names[0]}@{revision}",) if revision else names
+    return (f"{names[0].partition('@')[0]}@{revision}",) if revision else names
+
+
+def unanswered(name: str, error: Exception) -> DataError:
+    """Say why a name gives no rows: the hub's reason may be the very thing to do, as to choose a configuration."""
+    return DataError(
+        f"{name!r} is no file here, and no data set that the hub answers for ({_reason(error, most=300)}).",
+        fix="Check the path, or name a configuration as owner/name:config; offline, name a file or a folder.",
+    )
+
+
+def _reason(error: Exception, *, most: int) -> str:
+    """Return the kind of an error, and what it says, on one line."""
+    said = " ".join(str(error).split())[:most].rstrip(". ")
+    return f"{type(error).__name__}{': ' * bool(said)}{said}"
 
 
 def hub_documents(name: str, *, text_column: str | None) -> Iterator[Document]:
@@ -58,10 +78,7 @@ def hub_documents(name: str, *, text_column: str | None) -> Iterator[Document]:
     except StopIteration:
         raise DataError(f"The data set {name!r} is empty.", fix="Name another.") from None
     except Exception as error:
-        raise DataError(
-            f"{name!r} is no file here, and no data set that the hub answers for ({type(error).__name__}).",
-            fix="Check the path; offline, name a file or a folder.",
-        ) from error
+        raise unanswered(name, error) from error
     column = choose_column(list(first), text_column, where=name)
     if not isinstance(first[column], str | None):
         raise DataError(
@@ -75,8 +92,7 @@ def hub_documents(name: str, *, text_column: str | None) -> Iterator[Document]:
                 yield Document(str(row[column]), name, number)
     except Exception as error:
         # The network, a damaged file, a row of another shape: each raises something of its own.
-        reason = next(iter(str(error).strip().splitlines()), "")[:200].rstrip(".")
         raise DataError(
-            f"{name!r} could not be read after row {number}: {type(error).__name__}{': ' * bool(reason)}{reason}.",
+            f"{name!r} could not be read after row {number}: {_reason(error, most=200)}.",
             fix="Try again; a run that had begun goes on with --resume.",
         ) from error

@@ -1,5 +1,6 @@
 """Lines of UTF-8 with their true numbers, one at a time, from plain and gzipped files."""
 
+import codecs
 import re
 import shlex
 import zlib
@@ -11,6 +12,8 @@ from hflm.data.sources import BLOCK, Source, unreadable
 from hflm.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
+# The commonest letters of Chinese, every tenth or so of a text.
+COMMON = "的一是不了在人有我他这"
 ESCAPED = re.compile("[\udc80-\udcff]")
 # First bytes of UTF-16 and UTF-32, which begins with the mark of UTF-16.
 ENCODINGS = ((b"\xff\xfe\x00\x00", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
@@ -44,11 +47,25 @@ def read_lines(source: Source, *, on_bad: OnBad = refuse, errors: str = "strict"
 
 def not_utf8(source: Source, number: int, byte: str) -> DataError:
     """Say which byte of a line is not UTF-8, and how to convert the file."""
+    problem = f"{source.path}, line {number}: not UTF-8: {byte}."
+    if _looks_chinese(source):
+        return DataError(problem, fix=f"It looks like Chinese in GB18030: {_iconv(source, 'GB18030')}")
     return DataError(
-        f"{source.path}, line {number}: not UTF-8: {byte}.",
+        problem,
         fix=f"If it is of the West: {_iconv(source, 'CP1252')}; Chinese is often GB18030, Japanese CP932, Korean "
         "CP949, Russian CP1251, Arabic CP1256.",
     )
+
+
+def _looks_chinese(source: Source) -> bool:
+    """Tell whether the head of a file is Chinese in GB18030: in other texts that pass for it such letters are rare."""
+    try:
+        with source.open() as file:
+            text = codecs.getincrementaldecoder("gb18030")().decode(file.read(BLOCK))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+        return False
+    letters = sum(not one.isascii() for one in text)
+    return letters > 0 and sum(text.count(one) for one in COMMON) > 0.03 * letters
 
 
 def escaped(text: str) -> str:

@@ -194,6 +194,11 @@ def parquet_rows(source: Source) -> Rows:
         raise DataError(f"{where}: not UTF-8: {error.reason}.", fix="Write the file again from UTF-8 text.") from error
     except (pyarrow.ArrowException, OSError) as error:
         raise unreadable(source.path, error, after=f", after row {row}") from error
+    except (OverflowError, ValueError) as error:
+        # A date beyond the year 9999, or a time finer than a microsecond: Parquet has them, Python does not.
+        where = f"{source.path}, rows {row + 1} to {row + PARQUET_BATCH}"
+        problem = f"{where}: a date or a time that cannot be read: {str(error).split('. ')[0]}."
+        raise DataError(problem, fix="Leave its column out, or write it as text.") from error
 
 
 def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from hflm.space import full_disk_named
 # Part of every cache key: raise it when the encoding of rows changes.
 FORMAT = 2
 # Part of the name of every folder of rows, and of no key, which runs are resumed by: raise it when the files change.
-LAYOUT = 2
+LAYOUT = 3
 FULL_CACHE = "Free some space, or set HFLM_CACHE to a folder with more of it."
 # Texts that are encoded at once, and their characters: one alone may have more.
 BATCH, CHARACTERS = 512, 1_000_000

@@ -15,7 +15,7 @@ import numpy as np
 from hflm.data.bad_rows import LeftOut, OnBad, refuse
 from hflm.data.columns import Mapped
 from hflm.data.examples import Example, Shape, read_examples
-from hflm.data.hub import looks_like_hub_id, parts
+from hflm.data.hub import looks_like_hub_id, parts, unanswered
 from hflm.data.records import Record, read_records
 from hflm.data.row_problems import row_problem
 from hflm.data.sources import Source, before_star, find_sources
@@ -47,8 +47,8 @@ def read_splits(
 ) -> Splits:  # fmt: skip
     """Read every split; where eval or test is not given, its fraction of the training rows is held out.
 
-    `data` are files, a folder or a hub id; `files` name a split each; `most` bounds the rows kept of each, drawn
-    by the seed. Which rows are held out depends on their content alone: the same row never stands on both sides.
+    `data` are files, a folder or a hub id; `files` name a split each; `most` bounds the rows kept of each, of training
+    by the seed. Which are held out depends on their content alone: the same row never stands on both sides.
     `skip_bad` leaves out the rows that cannot be used; without it the first one is raised as a DataError.
     """
     left_out = LeftOut()
@@ -74,12 +74,14 @@ def read_splits(
             else:
                 examples[split].append(example)
     if not examples["train"]:
-        fix = "Mend them: `hflm data check` lists them."
-        raise DataError(f"None of the {left_out.count} rows to train on can be used.", fix=fix)
+        problem = f"None of the {left_out.count} rows to train on can be used."
+        raise DataError(problem, fix="Mend them: `hflm data check` lists them.")
     held = tuple(split for split in ("eval", "test") if split not in examples and fractions[split] > 0)
     _hold_out(examples, {split: fractions[split] for split in held})
-    kept = {split: _draw(examples.get(split, []), most.get(split), seed, every=split == "train") for split in NAMES}
-    return Splits(kept["train"], kept["eval"], kept["test"], columns, held, left_out.to_json() if skip_bad else {})
+    # Runs that differ in their seed alone are scored on the same rows.
+    held_eval, test = (_draw(examples.get(name, []), most.get(name), 0, every=False) for name in ("eval", "test"))
+    train = _draw(examples["train"], most.get("train"), seed, every=True)
+    return Splits(train, held_eval, test, columns, held, left_out.to_json() if skip_bad else {})
 
 
 def split_named(name: str) -> str | None:
@@ -103,13 +105,16 @@ def split_of(path: Path, below: Sequence[Path] = ()) -> str:
 def _by_split(data: Sequence[str], on_bad: OnBad) -> Records:
     if len(data) == 1 and looks_like_hub_id(data[0]):
         return _hub(data[0])
-    sources = find_sources(data)
-    folders = _folders([Path(path).expanduser() for path in data])
     found: Records = {}
-    for source in sources:
-        split = split_of(source.path, folders) if len(sources) > 1 else "train"
+    for split, source in named_sources(data):
         found.setdefault(split, []).extend(_read([source], on_bad))
     return found
+
+
+def named_sources(data: Sequence[str]) -> list[tuple[str, Source]]:
+    """Find the files behind paths, with the split of each: one alone is for training, whatever it is called."""
+    sources, folders = find_sources(data), _folders([Path(path).expanduser() for path in data])
+    return [(split_of(source.path, folders) if len(sources) > 1 else "train", source) for source in sources]
 
 
 def _folders(paths: Sequence[Path]) -> list[Path]:
@@ -142,10 +147,7 @@ def _hub(name: str) -> Records:
     try:
         sets = load_dataset(identifier, config, **revision)
     except Exception as error:
-        raise DataError(
-            f"{name!r} is no file here, and no data set that the hub answers for ({type(error).__name__}).",
-            fix="Check the path; offline, name a file or a folder.",
-        ) from error
+        raise unanswered(name, error) from error
     kinds = {split: split_named(split) for split in sets}
     found: Records = {}
     for split, rows in sets.items():

@@ -18,6 +18,7 @@ from hflm.data.corpus import embedded_corpus
 from hflm.data.documents import Document, choose_unit, read_documents
 from hflm.data.holdout import HOLD_OUT, SHOWN, hold_out, split_rows
 from hflm.data.hub import hub_documents, looks_like_hub_id, pinned
+from hflm.data.quality import QUALITY
 from hflm.data.rows import LAYOUT, Notes, Rows, cache_key, encode_rows, open_rows, read_notes, write_rows
 from hflm.data.sources import Source, find_sources, fingerprint
 from hflm.data.stream import StreamedRows
@@ -26,7 +27,7 @@ from hflm.models.fingerprints import tokenizer_key
 from hflm.models.tokenizer import load_tokenizer, special_flags
 from hflm.pretraining.encoding import beginning, encoder, frame_of
 from hflm.pretraining.overlap import overlap_of_words
-from hflm.pretraining.report import beginnings, count_targets, report_of
+from hflm.pretraining.report import beginnings, count_targets, report_of, tell_left_out
 from hflm.pretraining.vocabulary import Say, obtain_tokenizer
 
 if TYPE_CHECKING:
@@ -79,10 +80,10 @@ class Corpus:
     def key(self) -> str:
         """Hash of the content and of every setting that decides which documents come out; reads all files, once."""
         content = self.hub or fingerprint(self.sources)
-        config = self.config
+        config, filters = self.config, parse_filters(self.config.clean)
         return cache_key(
-            content=content, units=self.units, filters=parse_filters(config.clean), column=config.text_column,
-            most=config.max_documents, bad=config.on_bad_row,
+            content=content, units=self.units, filters=filters, column=config.text_column, most=config.max_documents,
+            bad=config.on_bad_row, **({"quality": QUALITY} if "quality" in filters else {}),
         )  # fmt: skip
 
 
@@ -128,8 +129,7 @@ def prepare(
 ) -> Prepared:
     """Prepare the data of a run; what was prepared before is taken from the cache.
 
-    `saved` is where a run that is resumed keeps its tokenizer. Raises DataError for anything wrong with the text,
-    before a model is built.
+    `saved` is where a run that is resumed keeps its tokenizer. Raises DataError for anything wrong with the text.
     """
     config, paths, eval_paths, name = _choose_data(config)
     train = open_corpus(config, paths, say=say if config.data else lambda _: None)
@@ -156,7 +156,8 @@ def prepare(
         return open_rows(folder), read_notes(folder)
 
     first: list[str] = []
-    eval_rows, sample = rows_of(lambda: _noting(eval_texts(), first), "eval", lambda: _noted(first, train_texts))
+    eval_rows, sample = rows_of(lambda: _noting(eval_texts(), first), "eval", lambda: _noted(first, train_texts, held))
+    left_out = tell_left_out(sample["cleaned"], say=say) if config.eval_data else {}
     sentences = tuple(sample["sentences"])
     if config.streaming:
         rows, cleaned = rows_of(lambda: _head(train_texts()), "head", _nothing_cleaned)
@@ -171,7 +172,7 @@ def prepare(
         tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows, name=name,
         stream=(lambda count: StreamedRows(lambda: encoded(train_texts()), length=count)) if config.streaming else None,
         counts=count_targets(rows, tokenizer, objective=config.objective, pad_id=frame.pad_id, begin=begin),
-        sentences=sentences, report={**report, **_shared(train, held, config, say)}, key=key, inputs=inputs,
+        sentences=sentences, report={**report, **left_out, **_shared(train, held, config, say)}, key=key, inputs=inputs,
     )  # fmt: skip
 
 
@@ -202,9 +203,10 @@ def _noting(texts: Iterator[str], first: list[str]) -> Iterator[str]:
         yield text
 
 
-def _noted(first: list[str], train_texts: Callable[[], Iterator[str]]) -> dict[str, Any]:
+def _noted(first: list[str], train_texts: Callable[[], Iterator[str]], held: Corpus | None) -> dict[str, Any]:
     """Return what is kept beside the rows to evaluate on; without any, what the tokenizer is measured on instead."""
-    return {"sentences": first, "trained": [] if first else beginnings(train_texts())}
+    cleaned = held.cleaned() if held else _nothing_cleaned()
+    return {"sentences": first, "trained": [] if first else beginnings(train_texts()), "cleaned": cleaned}
 
 
 def _head(texts: Iterator[str]) -> Iterator[str]:
@@ -218,7 +220,7 @@ def _head(texts: Iterator[str]) -> Iterator[str]:
 
 
 def _nothing_cleaned() -> dict[str, Any]:
-    """Return what is told of a stream, which is never read to its end."""
+    """Return what is told of a stream, which is never read to its end, and where no text was named to evaluate on."""
     return {"report": {}, "lines": []}
 
 

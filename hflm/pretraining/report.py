@@ -48,6 +48,13 @@ def count_targets(
     return counts
 
 
+def tell_left_out(cleaned: Mapping[str, Any], *, say: Say) -> dict[str, Any]:
+    """Say and return what was left out of the text that the user named to evaluate on."""
+    for line in cleaned["lines"]:
+        say(f"cleaning of --eval-data: {line}")
+    return {"eval_cleaning": cleaned["report"]}
+
+
 def report_of(
     cleaned: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase", rows: Rows, held: Rows, *,
     texts: Sequence[str], streaming: bool, say: Say,

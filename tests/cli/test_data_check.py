@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,6 +134,15 @@ def test_short_rows_that_stand_in_training(tmp_path: Path, capsys: pytest.Captur
     assert "overlap   0 of 0 rows share" in said and "2 rows, of any length, stand there as a whole" in said
 
 
+def test_copies_of_a_row_that_stands_in_training_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = [{"text": text, "label": n % 2} for n, text in enumerate(["A dull film.", "A warm one."])]
+    held = [*[{"text": "A dull film.", "label": 0}] * 10, {"text": "Another.", "label": 1}]
+    one, two = write(tmp_path / "train.jsonl", train * 3), write(tmp_path / "test.jsonl", held)
+    assert check(two, "sentiment", "--against", str(one), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["overlap"]["same"] == 10 and found["duplicates"] == 9
+
+
 def test_training_rows_that_cannot_be_compared_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing in common with a file that could not be read is no good news."""
     held = write(tmp_path / "test.jsonl", moods(4))
@@ -143,6 +153,39 @@ def test_training_rows_that_cannot_be_compared_are_named(tmp_path: Path, capsys:
     assert check(held, "sentiment", "--against", str(tmp_path / "train.csv")) == 2
     said = capsys.readouterr()
     assert "train.csv" in said.err and "1 rows to compare with could not be read" in said.out
+
+
+def renamed(count: int) -> list[dict[str, Any]]:
+    """Rows whose columns have other names, which the task knows too."""
+    return [{"review": row["text"], "sentiment": row["label"]} for row in moods(count)]
+
+
+@pytest.mark.promise("D1")
+def test_all_rows_of_a_split_have_the_columns_of_its_first(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = write(tmp_path / "a.jsonl", moods(20)), write(tmp_path / "b.jsonl", renamed(4))
+    told = f"{two}, line 1: no column 'text'; it has ['review', 'sentiment']. Give every row the same columns."
+    assert check(one, "sentiment", str(two)) == 2
+    said = capsys.readouterr()
+    assert "20 can be used, 4 cannot" in said.out and told in said.err
+    words = ["finetune", "--task", "sentiment", "--model", tiny("bert"), "--data", str(one), "--data", str(two)]
+    assert main([*words, "-o", str(tmp_path / "run")]) == 2
+    assert told in capsys.readouterr().err and not (tmp_path / "run").exists()
+    assert check(two, "sentiment") == 0, "alone it is as good"
+
+
+def test_a_split_may_have_columns_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As jobs read them; where a file has those of the training too, they are taken, whatever order files come in."""
+    held = [{**row, "text": "Of the training.", "label": "good"} for row in renamed(4)]
+    write(tmp_path / "dev.jsonl", held)
+    write(tmp_path / "test.jsonl", [{"text": row["review"], "label": row["sentiment"]} for row in renamed(4)])
+    write(tmp_path / "train.jsonl", renamed(20))
+    assert check(tmp_path, "sentiment", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"] == 28 and found["columns"] == {"text": "review", "label": "sentiment"}
+    # Of the rows to validate on the column was read that training reads, in which they differ.
+    assert found["labels"] == {"good": 14, "bad": 14}
 
 
 @pytest.mark.promise("D1")

@@ -40,6 +40,8 @@ KEPT = [
     "1813",
     "* * *",
     "CHAPTER I\n=========",
+    f"| {ENGLISH} |\n|{'-' * 120}|\n| {SPANISH} |",
+    f"{ENGLISH}\nI. {'.' * 110} 12\n{SPANISH}\n{CHINESE}",
     "She wrote to 12 of them — in 1811, 1812 & 1813 — at £3 4s. 6d. apiece; none (!) replied.",
     "left\u200fright, family \U0001f468\u200d\U0001f469\u200d\U0001f467",
 ]
@@ -106,9 +108,16 @@ def test_different_texts_are_no_duplicates() -> None:
 
 
 def test_a_run_is_found_wherever_it_starts() -> None:
-    for start in range(30):
-        assert clean(["xy " * 20 + "ab " * start + "z" * 100 + " and so on"], "quality")[0] == []
-        assert clean(["xy " * 20 + "ab " * start + "z" * 99 + " and so on"], "quality")[0] != []
+    # The run is more than half of the text at every place that tells them apart.
+    for start in range(25):
+        assert clean(["xy " * 10 + "ab " * start + "z" * 100 + " and so on"], "quality")[0] == []
+        assert clean(["xy " * 10 + "ab " * start + "z" * 99 + " and so on"], "quality")[0] != []
+
+
+def test_runs_of_one_character_are_weighed() -> None:
+    for longer in (ENGLISH * 5, CHINESE * 4):
+        assert clean([longer + "a" * 130], "quality")[0] != [], "a small part of a text is no reason to lose it"
+        assert clean([longer + "a" * 300 + " \n" + "b" * 400], "quality")[0] == [], "all runs count together"
 
 
 def test_min_characters() -> None:

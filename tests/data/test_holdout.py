@@ -56,6 +56,17 @@ def test_sentences_to_show() -> None:
     assert sample_sentences(many, count=5, seed=1) != sample_sentences(many, count=5, seed=2)
 
 
+@pytest.mark.parametrize("end", [". ", "! ", "? ", "؟ ", "। ", "॥ ", "۔ ", "။ ", "። ", "。", "！", "？"])
+def test_a_sentence_ends_in_every_script(end: str) -> None:
+    first, second = ("The first of two sentences to show" + end, "The second of two sentences to show" + end)
+    assert sample_sentences((first + second,), count=2, seed=1) == [first.strip(), second.strip()]
+
+
+def test_a_point_within_a_word_ends_no_sentence() -> None:
+    text = "It weighs 3.5 pounds, and was made in the U.S.A., for hflm.example."
+    assert sample_sentences((text,), count=3, seed=1) == [text]
+
+
 def test_a_line_end_far_away_is_not_taken() -> None:
     """Of four long lines the last would be a quarter of the text; and a share of nothing is nothing."""
     text = "\n".join(["word " * 1200] * 4)

@@ -1,12 +1,13 @@
 """Names of data sets on the hub, told from paths; offline they are refused with a remedy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from hflm.data import splits
 from hflm.data.hub import hub_documents, looks_like_hub_id, pinned
 from hflm.errors import DataError
 
@@ -94,10 +95,21 @@ def test_a_row_without_the_column(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_data_set_is_pinned_to_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     revision = "0123456789abcdef0123456789abcdef01234567"
-    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda self, name, **more: SimpleNamespace(sha=revision))
+    wanted: list[Any] = []
+
+    def info(self: Any, name: str, **more: Any) -> SimpleNamespace:
+        wanted.append((name, more.get("revision")))
+        return SimpleNamespace(sha=revision)
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", info)
     assert pinned(("owner/name:config",), say=said.append) == (f"owner/name:config@{revision}",)
     assert said == [f"data: owner/name:config at revision {revision}"]
-    assert pinned(("owner/name@v1",), say=said.append) == ("owner/name@v1",)
+    # A branch moves, and a tag can be moved: only a commit stays. So their names are not kept, but what they stand for.
+    assert pinned(("owner/name@main",), say=said.append) == (f"owner/name@{revision}",)
+    assert pinned(("owner/name:config@v1",), say=said.append) == (f"owner/name:config@{revision}",)
+    assert wanted == [("owner/name", None), ("owner/name", "main"), ("owner/name", "v1")]
+    other = f"owner/name@{revision[::-1]}"
+    assert pinned((other,), say=said.append) == (other,) and len(wanted) == 3
     assert pinned(("a.txt", "b.txt"), say=said.append) == ("a.txt", "b.txt") and pinned((), say=said.append) == ()
     asked: list[Any] = []
 
@@ -115,3 +127,18 @@ def test_where_the_hub_does_not_answer_a_revision_is_not_known() -> None:
     said: list[str] = []
     assert pinned(("owner/name",), say=said.append) == ("owner/name",)
     assert len(said) == 1 and said[0].startswith("data: the revision of owner/name is not known (")
+    assert pinned(("owner/name@main",), say=said.append) == ("owner/name@main",)
+    assert len(said) == 2 and said[1].startswith("data: the revision of owner/name@main is not known (")
+
+
+@pytest.mark.parametrize("read", [lambda name: list(hub_documents(name, text_column=None)), splits._hub])
+def test_what_the_hub_says_is_passed_on(read: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*words: Any, **more: Any) -> Any:
+        raise ValueError("Config name is missing.\nPlease pick one among: ['one', 'two']" + "\nand more" * 100)
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    with pytest.raises(DataError) as caught:
+        read("owner/name")
+    said = str(caught.value)
+    assert "(ValueError: Config name is missing. Please pick one among: ['one', 'two'] and" in said
+    assert "\n" not in said and len(said) < 600 and "as owner/name:config" in said

@@ -137,3 +137,17 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
     path.write_text("text,label,text\na,b,c\n")
     with pytest.raises(DataError, match="line 1: two columns are called 'text'"):
         read(path)
+
+
+@pytest.mark.parametrize(("unit", "value"), [("day", 4_000_000), ("s", 400_000_000_000)])
+def test_a_date_that_no_calendar_here_has(unit: str, value: int, tmp_path: Path) -> None:
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    whole_number, kind = (arrow.int32(), arrow.date32()) if unit == "day" else (arrow.int64(), arrow.timestamp(unit))
+    when = arrow.array([0, value], whole_number).cast(kind)
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(arrow.table({"text": ["one", "two"], "when": when}), path)
+    with pytest.raises(DataError, match=r"rows 1 to \d+: a date or a time that cannot be read: ") as caught:
+        read(path)
+    assert path.name in str(caught.value) and "Leave its column out" in str(caught.value)

@@ -1,5 +1,6 @@
 """Rows on disk: as written, whole or not there, under a key that changes with the content."""
 
+import hashlib
 import os
 import socket
 from collections.abc import Iterator
@@ -105,9 +106,14 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert cache_folder() == tmp_path / "hflm"
 
 
+def machine(name: str) -> str:
+    """Return what a machine is called in the names of folders that are begun there."""
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
 def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
-    here = socket.gethostname()[:20]
+    here = machine(socket.gethostname())
     names = (f"a.{here}.abcd_123", f"a.{here}.zyxw9876", f"b.{here}.abcd_123", "a.elsewhere.abcd_123")
     dead, live, other, far = (tmp_path / f".rows-{name}" for name in names)
     for folder in (dead, live, other, far):
@@ -124,3 +130,32 @@ def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tm
     finally:
         os.close(handle)
     assert {path.name for path in tmp_path.iterdir()} == {live.name, other.name, far.name, "rows-a"}
+
+
+def test_machines_are_told_apart_by_the_end_of_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a cluster that shares a cache, each sweeps its own folders: locks may not reach from one to the next."""
+    one, two = (f"node-of-the-long-named-cluster-{number}" for number in (17, 18))
+    monkeypatch.setattr(socket, "gethostname", lambda: one)
+    dead, far = (tmp_path / f".rows-a.{machine(name)}.abcd_123" for name in (one, two))
+    dead.mkdir()
+    far.mkdir()
+    with staged(tmp_path / "rows-a"):
+        assert not dead.exists() and far.exists()
+
+
+def test_who_was_faster_keeps_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = tmp_path / "rows-a"
+    with monkeypatch.context() as patch, staged(entry) as staging:
+        (staging / "mine").touch()
+        entry.mkdir()
+        (entry / "theirs").touch()
+        # It came after anybody could have looked.
+        patch.setattr(Path, "exists", lambda path, **_: False)
+    assert [path.name for path in entry.iterdir()] == ["theirs"] and list(tmp_path.iterdir()) == [entry]
+
+
+def test_what_cannot_get_its_name_is_told(tmp_path: Path) -> None:
+    entry = tmp_path / "rows-a"
+    with pytest.raises(OSError), staged(entry):
+        entry.write_text("a file")
+    assert list(tmp_path.iterdir()) == [entry]

@@ -235,3 +235,9 @@ def test_classes_that_are_not_known_are_no_class(monkeypatch: pytest.MonkeyPatch
     assert "test" in found, "its labels are known"
     sets["test"] = sets["test"].remove_columns("label")
     assert "test" not in splits._hub("owner/name")
+
+
+def test_runs_of_other_seeds_are_scored_on_the_same_rows(tmp_path: Path) -> None:
+    data = write(tmp_path / "a.jsonl", many(300))
+    one, two = (read(data, most=9, seed=seed) for seed in (1, 2))
+    assert one.eval == two.eval and one.test == two.test and one.train != two.train

@@ -1,5 +1,6 @@
 """What is told of prepared text: of streams, of many files, of text too short to hold any out; and what is counted."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,3 +129,44 @@ def test_padding_and_what_begins_a_text_are_not_counted(objective: str, counts: 
     tokenizer: Any = Ids()
     found = count_targets(Rows(ids, segments), tokenizer, objective=objective, pad_id=0, begin=(0,))
     assert found.tolist() == counts
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_is_left_out_of_the_text_to_evaluate_on_is_told(text_file: Path, tmp_path: Path, streaming: bool) -> None:
+    """Of a stream too: what it is evaluated on is read to its end. The second time it is told from the cache."""
+    held = tmp_path / "held.jsonl"
+    twice = "What this is evaluated on holds a line that stands there twice, word for word."
+    texts = [json.dumps({"text": text}) for text in (twice, twice, *(f"Line {n} of some more." for n in range(40)))]
+    held.write_text("\n".join([*texts, "{"]))
+    for _ in range(2):
+        said: list[str] = []
+        found = prepared(
+            text_file, say=said.append, streaming=streaming, eval_data=[str(held)], on_bad_row="skip", documents="line"
+        )
+        told = found.report["eval_cleaning"]
+        assert (told["read"], told["kept"]) == (43, 41)
+        assert told["dropped"] == {"exact: a copy of an earlier text": 1, "not JSON": 1}
+        lines = [text for text in said if text.startswith("cleaning of --eval-data: ")]
+        assert lines[0].startswith("cleaning of --eval-data: kept 41 of 43 documents, ") and len(lines) == 3
+
+
+def test_why_nothing_is_left_to_evaluate_on_is_told_first(text_file: Path, tmp_path: Path) -> None:
+    held = tmp_path / "held.txt"
+    held.write_text("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30\n")
+    said: list[str] = []
+    with pytest.raises(DataError, match="--eval-data holds no text"):
+        prepared(text_file, say=said.append, eval_data=[str(held)], documents="line")
+    assert "cleaning of --eval-data: dropped 1: quality: few letters" in said
+
+
+def test_other_rules_of_quality_are_other_text(text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> list[str]:
+        values = {**load_task("pretraining").defaults, "data": [str(text_file)]}
+        configs = [build(PretrainConfig, {**values, "clean": clean}, where="a test") for clean in ("default", "none")]
+        return [prepare.open_corpus(config, config.data, say=lambda _: None).key for config in configs]
+
+    before = keys()
+    monkeypatch.setattr(prepare, "QUALITY", 1000)
+    after = keys()
+    assert before[0] != after[0], "what was kept under the old rules is not taken"
+    assert before[1] == after[1], "without that filter nothing is other"
