@@ -13,6 +13,7 @@ from hflm.config import PretrainConfig
 from hflm.errors import UsageError
 from hflm.launch import check_same, check_shared
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
+from hflm.models.writing import with_usual_cache
 from hflm.plots import plot_loss, read_log
 from hflm.pretraining.card import model_card
 from hflm.run import RunFolder, read_json, whole_folder, write_json, write_text
@@ -123,6 +124,7 @@ def save(setup: "Setup", metrics: Mapping[str, Any]) -> None:
 
     run, config = setup.run, setup.config
     setup.model.to(torch.device("cpu"))  # type: ignore[arg-type]
+    with_usual_cache(setup.model.config)
     title = f"{metrics['arch']} on {metrics['data']}"
     baselines = {"unigram": metrics["unigram_loss"]}
     license = config.license or (None if config.data or config.model else LICENSE_OF_SAMPLE)

@@ -163,6 +163,8 @@ def test_a_next_token_model_opens_without_hflm(run_pretrain: Run) -> None:
     run = run_pretrain(arch=None, objective="clm")
     metrics = metrics_of(run)
     assert metrics["arch"] == "llama" and metrics["samples"] == []
+    # The Trainer turns it off: whoever opens the model would read the whole text again for each token.
+    assert json.loads((run / "model" / "config.json").read_text()).get("use_cache", True)
     assert "pipeline_tag: text-generation" in (run / "model" / "README.md").read_text()
     script = """
 import sys

@@ -47,3 +47,21 @@ def test_without_anything_saved_it_ends(run_pretrain: Run, monkeypatch: pytest.M
     short_at(3, monkeypatch)
     with pytest.raises(UsageError, match=r"while weights were moved.*--overwrite --micro-batch-size 2"):
         run_pretrain(optimizer="muon", max_steps=6, eval_steps=6, save_steps=6, batch_size=4, micro_batch_size=4)
+
+
+def test_with_smaller_micro_batches_the_model_is_prepared_anew(
+    run_pretrain: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Accelerate takes for prepared, it neither compiles nor computes in fp16."""
+    from accelerate import Accelerator
+
+    real, prepared = Accelerator.prepare_model, []
+
+    def prepare_model(self: Any, model: Any, *words: Any, **named: Any) -> Any:
+        prepared.append(getattr(model, "_is_accelerate_prepared", False))
+        return real(self, model, *words, **named)
+
+    monkeypatch.setattr(Accelerator, "prepare_model", prepare_model)
+    short_at(3, monkeypatch)
+    run_pretrain(optimizer="muon", max_steps=4, eval_steps=2, save_steps=2, batch_size=4, micro_batch_size=4)
+    assert prepared == [False, False]

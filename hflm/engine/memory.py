@@ -1,6 +1,6 @@
 """Out of memory: to know it when it is raised, and a split of the batch that takes less."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ from hflm.engine import ranks
 from hflm.engine.split import Split
 
 Found = TypeVar("Found")
+Item = TypeVar("Item")
 
 # The allocators of CPU, CUDA and MPS; torch has a class for some of them only.
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "CUDNN_STATUS_ALLOC_FAILED")
@@ -36,6 +37,18 @@ def in_halves(act: Callable[[int], Found], size: int, *, told: Callable[[int], N
         # Outside of the handler, which would keep what the batch held.
         size //= 2
         told(size)
+
+
+def piecewise(act: Callable[[Sequence[Item]], list[Found]], items: Sequence[Item]) -> list[Found]:
+    """Do a batch of items at once; where memory is short, each half of them by itself."""
+    try:
+        return act(items)
+    except Exception as error:
+        if len(items) == 1 or not out_of_memory(error):
+            raise
+    give_back()
+    middle = len(items) // 2
+    return [*piecewise(act, items[:middle]), *piecewise(act, items[middle:])]
 
 
 def halved(split: Split) -> Split | None:

@@ -80,3 +80,8 @@ class Restoring(Trainer):
                 super()._load_optimizer_and_scheduler(checkpoint)
         else:
             super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        # A run that was begun in fp16 may go on in another precision, which has no scaler.
+        if self.accelerator.scaler is not None:
+            super()._load_scaler(checkpoint)

@@ -26,6 +26,15 @@ class Split:
         return f"{whole} = {parts}"
 
 
+def eval_batch(longest: int, *, gpu: bool) -> int:
+    """Return the rows of an evaluation that are read at once, of which the longest has so many tokens.
+
+    No more tokens than a micro-batch may have, or than 32 short rows: beside logits for a large vocabulary, long rows
+    take gigabytes.
+    """
+    return max(1, min(32, (TOKENS_GPU if gpu else TOKENS_CPU) // max(longest, 1)))
+
+
 def split_batch(
     batch_size: int, *, micro_batch: int | None, processes: int, max_length: int, gpu: bool, layers_x_width: int = 0
 ) -> Split:

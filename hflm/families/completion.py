@@ -138,13 +138,16 @@ class Completion:
         return Sums(loss, None, batch["labels"].numel())
 
     def prompt(self, example: Example) -> Encoded:
-        """Encode the question alone, for generation."""
+        """Encode the question alone, for generation; raises DataError where nobody asks anything."""
+        check_asked(example)
         values, cut = self._shorten({role: value for role, value in example.values.items() if role not in ANSWERS})
         messages = as_messages(values, instruction=self.instruction)
         if messages is None:
             ids = list(self.tokenizer(values["text"])["input_ids"])
         else:
             ids = prompt_ids(self.tokenizer, before_answer(messages), opening=self.opening)
+        if not ids:
+            raise _nothing(example)
         # The answer must fit behind it.
         return Encoded(ids[-self.max_source_length :], None, cut or len(ids) > self.max_source_length)
 
@@ -164,6 +167,18 @@ class Completion:
 
 
 ANSWERS = ("target", "completion", "output")
+
+
+def check_asked(example: Example) -> None:
+    """Raise DataError for an example that is an empty text, or has the answers of a conversation alone."""
+    messages = as_messages({role: one for role, one in example.values.items() if role not in ANSWERS}, instruction="")
+    if not (example["text"].strip() if messages is None else before_answer(messages)):
+        raise _nothing(example)
+
+
+def _nothing(example: Example) -> DataError:
+    where = example.where or "A text"
+    return DataError(f"{where}: there is nothing to go on with.", fix="Give it some words, or leave it out.")
 
 
 def _last_answer(labels: Sequence[int]) -> int:

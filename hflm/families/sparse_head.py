@@ -51,6 +51,8 @@ class SparseHead:
 def fits(model: Any) -> bool:
     """Try the sparse head on two short rows: True where its logits are those of the whole head."""
     was_training = model.training
+    body = model.base_model
+    attention = getattr(body, "attention_type", None)
     model.eval()
     ids = torch.arange(8, device=model.device).remainder(model.config.get_text_config().vocab_size).view(2, 4)
     mask = torch.ones_like(ids)
@@ -65,4 +67,7 @@ def fits(model: Any) -> bool:
         return False
     finally:
         head.remove()
+        if getattr(body, "attention_type", None) != attention:
+            # On rows as short as these BigBird gives up its sparse attention, for good.
+            body.set_attention_type(attention)
         model.train(was_training)

@@ -64,7 +64,8 @@ def base_line(base: str) -> str:
 def _language_line(config: FinetuneConfig) -> str:
     codes = [re.split("[-_]", code.lower())[0] for code in (config.source_lang, config.target_lang) if code]
     codes = list(dict.fromkeys(SHORT.get(code, code) for code in codes))
-    return f"language: [{', '.join(codes)}]\n" if codes and all(code in LANGUAGE_NAMES for code in codes) else ""
+    # In quotes: a bare `no`, for Norwegian, is false in YAML.
+    return f"language: {json.dumps(codes)}\n" if codes and all(code in LANGUAGE_NAMES for code in codes) else ""
 
 
 def _made(base: str, *, distilled: bool) -> str:

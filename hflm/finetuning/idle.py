@@ -24,6 +24,9 @@ def without_effect(config: FinetuneConfig, task: Task, kind: str) -> list[str]:
     for name, (wanted, what) in OF_KINDS.items():
         if name in given and kind not in wanted:
             said.append(f"--{flag(name)}: without effect, it is for {what}")
+    for share, file in (("eval_fraction", "validation_file"), ("test_fraction", "test_file")):
+        if share in given and getattr(config, file):
+            said.append(f"--{flag(share)}: without effect, as --{flag(file)} is named")
     if "decay" in given and config.schedule == "linear":
         said.append("--decay: without effect, a linear schedule falls from its warm-up on")
     return said

@@ -9,6 +9,9 @@ from hflm.data.checks import findings
 from hflm.families.encoded import Encoded
 from hflm.finetuning.fitting import Fitted
 
+# From this share of unknown tokens on, a model reads little of what the rows say.
+MUCH_UNKNOWN = 0.1
+
 
 def preflight(fitted: Fitted, *, steps: int, split: str) -> dict[str, Any]:
     """Return the report of a fine-tuning; lengths are in tokens."""
@@ -21,6 +24,7 @@ def preflight(fitted: Fitted, *, steps: int, split: str) -> dict[str, Any]:
         "lengths": _lengths([len(row.ids) for row in rows]),
         "cut": sum(row.cut for row in rows) / len(rows),
         "without_target": sum(row.targets == 0 for row in rows),
+        "unknown": _unknown(rows, fitted.family.tokenizer),
         "steps": steps,
         "batch": split,
         "epochs": steps * fitted.config.batch_size / len(rows),
@@ -38,6 +42,17 @@ def _by_place(fitted: Fitted) -> list[str]:
     found = fitted.splits.columns.items()
     plain = [role for role, column in found if role not in named and column.strip().lower() not in known[role]]
     return plain if fitted.task.by_place else []
+
+
+def _unknown(rows: Sequence[Encoded], tokenizer: Any) -> float:
+    """Return the share of the tokens of a text for which its tokenizer has none but the unknown one."""
+    unknown = tokenizer.unk_token_id
+    # Tokenizers of bytes know everything; where they name such a token, it is one of the ends of a text.
+    if unknown is None or unknown in (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id):
+        return 0.0
+    special = set(tokenizer.all_special_ids) - {unknown}
+    tokens = [token for row in rows for token in row.ids if token not in special]
+    return tokens.count(unknown) / max(len(tokens), 1)
 
 
 def _lengths(values: Sequence[int]) -> dict[str, int]:
@@ -72,6 +87,11 @@ def lines(report: Mapping[str, Any]) -> list[str]:
         found.append(f"cut: {report['cut']:.1%} of the training rows are longer than the limits, and lose a part")
     if report.get("bad_rows", {}).get("rows"):
         found += bad_lines(report["bad_rows"])
+    if report.get("unknown", 0) > MUCH_UNKNOWN:
+        found.append(
+            f"unknown: {report['unknown']:.0%} of the tokens read; the model's tokenizer does not know this script or "
+            "these letters: take another model"
+        )
     if report["skipped"]:
         found.append(f"skipped: {report['skipped']:,} training rows with nothing to read or to learn")
     if report["without_target"]:

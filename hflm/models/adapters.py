@@ -3,6 +3,7 @@
 from typing import Any
 
 from hflm.errors import ModelError, UsageError
+from hflm.models.shallow import side_by_side
 
 
 def add_lora(model: Any, *, rank: int, seed: int) -> None:
@@ -61,7 +62,15 @@ def merge_lora(model: Any) -> None:
 
 
 def recompute(model: Any) -> None:
-    """Keep the input of each layer alone, and compute the rest again on the way back: less memory, more time."""
+    """Keep the input of each layer alone, and compute the rest again on the way back: less memory, more time.
+
+    Raises ModelError for an architecture that transformers cannot do it with, such as ALBERT.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise ModelError(
+            f"transformers has no gradient checkpointing for {model.config.model_type}.",
+            fix="Leave --gradient-checkpointing away.",
+        )
     # transformers 5.23 has renamed it, and will drop the old name.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable()
@@ -73,7 +82,7 @@ def freeze_layers(model: Any, count: int) -> None:
     layers = _layers(model)
     if count > len(layers):
         raise UsageError(f"--freeze {count}: the model has {len(layers)} layers.", fix="Freeze fewer.")
-    for module in (*_embeddings(model), *layers[:count]):
+    for module in (*_embeddings(model), *(part for layer in layers[:count] for part in layer)):
         for weight in module.parameters():
             weight.requires_grad = False
 
@@ -89,9 +98,9 @@ def _embeddings(model: Any) -> list[Any]:
     return [child for child in parent.children() if isinstance(child, nn.Embedding)]
 
 
-def _layers(model: Any) -> list[Any]:
-    """Return the longest list of modules: the layers, of the encoder where there are two as long."""
+def _layers(model: Any) -> list[tuple[Any, ...]]:
+    """Return the parts of each layer, one or several: those of the longest list of modules, the first of them."""
     from torch import nn
 
-    lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=len, default=[])
+    longest = max((each for each in model.modules() if isinstance(each, nn.ModuleList)), key=len, default=None)
+    return [] if longest is None else list(zip(*side_by_side(model, longest), strict=True))

@@ -29,6 +29,8 @@ SIZES: Mapping[str, Shape] = {
     "small": Shape(4, 512, 8),
     "base": Shape(12, 768, 12),
 }
+# Tokens of a block of BigBird's sparse attention.
+BLOCK = 64
 DEFAULT_ARCH = {"mlm": "modernbert", "wwm": "modernbert", "clm": "llama"}
 # What writes text after what it has read: the objective of an encoder-decoder.
 SEQ2SEQ = "seq2seq"
@@ -179,6 +181,7 @@ def build_config(
         **_positions(arch, max_length, tokenizer.pad_token_id),
         **_special_ids(tokenizer),
         **{name: dropout for name, value in defaults.items() if _is_dropout(name, value)},
+        **{name: 0.0 for name in defaults if "layerdrop" in name},
         **EXTRAS.get(arch, {}),
     }
     known |= {"tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id"} | set(names)
@@ -204,9 +207,10 @@ def _special_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int | None]:
 
 
 def _is_dropout(name: str, value: object) -> bool:
-    # Some switches have "drop" in their name too.
+    # Some switches have "drop" in their name too; and layerdrop leaves out whole layers, which is another thing.
     return (
         "drop" in name
+        and "layerdrop" not in name
         and name != "classifier_dropout"
         and isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -265,6 +269,9 @@ def _both_sides(shape: Shape, vocab_size: int) -> dict[str, int]:
 def _positions(arch: str, max_length: int, pad_token_id: int | None) -> dict[str, int]:
     # Where the padding is 0, MPNet still counts from 1.
     size = max_length + position_offset(arch, pad_token_id=pad_token_id or 1)
+    if arch == "big_bird":
+        # It fills a row up to whole blocks, which have places too.
+        size = -(-size // BLOCK) * BLOCK
     return {"max_position_embeddings": size, "n_positions": size}
 
 

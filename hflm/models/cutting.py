@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from hflm.models.trainers import WITHOUT_SPACES
+from hflm.models.trainers import PIECES, WITHOUT_SPACES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,9 +33,9 @@ def cuts_at_lines(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Say whether the tokens stay the same where `cut` cuts; True only where each step is known to see to it.
 
     NFC composes nothing with a line end, and the other normalizers allowed here change one character at a time. The
-    splitter of BERT ends a word at white space, which it drops. The byte-level one of GPT-2 puts a line end together
-    with white space alone, of which there is none before it. Models see one word at a time. Other splitters, as those
-    of Metaspace and Llama 3, make one word of what stands on both sides of a line end.
+    splitter of BERT ends a word at white space, which it drops. The byte-level ones of GPT-2 and of hflm put a line end
+    together with white space alone, of which there is none before it. Models see one word at a time. Other splitters,
+    as those of Metaspace and Llama 3, make one word of what stands on both sides of a line end.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -51,8 +51,10 @@ def cuts_at_lines(tokenizer: "PreTrainedTokenizerBase") -> bool:
         own = all(step.get("pattern") == {"Regex": WITHOUT_SPACES} for step in before)
         return own and normalizers <= {"NFC", "Lowercase", "BertNormalizer"}
     if (told["model"]["type"], last["type"]) == ("BPE", "ByteLevel"):
-        plain = last["use_regex"] and not last["add_prefix_space"] and not told["model"]["dropout"]
-        return plain and not before and normalizers <= {"NFC", "Lowercase"}
+        plain = not last["add_prefix_space"] and not told["model"]["dropout"]
+        # It splits by itself as GPT-2 does, or leaves that to the step before it.
+        splitters = [] if last["use_regex"] else [{"Regex": PIECES}]
+        return plain and [step.get("pattern") for step in before] == splitters and normalizers <= {"NFC", "Lowercase"}
     return False
 
 

@@ -31,7 +31,7 @@ OBJECTS = ("config.json", "generation_config.json", "tokenizer_config.json", "sp
 # How many times as long a normalizer may make a text.
 MAX_GROWTH = 1000.0
 TASK_NUMBERS = ("max_source_length", "max_target_length", "max_length")
-TASK_WORDS = ("prefix", "instruction", "source_lang", "target_lang")
+TASK_WORDS = ("prefix", "instruction", "source_lang", "target_lang", "metric")
 
 
 def check_folder(folder: Path, *, weights: bool = True) -> None:
@@ -142,6 +142,7 @@ def _is_task(task: Mapping[str, Any]) -> bool:
         and all(isinstance(value, str) for value in columns.values())
         and all(isinstance(task.get(name, 1), int) and 0 < task.get(name, 1) < 10**9 for name in TASK_NUMBERS)
         and all(isinstance(task.get(name) or "", str) for name in TASK_WORDS)
+        and task.get("writes", "text") in ("text", "triples")
         and isinstance(task.get("temperature", 1.0), (int, float))
         and 0 < task.get("temperature", 1.0) < 10**6
     )

@@ -59,11 +59,23 @@ def _layers(stack: Any, config: Any, settings: tuple[str, ...]) -> tuple[str, An
     raise ModelError(f"{config.model_type} does not keep its layers in a list.", fix="Name a --student of its own.")
 
 
+def side_by_side(model: Any, list_of: Any) -> list[Any]:
+    """Return a list of modules and those as long beside it: XLM and FlauBERT keep each part of their layers in one."""
+    from torch import nn
+
+    for module in model.modules():
+        children = list(module.children())
+        if any(child is list_of for child in children):
+            return [child for child in children if isinstance(child, nn.ModuleList) and len(child) == len(list_of)]
+    return [list_of]
+
+
 def _keep(model: Any, list_of: Any, kept: list[int]) -> None:
     """Put a list of the layers that are kept in the place of all."""
     from torch import nn
 
-    for module in model.modules():
+    parts = side_by_side(model, list_of)
+    for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if child is list_of:
-                setattr(module, name, nn.ModuleList([list_of[layer] for layer in kept]))
+            if any(child is part for part in parts):
+                setattr(module, name, nn.ModuleList([child[layer] for layer in kept]))

@@ -18,7 +18,7 @@ from hflm.models.resolve import resolve_model
 from hflm.models.safety import check_tokenizer
 from hflm.models.trainers import TRAINERS
 from hflm.models.wheels import find_wheel
-from hflm.words import LETTERS
+from hflm.words import LETTERS, count_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -169,7 +169,7 @@ def tokenizer_report(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str])
     encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     tokens = sum(len(ids) for ids in encoded)
     unknown = sum(ids.count(tokenizer.unk_token_id) for ids in encoded)
-    words = sum(len(text.split()) for text in texts)
+    words = sum(count_words(text) for text in texts)
     characters = sum(len(text) for text in texts)
     return TokenizerReport(
         vocab_size=len(tokenizer),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hflm.errors import DataError
+from hflm.words import JOINERS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 # sentence would be one word, and one unknown letter would make all of it unknown. Each letter with its marks stands
 # alone instead, as Chinese characters do.
 WITHOUT_SPACES = r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tai_Tham}\p{New_Tai_Lue}\p{Javanese}\p{Balinese}]\p{M}*"
+# What byte-level BPE takes for a word: GPT-2's pattern, but that the marks and joiners behind a letter belong to it.
+# Those of Hindi, Thai or vowelled Arabic would cut a word at every vowel, and pieces never join over a cut.
+PIECES = rf"'(?:s|t|re|ve|m|ll|d)| ?\p{{L}}[\p{{L}}\p{{M}}{JOINERS}]*| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+"
 # Far above the noise of sums in another order (1e-10), far below what a segmentation would notice.
 DIGITS = 4
 # The trainer puts rare letters this far apart, in the order of a hash map.
@@ -66,11 +70,16 @@ def _blank_wordpiece(unk: str, lowercase: bool, vocabulary: dict[str, int] | Non
 
 def train_bpe(texts: Iterable[str], *, size: int, special: list[str], unk: str, lowercase: bool) -> "Tokenizer":
     """Train byte-level BPE: no text is unknown to it, and `unk` stays unused."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = _plain_normalizer(lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(
@@ -86,12 +95,15 @@ def train_unigram(texts: Iterable[str], *, size: int, special: list[str], unk: s
     The trainer sums in the order of a hash map and sorts by the sums: scores are rounded and sorted anew here. Pieces
     that the text values alike to the last digit could still fall on either side of the cut; none was seen to.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = _plain_normalizer(lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
+    # As SentencePiece has it: an end of a line would otherwise be an unknown letter within a word.
+    spaces = normalizers.Replace(Regex(r"\s+"), " ")
+    tokenizer.normalizer = normalizers.Sequence([_plain_normalizer(lowercase), spaces])
+    # Before a text, and not behind each special token within it, as a mask.
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token=unk, show_progress=False)
     try:
         tokenizer.train_from_iterator(texts, trainer)

@@ -31,3 +31,12 @@ def without_sampling(model: Any) -> None:
         setattr(told, name, None)
     if (told.pad_token_id or 0) < 0:
         told.pad_token_id = None
+
+
+def with_usual_cache(config: Any) -> None:
+    """Undo what the Trainer has written into a configuration: a decoder without its cache would write slowly."""
+    usual = getattr(type(config), "use_cache", None)
+    if usual is None:
+        config.__dict__.pop("use_cache", None)
+    else:
+        config.use_cache = usual

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from hflm.config import SHAPE, VOCABULARY, PretrainConfig
 from hflm.data.masking import Masking
 from hflm.engine import ranks
-from hflm.engine.device import Device, choose_device, use_fast_attention
+from hflm.engine.device import Device, choose_device, use_fast_attention, whole_attention
 from hflm.engine.order import Order
-from hflm.engine.split import TOKENS_CPU, TOKENS_GPU, Split, split_batch
+from hflm.engine.split import Split, eval_batch, split_batch
 from hflm.errors import ModelError, UsageError
 from hflm.families.family import Family
 from hflm.families.language_model import CausalLM, MaskedLM
@@ -60,16 +60,8 @@ class Setup:
             config=config, run=self.run, model=self.model, family=self.family, device=self.device, split=self.split,
             rows=rows, count=count, eval_rows=data.eval_rows, order=order,
             key=data.key, inputs=self.inputs, tokens_per_step=config.batch_size * data.eval_rows.ids.shape[1],
-            eval_batch=self._eval_batch,
+            eval_batch=eval_batch(int(data.eval_rows.ids.shape[1]), gpu=self.device.kind == "cuda"),
         )  # fmt: skip
-
-    @property
-    def _eval_batch(self) -> int:
-        """Rows of an evaluation that are read at once: no more tokens than a micro-batch may have, or than 32 short
-        rows: next to logits for a large vocabulary, long rows take gigabytes.
-        """
-        tokens = TOKENS_GPU if self.device.kind == "cuda" else TOKENS_CPU
-        return max(1, min(32, tokens // int(self.data.eval_rows.ids.shape[1])))
 
 
 def set_up(
@@ -99,6 +91,8 @@ def set_up(
     model = loaded.float() if loaded else build(config, arch, data, max_length)
     if packs:
         use_fast_attention(model, device, usual=max_length)
+    if whole_attention(model, device):
+        say(f"attention: whole, not sparse: that of {arch or config.model} does not compute in bf16 on a CPU")
     family = _family(config, data, model)
     split = split_batch(
         config.batch_size, micro_batch=config.micro_batch_size, processes=ranks.world(), max_length=max_length,

@@ -1,10 +1,13 @@
 """The model card, written from the run."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hflm.config import PretrainConfig
 from hflm.finetuning.card import INHERITED, base_line, kept_table, took
+from hflm.inference.fill_mask import BLANK
+from hflm.words import foreign
 
 TASKS = {"mlm": "fill-mask", "wwm": "fill-mask", "clm": "text-generation"}
 
@@ -34,7 +37,7 @@ def model_card(
         else "The model knows the text above and nothing else,",
         took=took(metrics),
         kept=kept_table(told) if told else "",
-        example=f"She was {mask or '[MASK]'} ." if task == "fill-mask" else "She was",
+        example=json.dumps(_example(task, metrics, mask or "[MASK]"), ensure_ascii=False),
         max_length=length,
         seed=config.seed,
         command=environment["command"],
@@ -44,6 +47,14 @@ def model_card(
         amount="a stream of text" if tokens is None else f"{tokens:,} tokens of text",
         tokens_seen=metrics["tokens_seen"],
     )
+
+
+def _example(task: str, metrics: Mapping[str, Any], mask: str) -> str:
+    """Return a text to try the model with, of its own kind where it is not English."""
+    if task != "fill-mask":
+        return str(metrics.get("beginning") or "She was")
+    own = next((str(one["text"]) for one in metrics.get("samples", ()) if foreign(one["text"])), None)
+    return BLANK.sub(mask, own) if own else f"She was {mask} ."
 
 
 def _how(config: PretrainConfig, told: Mapping[str, Any] | None) -> str:
@@ -81,7 +92,7 @@ pipeline_tag: {task}
 ```python
 from transformers import pipeline
 
-pipeline("{task}", "path/to/this/folder")("{example}")
+pipeline("{task}", "path/to/this/folder")({example})
 ```
 
 ## Limits

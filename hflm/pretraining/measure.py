@@ -1,6 +1,7 @@
 """What a pretraining run is worth: its loss beside a baseline, its speed beside the machine's."""
 
 import math
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,10 @@ from hflm.pretraining.assemble import Setup
 from hflm.pretraining.forecast import body_parameters
 from hflm.run import read_json
 from hflm.training.training import Trained
+from hflm.words import word_pattern
+
+# Words of a sentence for a model to go on with.
+BEGINNING = 3
 
 
 def measure(setup: Setup, trained: Trained) -> dict[str, Any]:
@@ -56,6 +61,7 @@ def measure(setup: Setup, trained: Trained) -> dict[str, Any]:
         "peak_memory_bytes": peak_memory(setup.device.kind),
         **({"first_step": trained.first} if trained.first else {}),
         "samples": samples(setup),
+        "beginning": beginning(setup),
         **{f"data_{name}": value for name, value in setup.data.report.items()},
     }
 
@@ -70,6 +76,14 @@ def unigram_loss(setup: Setup) -> float:
         total += float(surprise[labels].sum())
         number += labels.size
     return total / number
+
+
+def beginning(setup: Setup) -> str:
+    """Return the first words of a sentence that the model was not trained on, to be gone on with; "" without one."""
+    for sentence in sample_sentences(setup.data.sentences, count=1, seed=setup.config.seed):
+        ends = [match.end() for match in islice(word_pattern().finditer(sentence), BEGINNING)]
+        return sentence[: ends[-1]] if ends else ""
+    return ""
 
 
 def samples(setup: Setup) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 # Counts up when the same text gives another vocabulary: what was trained before is not taken from the cache then.
-TRAINER = 3
+TRAINER = 4
 
 
 def obtain_tokenizer(

@@ -69,12 +69,19 @@ def zero_settings(training: Training) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def layer_drop(model: Any) -> float:
+    """Return how likely a step leaves out a layer, as M2M100 and its like do; 0.0 where none is left out."""
+    return max((float(getattr(module, "layerdrop", None) or 0.0) for module in model.modules()), default=0.0)
+
+
 def has_idle_weights(training: Training) -> bool:
     """Tell whether there are weights to train that a step gives no gradient, for which DDP would wait.
 
     Looking for them at every step takes time, so it is looked for once. A row of the evaluation is tried: a stream of
-    training rows does not go back.
+    training rows does not go back. Where layers are left out by chance, one trial shows nothing.
     """
+    if layer_drop(training.model):
+        return True
     model, family = training.model, training.family
     batch = family.collate([Placed(training.eval_rows)[0, 0]])
     with torch.random.fork_rng(devices=[]):

@@ -21,7 +21,7 @@ from hflm.engine.steady import Trim
 from hflm.engine.trainer import EngineTrainer
 from hflm.errors import CheckpointError, Interrupted, UsageError
 from hflm.sealed import write_plan
-from hflm.training.arguments import training_arguments
+from hflm.training.arguments import layer_drop, training_arguments
 from hflm.training.recorded import steps_logged
 from hflm.training.training import Say, Trained, Training, evaluate_every, optimizer_of, planned, save_every
 
@@ -87,6 +87,8 @@ def _train_in_memory(
         # Outside of the handler: the error holds on to what the step had in memory.
         training = smaller(training, trainer.state.global_step + 1, say=say)
         trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+        # By this mark the next Trainer would take the model for prepared, and neither compile it nor compute in fp16.
+        training.model.__dict__.pop("_is_accelerate_prepared", None)
         broke_off = trainer.updating == trainer.state.global_step
         start = trainer.save_last_step() or (_before_update(training, trainer) if broke_off else start)
         write_plan(training.run, training.plan)
@@ -171,8 +173,16 @@ def _turned(training: Training, say: Say, each: float) -> None:
 
 
 def _trainer_kind(training: Training) -> type[EngineTrainer]:
+    """Return the Trainer of the strategy; raises UsageError for a model that it cannot share out."""
     if training.config.strategy != "fsdp2" or ranks.world() == 1:
         return EngineTrainer
+    if drop := layer_drop(training.model):
+        # A rank would wait for ever for the shares of a layer that another has left out.
+        raise UsageError(
+            f"--strategy fsdp2: {training.model.config.model_type} leaves out layers by chance (layerdrop {drop:g}), "
+            "other ones in each process.",
+            fix="Pass --strategy ddp.",
+        )
     from hflm.engine.sharded import ShardedTrainer
 
     return ShardedTrainer

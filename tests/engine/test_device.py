@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
+from hflm.engine import device
 from hflm.engine.device import SHORT, Device, peak_memory, use_fast_attention
 
 CHILD = """
@@ -59,3 +60,17 @@ def test_a_few_long_rows_among_short_ones_have_an_attention_that_keeps_no_scores
             found, expected = (one(input_ids=ids).last_hidden_state for one in (model, plain))
         assert model.config._attn_implementation == wanted
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("native", "fast", "taken"), [(True, True, "bf16"), (True, False, "fp32"), (False, False, "fp32")]
+)
+def test_bf16_is_what_auto_takes_where_there_is_fast_hardware_for_it(
+    native: bool, fast: bool, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(device, "native_bf16", lambda kind: native)
+    monkeypatch.setattr(device, "fast_bf16", lambda: fast)
+    assert device.choose_device("auto").precision == taken
+    assert device.choose_device("bf16").precision == "bf16"

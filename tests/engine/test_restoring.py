@@ -115,3 +115,23 @@ def test_rates_that_were_changed_are_kept(name: str) -> None:
         optimizer.step()
         again.step()
         assert again.get_last_lr() == [lr * (1 / 5)] * len(optimizer.param_groups)
+
+
+@pytest.mark.promise("R3")
+def test_a_run_that_was_begun_in_fp16_goes_on_in_another_precision(
+    run_pretrain: Callable[..., Path], finished: Path, tmp_path: Path
+) -> None:
+    """Its checkpoint has the state of a scaler, which other precisions do not have."""
+    from hflm.engine import checkpoints
+
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    (run / "metrics.json").unlink()
+    shutil.rmtree(run / "model")
+    newest = checkpoints.ordered(run / "checkpoints")[-1]
+    torch.save({"scale": 65536.0, "_growth_tracker": 0}, newest / "scaler.pt")
+    (newest / checkpoints.MANIFEST).write_text(
+        json.dumps({path.name: checkpoints.describe(path) for path in newest.iterdir()
+                    if path.name != checkpoints.MANIFEST})
+    )  # fmt: skip
+    run_pretrain(run, resume=True)
+    assert (run / "model" / "model.safetensors").exists()

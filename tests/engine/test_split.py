@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hflm.engine.split import TOKENS_CPU, split_batch
+from hflm.engine.split import TOKENS_CPU, eval_batch, split_batch
 from hflm.errors import UsageError
 
 
@@ -15,6 +15,13 @@ def test_solved(share: int, processes: int, max_length: int, gpu: bool) -> None:
     split = split_batch(share * processes, micro_batch=None, processes=processes, max_length=max_length, gpu=gpu)
     assert split.micro_batch * split.accumulation * split.processes == share * processes
     assert gpu or split.micro_batch == 1 or split.micro_batch * max_length <= TOKENS_CPU
+
+
+@pytest.mark.parametrize(
+    ("longest", "gpu", "rows"), [(8, False, 32), (512, False, 8), (9000, False, 1), (512, True, 32)]
+)
+def test_an_evaluation_reads_no_more_tokens_at_once_than_a_step(longest: int, gpu: bool, rows: int) -> None:
+    assert eval_batch(longest, gpu=gpu) == rows
 
 
 def test_as_asked() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from hflm.data.examples import Example
+from hflm.errors import DataError
 from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED
 from hflm.families.prompts import as_messages, prompt_ids, shorten, spans
@@ -141,3 +142,9 @@ def test_a_question_is_asked_with_its_passage() -> None:
     assert as_messages({**values, "input": ""}, instruction="") == as_messages(
         {name: value for name, value in values.items() if name != "input"}, instruction=""
     )
+
+
+@pytest.mark.parametrize("values", [{"text": ""}, {"text": " "}, {"messages": [BOT]}, {"prompt": [BOT]}])
+def test_nothing_to_go_on_with(values: dict[str, Any], tokenizer: Any) -> None:
+    with pytest.raises(DataError, match=r"^rows.jsonl, line 3: there is nothing to go on with"):
+        Completion(tokenizer, "", 40, 12).prompt(Example("rows.jsonl, line 3", values))

@@ -10,12 +10,14 @@ from torch.nn import functional
 
 from hflm.data.masking import Masking
 from hflm.data.packing import Row
+from hflm.engine.device import Device, whole_attention
 from hflm.families.family import Item
 from hflm.families.language_model import MaskedLM
 from hflm.families.sparse_head import SparseHead, fits
 from hflm.models.architecture import Shape, build_config, build_model
 from hflm.models.attention import packed_inputs
 from hflm.models.tokenizer import special_flags, train_tokenizer
+from hflm.training.training import autocast
 
 ENCODERS = ["bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "deberta-v2", "electra", "albert"]
 
@@ -116,3 +118,32 @@ def test_removed_it_leaves_nothing() -> None:
     head.remove()
     head.positions = torch.tensor([0])
     assert model(input_ids=torch.full((1, 4), 9)).logits.shape == (1, 4, 280)
+
+
+@pytest.mark.parametrize(("precision", "left"), [("bf16", "original_full"), ("fp32", "block_sparse")])
+def test_sparse_attention_is_left_where_it_does_not_compute(precision: str, left: str) -> None:
+    """Rows longer than the 704 tokens below which BigBird itself gives it up, and of no whole number of blocks."""
+    config = build_config(
+        arch="big_bird", shape=Shape(1, 32, 2), vocab_size=280, max_length=720, tokenizer=tokenizer("bert")
+    )
+    model: Any = build_model(config, objective="mlm", seed=1)
+    device = Device("cpu", precision)
+    assert fits(model) and whole_attention(model, device) == (left == "original_full")
+    with autocast(device):
+        loss = model(input_ids=torch.full((1, 720), 9), labels=torch.full((1, 720), 9)).loss
+    assert torch.isfinite(loss) and model.bert.attention_type == left
+
+
+def test_sparse_attention_outlives_the_trial() -> None:
+    """On rows as short as those of the trial, BigBird turns to full attention and never back."""
+    import transformers
+
+    config = transformers.BigBirdConfig(
+        vocab_size=280, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64, attention_type="block_sparse", block_size=4, num_random_blocks=1,
+    )  # fmt: skip
+    model = transformers.BigBirdForMaskedLM(config).train()
+    kinds = [type(module) for module in model.modules()]
+    assert fits(model)
+    assert model.bert.attention_type == "block_sparse" and all(module.training for module in model.modules())
+    assert [type(module) for module in model.modules()] == kinds

@@ -48,3 +48,7 @@ def test_what_does_nothing_is_named() -> None:
         "--decay: without effect, a linear schedule falls from its warm-up on"
     ]
     assert said("sentiment", "classification", decay=0.2, schedule="trapezoid") == []
+    assert said("sentiment", "classification", eval_fraction=0.3, validation_file="v.jsonl") == [
+        "--eval-fraction: without effect, as --validation-file is named"
+    ]
+    assert said("sentiment", "classification", test_fraction=0.3, validation_file="v.jsonl") == []

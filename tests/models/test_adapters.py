@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import transformers
 
-from hflm.errors import UsageError
+from hflm.errors import ModelError, UsageError
 from hflm.models.adapters import add_lora, freeze_layers, merge_lora, recompute
 from hflm.models.heads import load_with_head
 from tests.tiny import KINDS, SEQ2SEQ
@@ -101,3 +102,21 @@ def test_the_first_layers_are_frozen(kind: str, layers: int, tiny: Tiny) -> None
     assert not any(".1." in name and "layer" in name for name in frozen)
     with pytest.raises(UsageError, match=f"--freeze 9: the model has {layers} layers"):
         freeze_layers(model, 9)
+
+
+def test_a_layer_in_lists_side_by_side_is_frozen_whole() -> None:
+    config = transformers.FlaubertConfig(vocab_size=50, emb_dim=32, n_layers=2, n_heads=2, max_position_embeddings=40)
+    model = transformers.FlaubertWithLMHeadModel(config)
+    freeze_layers(model, 1)
+    layers = {name: weight for name, weight in model.named_parameters() if name.split(".")[2].isdecimal()}
+    assert {name.split(".")[1] for name in layers} == {"attentions", "layer_norm1", "ffns", "layer_norm2"}
+    assert all(weight.requires_grad == (name.split(".")[2] == "1") for name, weight in layers.items())
+
+
+def test_an_architecture_without_checkpointing_is_told() -> None:
+    config = transformers.AlbertConfig(
+        vocab_size=50, embedding_size=16, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=64,
+    )  # fmt: skip
+    with pytest.raises(ModelError, match=r"no gradient checkpointing for albert\. Leave --gradient-checkpointing away"):
+        recompute(transformers.AlbertForMaskedLM(config))

@@ -62,6 +62,20 @@ def test_dropout_is_everywhere_or_nowhere(arch: str, dropout: float) -> None:
     assert found <= {dropout}
 
 
+@pytest.mark.parametrize(
+    ("arch", "names"),
+    [(arch, ["encoder_layerdrop", "decoder_layerdrop"]) for arch in ("bart", "m2m_100")] + [("opt", ["layerdrop"])],
+)
+def test_dropout_leaves_out_no_layers(arch: str, names: list[str]) -> None:
+    objective = "clm" if arch == "opt" else SEQ2SEQ
+    tokenizer = train_tokenizer(iter(WORDS), kind="bpe", vocab_size=280, arch=arch, max_length=24, objective=objective)
+    config = build_config(
+        arch=arch, shape=Shape(2, 64, 2), vocab_size=280, max_length=24, tokenizer=tokenizer, dropout=0.1
+    )
+    assert config.dropout == config.attention_dropout == 0.1
+    assert all(getattr(config, name) == 0.0 for name in names)
+
+
 def test_special_ids_come_from_the_tokenizer() -> None:
     assert build("roberta").config.pad_token_id == 1
     assert build("bert").config.pad_token_id == 0

@@ -84,8 +84,9 @@ def changed(tokenizer: Any, change: Any) -> Any:
 
 
 OTHERS: dict[str, Any] = {
-    "a prefix": lambda told: told["pre_tokenizer"].update(add_prefix_space=True),
-    "no words": lambda told: told["pre_tokenizer"].update(use_regex=False),
+    "a prefix": lambda told: told["pre_tokenizer"]["pretokenizers"][-1].update(add_prefix_space=True),
+    "no words": lambda told: told["pre_tokenizer"]["pretokenizers"].pop(0),
+    "other words": lambda told: told["pre_tokenizer"]["pretokenizers"][0].update(pattern={"Regex": "\\w+\\s*"}),
     "chance": lambda told: told["model"].update(dropout=0.5),
     "white space made one": lambda told: told.update(
         normalizer={"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "}
@@ -93,7 +94,7 @@ OTHERS: dict[str, Any] = {
     "lines are words": lambda told: told.update(
         pre_tokenizer={"type": "Sequence", "pretokenizers": [
             {"type": "Split", "pattern": {"Regex": "[.]\\n"}, "behavior": "Isolated", "invert": False},
-            told["pre_tokenizer"],
+            *told["pre_tokenizer"]["pretokenizers"],
         ]}
     ),
     "no splitter": lambda told: told.update(pre_tokenizer=None),
@@ -103,6 +104,11 @@ OTHERS: dict[str, Any] = {
 @pytest.mark.parametrize("other", OTHERS)
 def test_what_may_differ_is_not_cut(trained: Any, other: str) -> None:
     assert not cuts_at_lines(changed(trained["bpe", "clm", False], OTHERS[other]))
+
+
+def test_the_splitter_of_gpt2_is_known_too(trained: Any) -> None:
+    splitter = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    assert cuts_at_lines(changed(trained["bpe", "clm", False], lambda told: told.update(pre_tokenizer=splitter)))
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,26 @@ def test_all_layers_make_the_same_model(arch: str, tmp_path: Path) -> None:
         torch.testing.assert_close(student(input_ids=ids).logits, model(input_ids=ids).logits)
 
 
+@pytest.mark.parametrize("arch", ["XLM", "Flaubert"])
+def test_layers_in_lists_side_by_side_stay_together(arch: str, tmp_path: Path) -> None:
+    """Attention, feed-forward part and both norms of a layer, each from a list of its own."""
+    config = getattr(transformers, f"{arch}Config")(
+        vocab_size=50, emb_dim=32, n_layers=5, n_heads=2, max_position_embeddings=40, pad_token_id=1
+    )
+    model = getattr(transformers, f"{arch}WithLMHeadModel")(config)
+    save_shallow(model, 3, tmp_path)
+    student, found = type(model).from_pretrained(tmp_path, output_loading_info=True)
+    assert student.config.n_layers == 3 and not found["missing_keys"] and not found["unexpected_keys"]
+    theirs, seen = model.state_dict(), set()
+    for key, value in student.state_dict().items():
+        _, part, number, *rest = [*key.split("."), ""]
+        if number.isdecimal():
+            seen.add(part)
+            key = ".".join(["transformer", part, str(evenly(5, 3)[int(number)]), *rest[:-1]])
+        assert torch.equal(value, theirs[key]), key
+    assert seen == {"attentions", "layer_norm1", "ffns", "layer_norm2"}
+
+
 def test_the_first_layers_are_kept_where_that_is_asked(tmp_path: Path) -> None:
     model = build("bert")
     save_shallow(model, 2, tmp_path, keep="first")
