@@ -9,12 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hflm.data.records import Record, show
-from hflm.errors import DataError, UsageError
+from hflm.data.records import Record, read_records, show
+from hflm.data.sources import one_source
+from hflm.errors import DataError, ModelError, UsageError
 from hflm.families.prompts import asked_about, before_answer
 from hflm.inference.asking import Ask, is_chat, make_prompt
 from hflm.inference.decoding import Answer, Listen, Settings, Timing
-from hflm.inference.row_files import add_to_rows
+from hflm.inference.generating import UNPENALIZED
+from hflm.inference.row_files import add_to_rows, check_output
 from hflm.inference.writer import Writer
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 CHUNK = 256
 # What a question or an instruction is about, and the columns that hold these.
 ABOUT, ASKS = ("input", "context"), ("prompt", "instruction", "question")
-COLUMNS = ("messages", "prompt", "text", "source", "instruction", "question")
+# Rows of instructions often keep the whole prompt with its answer as a text too, and questions name their source.
+COLUMNS = ("messages", "prompt", "instruction", "question", "text", "source")
 
 
 def generate(
@@ -58,9 +61,8 @@ def beam_search(writer: Writer, prompts: Sequence[Any], *, ask: Ask, num_beams: 
             found = writer.whole.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=prompt.most, num_beams=num_beams,
                 do_sample=False, pad_token_id=writer.tokenizer.pad_token_id,
-                # A decoder of the hub may have a penalty of its own, which would count what it reads for said.
                 **({"eos_token_id": sorted(writer.ends)} if writer.ends else {}),
-                **({"repetition_penalty": 1.0} if writer.kind == "completion" else {}),
+                **(UNPENALIZED if writer.kind == "completion" else {}),
             )[0]  # fmt: skip
         written = found if writer.kind == "seq2seq" else found[len(prompt.ids) :]
         timing.tokens += len(written)
@@ -71,35 +73,56 @@ def beam_search(writer: Writer, prompts: Sequence[Any], *, ask: Ask, num_beams: 
     return texts
 
 
+def check_prompts(input_file: Path, output_file: Path, *, resume: bool) -> list[str]:
+    """Look at every row before a model is loaded, and return the columns that the prompts stand in.
+
+    A .txt file has no columns, and none is returned. Raises an HflmError for what is wrong.
+    """
+    check_output(output_file, resume=resume, input_file=input_file)
+    source, columns, rows = one_source(input_file), dict[str, None](), 0
+    for record in read_records(source):
+        rows += 1
+        columns[_prompt(record)[0]] = None
+    if not rows:
+        raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
+    return [] if source.kind == "text" else list(columns)
+
+
 def generate_file(
     writer: Writer, input_file: Path, output_file: Path, *, ask: Ask, settings: Settings, resume: bool, watch: "Watch",
     timing: Timing,
 ) -> int:  # fmt: skip
-    """Write a line for every row of a file, its own columns and what was generated, in order; return their number."""
+    """Write a line for every row of a file, its own columns and what was generated, in order; return their number.
+
+    Every prompt is made once before the first is answered: that takes a thousandth of the time of the answers, and a
+    row that is too long is not found after hours.
+    """
 
     def add(records: Sequence[Record], done: int) -> list[dict[str, Any]]:
-        prompts = []
-        for record in records:
-            prompts.append(_prompt(record))
-            try:
-                make_prompt(writer, prompts[-1], ask)
-            except DataError as error:
-                raise DataError(f"{record.where}: {error.problem}", fix=error.fix) from error
+        prompts = [_prompt(record)[1] for record in records]
         found = generate(writer, prompts, ask=ask, settings=settings, first=done, timing=timing)
         for answer in itertools.chain.from_iterable(found):
             timing.count(answer, cap=ask.max_new_tokens)
         return [{"generated": [one.text for one in row] if settings.n > 1 else row[0].text} for row in found]
 
     is_chat(writer, ask)
+    for record in read_records(one_source(input_file)):
+        _, prompt = _prompt(record)
+        try:
+            make_prompt(writer, prompt, ask)
+        except (DataError, ModelError) as error:
+            # A template may refuse the turns of a row.
+            raise DataError(f"{record.where}: {error.problem}", fix=error.fix) from error
     return add_to_rows(input_file, output_file, add, resume=resume, chunk=CHUNK, watch=watch)
 
 
-def _prompt(record: Record) -> Any:
+def _prompt(record: Record) -> tuple[str, Any]:
+    """Return the column that the prompt of a row stands in, and the prompt: a text, or messages."""
     column = next((name for name in COLUMNS if name in record.values), None)
     if column is None:
         raise DataError(
             f"{record.where}: no prompt; it has {sorted(record.values)[:12]}.",
-            fix=f"Name the column {', '.join(COLUMNS[1:3])} or messages.",
+            fix="Name the column prompt, text or messages.",
         )
     value = record.values[column]
     if column == "messages":
@@ -109,13 +132,13 @@ def _prompt(record: Record) -> Any:
         turns = before_answer(messages(value, where))
         if not turns:
             raise DataError(f"{where}: nobody asks anything.", fix="Give a message of the user.")
-        return turns
+        return column, turns
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{record.where}, column {column!r}: found {show(value)}.", fix="Give a text.")
     about = next((record.values[name] for name in ABOUT if isinstance(record.values.get(name), str)), "")
     if not about.strip() or column not in ASKS:
-        return value
-    return asked_about(value, about, first=column == "instruction")
+        return column, value
+    return column, asked_about(value, about, first=column == "instruction")
 
 
 def report(

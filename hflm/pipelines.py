@@ -131,11 +131,10 @@ class TextToTextPipeline(Pipeline):
         return habits
 
     def _looks_back(self, given: dict[str, Any]) -> bool:
-        usual = self.model.generation_config
-        return any(
-            (given[name] if name in given else getattr(usual, name, None)) not in (None, idle)
-            for name, idle in LOOKING_BACK.items()
-        )
+        # Of the hub's own habits a decoder has none that would count what it reads; of those that are given, it has.
+        own = given.get("generation_config")
+        usual = {"min_length": self.model.generation_config.min_length} if own is None else own.to_dict()
+        return any(given.get(name, usual.get(name)) not in (None, idle) for name, idle in LOOKING_BACK.items())
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         return {}, options, {}

@@ -13,6 +13,7 @@ from hflm.data.lines import read_lines
 from hflm.data.records import Record, read_records
 from hflm.data.sources import one_source
 from hflm.errors import DataError
+from hflm.families.completion import check_asked
 from hflm.inference.predicting import classify_rows, write_rows
 from hflm.inference.row_files import add_to_rows, check_output, chunks
 from hflm.inference.trained import Described, TrainedModel, describe, open_trained
@@ -116,8 +117,12 @@ def check_file(
 ) -> int:
     """Look at every row before a model is loaded, and return their number; raises an HflmError for what is wrong."""
     check_output(output_file, resume=resume, input_file=input_file)
-    source = one_source(input_file)
-    rows = sum(len(to_examples(known, chunk, columns)) for chunk in chunks(read_records(source), size=CHUNK))
+    source, rows = one_source(input_file), 0
+    for chunk in chunks(read_records(source), size=CHUNK):
+        examples = to_examples(known, chunk, columns)
+        rows += len(examples)
+        for example in examples if known.kind == "completion" else ():
+            check_asked(example)
     if not rows:
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
     return rows

@@ -14,6 +14,7 @@ from tests.tiny import moods, pairs, write
 
 Run = Callable[..., Path]
 Tiny = Callable[[str], str]
+ONE = '{"prompt": "one"}\n'
 MADE: Mapping[str, tuple[str, Callable[[], list[dict[str, Any]]]]] = {
     "sentiment": ("bert", moods),
     "summarization": ("t5", pairs),
@@ -67,3 +68,42 @@ def test_rows_are_looked_at_before_the_model_loads(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and said in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.promise("D1")
+@pytest.mark.parametrize(
+    ("rows", "out", "schema", "said"),
+    [
+        (ONE + '{"odd": "a"}', "out.jsonl", "{}", "line 2: no prompt"),
+        (ONE + '{"prompt": 7}', "out.jsonl", "{}", "line 2, column 'prompt': found 7"),
+        (ONE + '{"messages": [{"role": "assistant", "content": "a"}]}', "out.jsonl", "{}", "nobody asks anything"),
+        (ONE, "old.jsonl", "{}", "old.jsonl exists"),
+        (ONE, "out.csv", "{}", "Name a .jsonl file"),
+        (ONE, "out.jsonl", "{", "schema.json is not JSON"),
+    ],
+)
+def test_prompts_and_a_schema_are_looked_at_before_the_model_loads(
+    rows: str, out: str, schema: str, said: str, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("hflm.inference.writer.load_with_head", model_was_loaded)
+    for name, content in (("rows.jsonl", rows), ("old.jsonl", ONE), ("schema.json", schema)):
+        (tmp_path / name).write_text(content)
+    files = ["--input-file", str(tmp_path / "rows.jsonl"), "-o", str(tmp_path / out)]
+    model = tiny("llama")
+    capsys.readouterr()
+    assert main(["generate", "--model", model, *files, "--json-schema", str(tmp_path / "schema.json")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line
+
+
+@pytest.mark.promise("D1")
+@pytest.mark.parametrize("row", [{"text": ""}, {"messages": [{"role": "assistant", "content": "a"}]}])
+def test_a_row_without_a_question_is_found_before_the_model_loads(
+    row: dict[str, Any], tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hflm.inference.trained.load_with_head", model_was_loaded)
+    data = write(tmp_path / "rows.jsonl", [row])
+    capsys.readouterr()
+    assert main(["predict", tiny("gpt2"), "--input-file", str(data), "-o", str(tmp_path / "out.jsonl")]) == 2
+    assert "line 1: there is nothing to go on with" in capsys.readouterr().err

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hflm.errors import DataError, UsageError
-from hflm.generate import beam_search, generate, generate_file
-from hflm.inference.asking import Ask
+from hflm.generate import beam_search, check_prompts, generate, generate_file
+from hflm.inference.asking import SIDES, Ask, make_prompt
 from hflm.inference.decoding import Settings, Timing
 from hflm.inference.sampling import Sampling
 from hflm.inference.structured import read_schema
@@ -130,6 +130,17 @@ def test_a_prompt_beyond_the_context(kind: str, writers: Callable[[str], Writer]
         assert 0 < len(answer.ids) <= 8
 
 
+@pytest.mark.parametrize("side", SIDES)
+def test_a_text_is_cut_between_characters(side: str, writers: Callable[[str], Writer]) -> None:
+    """Each of these is three tokens, for its three bytes."""
+    writer, text = writers("gpt2"), "".join(chr(0x4E00 + 7 * n) for n in range(200))
+    for tokens in range(6, 12):
+        ids = make_prompt(writer, text, Ask(max_new_tokens=tokens, truncate=side)).ids
+        read = writer.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        assert len(read) > 10 and len(ids) <= writer.limit - tokens + 1
+        assert text.endswith(read) if side == "left" else text.startswith(read)
+
+
 def test_an_answer_ends_where_the_context_ends(writers: Callable[[str], Writer]) -> None:
     ((answer,),) = generate(writers("gpt2"), ["one two"], ask=Ask(max_new_tokens=500), settings=Settings())
     read = len(writers("gpt2").tokenizer("one two")["input_ids"])
@@ -179,10 +190,51 @@ def test_a_wrong_row(line: str, said: str, writers: Callable[[str], Writer], tmp
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("row", "column", "prompt"),
+    [
+        ({"text": "Add. 1 2: 3", "instruction": "Add.", "input": "1 2", "output": "3"}, "instruction", "Add.\n\n1 2"),
+        ({"source": "a book", "question": "How many?"}, "question", "How many?"),
+        ({"source": "a book", "text": "one two"}, "text", "one two"),
+    ],
+)
+def test_a_row_is_asked_by_what_asks_in_it(
+    row: dict[str, Any], column: str, prompt: str, writers: Callable[[str], Writer], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    source, target, made = tmp_path / "in.jsonl", tmp_path / "out.jsonl", set[Any]()
+    source.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert check_prompts(source, target, resume=False) == [column]
+
+    def make(writer: Writer, text: Any, *words: Any, **more: Any) -> Any:
+        made.add(text)
+        return make_prompt(writer, text, *words, **more)
+
+    monkeypatch.setattr("hflm.generate.make_prompt", make)
+    generate_file(
+        writers("gpt2"), source, target, ask=Ask(max_new_tokens=2), settings=Settings(), resume=False,
+        watch=lambda kind, content: None, timing=Timing(),
+    )  # fmt: skip
+    assert made == {prompt}
+
+
+def test_a_prompt_that_is_too_long_is_found_before_one_is_answered(
+    writers: Callable[[str], Writer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hflm.generate.CHUNK", 1)
+    source = tmp_path / "in.jsonl"
+    source.write_text(json.dumps({"prompt": "one"}) + "\n" + json.dumps({"prompt": "one two " * 90}) + "\n")
+    with pytest.raises(DataError, match="line 2: The prompt has"):
+        generate_file(
+            writers("gpt2"), source, tmp_path / "out.jsonl", ask=Ask(max_new_tokens=2), settings=Settings(),
+            resume=False, watch=lambda kind, content: None, timing=Timing(),
+        )  # fmt: skip
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_a_model_tuned_on_plain_text_goes_on_with_a_text(
     run_finetune: Callable[..., Path], tiny: Tiny, tmp_path: Path
 ) -> None:
-    from hflm.inference.asking import make_prompt
     from tests.tiny import moods, pairs, write
 
     rows = {

@@ -12,13 +12,14 @@ import torch
 import transformers
 
 from hflm.cli.app import main
+from hflm.engine.device import Device
 from hflm.errors import DataError, UsageError
 from hflm.generate import beam_search, generate, generate_file
-from hflm.inference.asking import Ask, make_prompt
+from hflm.inference.asking import SIDES, Ask, _part, _within_reach, make_prompt
 from hflm.inference.decoding import Settings, Timing
 from hflm.inference.sampling import Sampling
 from hflm.inference.structured import read_schema
-from hflm.inference.writer import Writer, open_writer
+from hflm.inference.writer import Writer, _choose_way, _limit, open_writer
 from hflm.models.heads import max_positions
 from tests.tiny import tokenizer, write
 
@@ -151,6 +152,48 @@ def test_how_much_models_read() -> None:
     long = transformers.LongT5Config()
     long.n_positions = 4096
     assert max_positions(long) > 100_000
+
+
+def test_t5_reads_as_much_as_it_summarizes_and_writes_as_much_as_it_is_told(tiny: Tiny) -> None:
+    """It has no limit, and for a long text what it holds grows with the square."""
+    writer, long = open_writer(tiny("t5")), "one two three " * 2000
+    with pytest.raises(DataError, match=r"The prompt has [\d,]+ tokens, and .* reads 1,024"):
+        make_prompt(writer, long, Ask())
+    for side in SIDES:
+        assert len(make_prompt(writer, long, Ask(truncate=side)).ids) <= 1024
+    assert make_prompt(writer, "one", Ask(max_new_tokens=3000)).most == 3000
+    config = transformers.LongT5Config()
+    config.n_positions = 4096
+    assert _limit(config, SimpleNamespace(max_source_length=1024)) == 4096
+
+
+def test_what_is_far_from_the_cut_is_not_tokenized() -> None:
+    writer: Any = SimpleNamespace(limit=64)
+    assert _within_reach(writer, "a" * 150_000 + "b", "left") == "a" * 99_999 + "b"
+    assert _within_reach(writer, "b" + "a" * 150_000, "right") == "b" + "a" * 99_999
+    assert _within_reach(writer, "ab", "left") == _within_reach(writer, "ab", "right") == "ab"
+
+
+def test_a_tokenizer_that_knows_no_places_leaves_halves_of_characters_out() -> None:
+    ids: Any = SimpleNamespace(is_fast=False, decode=lambda part, **_: bytes(part).decode(errors="replace"))
+    found = {"input_ids": list("一二三".encode())}
+    assert _part(ids, "一二三", found, 5, left=True) == "三" and _part(ids, "一二三", found, 5, left=False) == "一"
+
+
+@pytest.mark.parametrize(("kind", "native", "dtype"), [
+    ("cuda", True, torch.bfloat16), ("cuda", False, torch.float32), ("cpu", True, torch.float32),
+])  # fmt: skip
+def test_narrow_floats_are_those_of_the_hardware(
+    kind: str, native: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hflm.inference.writer.choose_device", lambda precision: Device(kind, "fp32"))
+    monkeypatch.setattr("hflm.inference.writer.native_bf16", lambda kind: native)
+    assert _choose_way(transformers.GPT2Config(), quantize="auto", beams=False).dtype == dtype
+
+
+def test_messages_without_the_template(tiny: Tiny) -> None:
+    with pytest.raises(DataError, match="--no-chat goes on with a text.*Leave --no-chat out"):
+        make_prompt(open_writer(tiny("llama")), [{"role": "user", "content": "one"}], Ask(chat=False))
 
 
 def test_a_tokenizer_that_cannot_be_held_to_a_schema_is_named(tmp_path: Path) -> None:

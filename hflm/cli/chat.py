@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.show import as_json, is_terminal
-from hflm.cli.stdin import read_line
+from hflm.cli.stdin import check_words, read_line
 from hflm.errors import HflmError
 
 
@@ -30,6 +30,7 @@ def command(
     from hflm.inference.sampling import Sampling
     from hflm.inference.writer import open_writer
 
+    check_words([system])
     sampling = Sampling(temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty)
     ask = Ask(max_new_tokens=max_new_tokens, system=system)
     chat = open_conversation(open_writer(model, quantize=quantize), sampling=sampling, ask=ask, seed=seed_of(seed))
@@ -41,6 +42,11 @@ def command(
         except HflmError as error:
             # In a chat, what cannot be done is said, and the chat goes on.
             _tell(f"error: {error}")
+        except KeyboardInterrupt:
+            # While a long chat is read, before the first word of an answer.
+            if not is_terminal(sys.stdin):
+                raise
+            _tell("stopped")
 
 
 def _lines() -> Iterator[str]:
@@ -76,6 +82,8 @@ def _answer(chat: Any, line: str, *, json: bool) -> bool:
     from hflm.inference.chat_commands import run_command
     from hflm.inference.decoding import Timing
 
+    # A name of a file may have any bytes.
+    check_words([] if line.startswith(("!save", "!load")) else [line])
     if line.startswith("!"):
         said = run_command(chat, line)
         if said is not None:

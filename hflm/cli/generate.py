@@ -50,7 +50,7 @@ def command(
     cuts = {"top_p": top_p, "top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
     drawn = bool(n > 1 or explain or stop or json_schema or json or temperature or cuts != UNCUT)
     _check(prompt, input_file, output_file, num_beams=num_beams, drawn=drawn, shown=json or explain, resume=resume)
-    _check_beginning(json_schema, assistant_prefix)
+    _check_words(json_schema, system, assistant_prefix, stop or [])
     from hflm.inference.asking import Ask
     from hflm.inference.decoding import Settings
     from hflm.inference.writer import open_writer
@@ -58,12 +58,13 @@ def command(
     sampling = _sampling(temperature, n, **cuts)
     ask = Ask(max_new_tokens=max_new_tokens, chat=chat, system=system, start=assistant_prefix, truncate=truncate)
     text = _text(prompt) if input_file is None else ""
-    writer = open_writer(model, quantize=quantize, beams=num_beams > 1)
+    columns = _look(input_file, output_file, resume=resume)
+    writer = open_writer(model, quantize=quantize, beams=num_beams > 1, schema=json_schema)
     settings = Settings(
         sampling=sampling, n=n, seed=seed_of(seed), stops=tuple(stop or ()), explain=5 if explain else 0,
-        grammar=_grammar(json_schema, writer),
+        grammar=writer.grammar,
     )  # fmt: skip
-    _tell_chat(writer, ask)
+    _tell_chat(writer, ask, columns)
     if input_file:
         _file(writer, input_file, output_file, ask, settings, resume)
     elif num_beams > 1:
@@ -107,7 +108,8 @@ def _check(
         )
 
 
-def _check_beginning(json_schema: Path | None, assistant_prefix: str) -> None:
+def _check_words(json_schema: Path | None, system: str, assistant_prefix: str, stop: list[str]) -> None:
+    check_words([system, assistant_prefix, *stop])
     if json_schema and assistant_prefix:
         raise UsageError(
             "--json-schema says how an answer begins, and so does --assistant-prefix.", fix="Give one of them."
@@ -124,15 +126,16 @@ def _text(prompt: str | None) -> str:
     return text
 
 
-def _grammar(path: Path | None, writer: Any) -> Any:
-    if path is None:
-        return None
-    from hflm.inference.structured import read_schema
+def _look(input_file: Path | None, output_file: Path | None, *, resume: bool) -> list[str]:
+    """Look at the rows of a file before the model is loaded; return the columns that the prompts stand in."""
+    if input_file is None or output_file is None:
+        return []
+    from hflm.generate import check_prompts
 
-    return read_schema(path, writer.tokenizer)
+    return check_prompts(input_file, output_file, resume=resume)
 
 
-def _tell_chat(writer: Any, ask: Any) -> None:
+def _tell_chat(writer: Any, ask: Any, columns: list[str]) -> None:
     from hflm.inference.asking import is_chat
 
     how = "by its chat template (--no-chat: go on with the text)" if is_chat(writer, ask) else "goes on with the text"
@@ -140,6 +143,8 @@ def _tell_chat(writer: Any, ask: Any) -> None:
         how = "reads the text and writes another"
     weights = ", weights in int8" if writer.quantize == "int8" else ""
     print(f"{writer.name}: {how}{weights}", file=sys.stderr)
+    if columns:
+        print(f"prompts: column {', '.join(columns)}", file=sys.stderr)
 
 
 def _one(writer: Any, text: str, ask: Any, settings: Any, json: bool) -> None:
@@ -187,7 +192,8 @@ def _stopped(timing: Any, writer: Any, settings: Any) -> None:
     """Say how many answers did not come to their end, and why."""
     what = "the JSON is not whole" if settings and settings.grammar else "the text may not be whole"
     for number, why in (
-        (timing.capped, "by --max-new-tokens"), (timing.full, f"where {writer.name} reads no more ({writer.limit:,})"),
+        (timing.capped, "by --max-new-tokens"),
+        (timing.full, f"where {writer.name} reads no more ({writer.output_limit:,})"),
     ):  # fmt: skip
         if number:
             print(f"stopped {why}: {what}{f', of {number:,} answers' if number > 1 else ''}", file=sys.stderr)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hflm.errors import DataError, UsageError
+from hflm.families.encoded import beginning
 from hflm.families.prompts import as_messages, prompt_ids
 from hflm.inference.decoding import Prompt
 from hflm.inference.writer import Writer
@@ -49,6 +50,8 @@ def make_prompt(writer: Writer, text: str | Sequence[Mapping[str, str]], ask: As
 
     Raises DataError where it is longer than the model reads, unless `ask.truncate` names the side to cut.
     """
+    if ask.truncate and isinstance(text, str):
+        text = _within_reach(writer, text, ask.truncate)
     ids = _encode(writer, text, ask)
     over = len(ids) - writer.limit
     if over > 0 and ask.truncate and isinstance(text, str):
@@ -62,7 +65,7 @@ def make_prompt(writer: Writer, text: str | Sequence[Mapping[str, str]], ask: As
     if not ids:
         raise DataError("The prompt is empty.", fix="Give some words.")
     # The last token that is written is not read any more; an encoder-decoder writes beside what it reads.
-    room = writer.limit if writer.kind == "seq2seq" else writer.limit - len(ids) + 1
+    room = writer.output_limit if writer.kind == "seq2seq" else writer.limit - len(ids) + 1
     return Prompt(ids, min(ask.max_new_tokens, room), row, ask.start)
 
 
@@ -74,6 +77,8 @@ def _encode(writer: Writer, text: str | Sequence[Mapping[str, str]], ask: Ask) -
         return list(tokenizer(writer.prefix + text)["input_ids"])
     chat = is_chat(writer, ask)
     if not chat and not (writer.asked and ask.chat is None):
+        if not isinstance(text, str) and (writer.has_template or writer.asked):
+            raise DataError("--no-chat goes on with a text, and these are messages.", fix="Leave --no-chat out.")
         if not isinstance(text, str):
             raise DataError(f"Messages are for chats, and {writer.name} has no chat template.", fix="Give texts.")
         return list(_plain(tokenizer, text + ask.start))
@@ -95,17 +100,22 @@ def _plain(tokenizer: Any, text: str) -> list[int]:
     return ids or ([tokenizer.bos_token_id] if tokenizer.bos_token_id is not None and not text else ids)
 
 
+def _within_reach(writer: Writer, text: str, side: str) -> str:
+    """Return as much of a text as can matter where it is cut: what is piped in may be gigabytes."""
+    kept = beginning(text, most=writer.limit)
+    return kept if side == "right" else text[len(text) - len(kept) :]
+
+
 def _shorten(writer: Writer, text: str, ask: Ask) -> str:
     """Cut the text itself, not what a template puts around it, until there is room for an answer too."""
-    kept = writer.tokenizer(text, add_special_tokens=False)["input_ids"]
+    found = writer.tokenizer(text, add_special_tokens=False, return_offsets_mapping=writer.tokenizer.is_fast)
     answer = 0 if writer.kind == "seq2seq" else min(ask.max_new_tokens, writer.limit // 2) - 1
     around = len(_encode(writer, "", ask)) if writer.kind == "seq2seq" or is_chat(writer, ask) or writer.asked else 1
     # Where a template leaves little, the answer is shortened before the text is.
     most = next((limit for limit in (writer.limit - answer, writer.limit - 1) if limit > around), 0)
     room = most - around
     while room > 0:
-        part = kept[-room:] if ask.truncate == "left" else kept[:room]
-        shorter = str(writer.tokenizer.decode(part, skip_special_tokens=True))
+        shorter = _part(writer.tokenizer, text, found, room, left=ask.truncate == "left")
         over = len(_encode(writer, shorter, ask)) - most
         if over <= 0 and shorter:
             return shorter
@@ -113,3 +123,23 @@ def _shorten(writer: Writer, text: str, ask: Ask) -> str:
         room -= max(over, 1)
     # Nothing of it fits, which is said as of any text that is too long.
     return text
+
+
+def _part(tokenizer: Any, text: str, found: Any, room: int, *, left: bool) -> str:
+    """Return the end or the beginning of a text that has `room` of the tokens `found` in it, in whole characters.
+
+    A byte-level token may be a part of a character, and then its offsets are those of all of it.
+    """
+    ids: list[int] = found["input_ids"]
+    if room >= len(ids):
+        return text
+    if tokenizer.is_fast:
+        offsets: list[tuple[int, int]] = found["offset_mapping"]
+        if left:
+            return text[offsets[-room - 1][1] :]
+        return text[: min(offsets[room - 1][1], offsets[room][0])]
+    shorter = str(tokenizer.decode(ids[-room:] if left else ids[:room], skip_special_tokens=True))
+    if "\ufffd" in text:
+        return shorter
+    # Bytes of a character that was cut in two.
+    return shorter.lstrip("\ufffd") if left else shorter.rstrip("\ufffd")

@@ -1,6 +1,7 @@
 """A conversation with a model: its turns, the room that they have, its commands, and its transcript."""
 
 import json
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from hflm.data.chats import messages as check_messages
 from hflm.errors import DataError, UsageError
 from hflm.inference.asking import Ask, make_prompt
-from hflm.inference.decoding import Answer, Listen, Settings, Timing
+from hflm.inference.decoding import Answer, Listen, Prompt, Settings, Timing
 from hflm.inference.sampling import Sampling
 from hflm.inference.writer import Writer
 from hflm.run import write_text
@@ -33,23 +34,39 @@ class Conversation:
         """Return all turns, the system text first."""
         return [*([{"role": "system", "content": self.ask.system}] if self.ask.system else []), *self.turns]
 
-    def trim(self) -> int:
-        """Forget the oldest questions with their answers until a new answer has room; return how many turns.
+    def trim(self) -> tuple[Prompt, int]:
+        """Forget the oldest questions with their answers until a new answer has room; return the prompt and how many.
 
         Raises DataError where the last question alone is too long.
         """
         room = min(self.ask.max_new_tokens, self.writer.limit // 2)
-        forgotten = 0
-        while True:
+        turns, found = self.turns, dict[int, Prompt]()
+        # Where the conversation may begin.
+        starts = [0, *(n for n, turn in enumerate(turns) if n and turn["role"] == "user")]
+        if starts[-1] < len(turns) - 1:
+            starts.append(len(turns) - 1)
+
+        def make(start: int) -> Prompt:
+            self.turns = turns[start:]
+            found[start] = make_prompt(self.writer, self.messages(), self.ask, row=self.answered)
+            return found[start]
+
+        def fits(start: int) -> bool:
             try:
-                if make_prompt(self.writer, self.messages(), self.ask).most >= room or len(self.turns) == 1:
-                    return forgotten
+                return make(start).most >= room
             except DataError:
-                if len(self.turns) == 1:
-                    raise
-            after = next((n for n, turn in enumerate(self.turns) if n and turn["role"] == "user"), len(self.turns) - 1)
-            forgotten += after
-            self.turns = self.turns[after:]
+                return False
+
+        # Each look reads the whole conversation. Mostly nothing is to be forgotten, or one question; where it is many,
+        # as after `!load`, they are found in few looks, for what fits goes on to fit when more is forgotten.
+        last = len(starts) - 1
+        low, high = -1, 0
+        while high < last and not fits(starts[high]):
+            low, high = high, min(max(1, 2 * high), last)
+        start = starts[bisect_left(starts, True, low + 1, high, key=fits)]
+        prompt = found.get(start) or make(start)
+        self.turns = turns[start:]
+        return prompt, start
 
     def say(self, text: str, *, listen: Listen, timing: Timing, forgot: Any = None) -> Answer:
         """Ask, and return the answer; `forgot` hears how many turns were forgotten for it.
@@ -60,10 +77,9 @@ class Conversation:
         before = list(self.turns)
         self.turns = [*self.turns, {"role": "user", "content": text}]
         try:
-            forgotten = self.trim()
+            prompt, forgotten = self.trim()
             if forgotten and forgot:
                 forgot(forgotten)
-            prompt = make_prompt(self.writer, self.messages(), self.ask, row=self.answered)
             settings = Settings(sampling=self.sampling, seed=self.seed)
             ((answer,),) = self.writer.write([prompt], settings, timing=timing, listen=listen)
         except BaseException:

@@ -1,11 +1,13 @@
 """Many texts written at once: sorted by length, in batches under a budget of tokens, returned in their order."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from hflm.engine import ranks
+from hflm.engine.memory import piecewise
 from hflm.families.encoded import Encoded
 from hflm.inference.constrained import only_triples
 from hflm.models.heads import max_positions
@@ -13,6 +15,8 @@ from hflm.models.writing import end_tokens
 
 # Tokens of prompts and of what is written to them in one batch.
 BUDGET = 8192
+# A decoder of the hub may have a penalty of its own, which would count what it reads for said.
+UNPENALIZED = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
 
 
 def batches_by_length(lengths: Sequence[int], *, budget: int, most: int = 256) -> Iterator[list[int]]:
@@ -43,32 +47,44 @@ def generate_texts(
     model.eval()
     num_beams = num_beams or model.generation_config.num_beams or 1
     texts, capped = dict[int, str](), 0
-    more = {"do_sample": False, **more}
+    own = "generation_config" in more
+    more = {"do_sample": False, **(UNPENALIZED if family.kind == "completion" and not own else {}), **more}
     # Padding follows an end, whatever token it is.
     ends = stops(model, family.tokenizer) | {family.tokenizer.pad_token_id}
     for batch, most in ranks.share(
         _batches(model, family, rows, max_new_tokens=max_new_tokens, budget=budget // num_beams)
     ):
-        inputs = family.generation_inputs([rows[row] for row in batch])
-        inputs = {name: value.to(model.device) for name, value in inputs.items()}
-        prompt = inputs["input_ids"].size(1) if family.kind == "completion" else 1
-        only = only_triples(family, prompt=prompt, ends=stops(model, family.tokenizer))
-        written = model.generate(
-            **inputs, max_new_tokens=most, num_beams=num_beams, pad_token_id=family.tokenizer.pad_token_id,
-            **({"logits_processor": [only]} if only else {}), **more,
-        )  # fmt: skip
-        answers = written[:, prompt:].tolist()
-        capped += sum(len(ids) >= most and not ends.intersection(ids) for ids in answers)
-        if only and chances is not None and num_beams == 1:
-            chances.update(zip(batch, only.chances(answers), strict=True))
-        for row, text in zip(batch, family.texts(written, prompt_length=prompt), strict=True):
+        act = partial(_answers, model, family, most=most, num_beams=num_beams, more=more)
+        for row, (ids, text, chance) in zip(batch, piecewise(act, [rows[row] for row in batch]), strict=True):
             texts[row] = text
+            capped += len(ids) >= most and not ends.intersection(ids)
+            if chance is not None and chances is not None:
+                chances[row] = chance
         if told:
             told(min(len(texts) * ranks.world(), len(rows)))
     texts = ranks.merged(texts)
     if chances is not None:
         chances.update(ranks.merged(chances))
     return [texts[row] for row in range(len(rows))], sum(ranks.gathered(capped))
+
+
+def _answers(
+    model: Any, family: Any, rows: Sequence[Encoded], *, most: int, num_beams: int, more: dict[str, Any]
+) -> list[tuple[list[int], str, list[float] | None]]:
+    """Write to the rows of a batch; return the ids, the text and, one token after the other, the triples' chances."""
+    inputs = family.generation_inputs(rows)
+    inputs = {name: value.to(model.device) for name, value in inputs.items()}
+    prompt = inputs["input_ids"].size(1) if family.kind == "completion" else 1
+    only = only_triples(family, prompt=prompt, ends=stops(model, family.tokenizer))
+    written = model.generate(
+        **inputs, max_new_tokens=most, num_beams=num_beams, pad_token_id=family.tokenizer.pad_token_id,
+        **({"logits_processor": [only]} if only else {}), **more,
+    )  # fmt: skip
+    answers = written[:, prompt:].tolist()
+    chances: Sequence[list[float] | None] = [None] * len(answers)
+    if only and num_beams == 1:
+        chances = only.chances(answers)
+    return list(zip(answers, family.texts(written, prompt_length=prompt), chances, strict=True))
 
 
 def _batches(

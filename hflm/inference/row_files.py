@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
 
 ROOM = "Free some space, and go on with --resume: the rows that were written whole are kept."
+# Bytes of a file of rows that are read at once.
+BLOCK = 1 << 20
 # What other tools would read in another way.
 TABLES = (".csv", ".tsv", ".parquet", ".gz")
 # Takes records and the number of those before them; returns what is added to each.
@@ -132,12 +134,24 @@ def chunks(records: Iterator[Record], *, size: int, skip: int = 0) -> Iterator[l
 
 def _whole_lines(path: Path) -> tuple[int, str, int]:
     """Count the lines that were written whole; return the last of them, and where it ends in bytes."""
-    content = path.read_bytes()
-    end = content.rfind(b"\n") + 1
-    if content and not end and not content.startswith(b"{"):
-        raise UsageError(f"{path} holds no rows.", fix="Name another output.")
-    last = content[content.rfind(b"\n", 0, max(end - 1, 0)) + 1 : end]
-    return content.count(b"\n"), last.decode(errors="replace"), end
+    count = start = end = size = 0
+    with path.open("rb") as stream:
+        first = stream.read(1)
+        stream.seek(0)
+        while block := stream.read(BLOCK):
+            if found := block.count(b"\n"):
+                count += found
+                close = block.rfind(b"\n")
+                before = block.rfind(b"\n", 0, close)
+                # Where the last line began: in this block, or where the one before ended.
+                start = size + before + 1 if before >= 0 else end
+                end = size + close + 1
+            size += len(block)
+        if size and not end and first != b"{":
+            raise UsageError(f"{path} holds no rows.", fix="Name another output.")
+        stream.seek(start)
+        last = stream.read(end - start)
+    return count, last.decode(errors="replace"), end
 
 
 def _is_of(line: str, row: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from hflm.errors import HflmError, ModelError, UsageError
 from hflm.families.prompts import turn_end
 from hflm.inference.decoding import Answer, Listen, Prompt, Settings, Timing, write
 from hflm.inference.generating import batches_by_length, stops
+from hflm.inference.structured import Grammar, read_schema
 from hflm.inference.trained import ready
+from hflm.models.architecture import T5_LIKE
 from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions
 from hflm.models.lean import LEAN, Lean, can_be_lean
 from hflm.models.resolve import resolve_model
@@ -27,7 +30,10 @@ BUDGET, ROWS = 65536, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Writer:
-    """A model ready to write; `instruction` and `prefix` are what it was fine-tuned to read before a text."""
+    """A model ready to write; `instruction` and `prefix` are what it was fine-tuned to read before a text.
+
+    A decoder reads and writes `limit` tokens together; an encoder-decoder reads so many, and writes `output_limit`.
+    """
 
     name: str
     kind: str
@@ -35,6 +41,7 @@ class Writer:
     reader: Reader
     ends: frozenset[int]
     limit: int
+    output_limit: int
     quantize: str
     load_seconds: float
     instruction: str = ""
@@ -43,6 +50,8 @@ class Writer:
     asked: bool = False
     # What a fine-tuned model has learned to find before its answer.
     opening: str = ""
+    # What holds its answers to the JSON schema that it was opened with.
+    grammar: Grammar | None = None
     whole: Any = None
 
     @property
@@ -74,10 +83,11 @@ class Writer:
         return found
 
 
-def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False) -> Writer:
+def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False, schema: Path | None = None) -> Writer:
     """Open a model that writes text; `beams` keeps it as transformers has it, which searches with beams.
 
-    Raises UsageError for an unknown `quantize`, ModelError where the model is of another kind or not whole.
+    A JSON `schema` is read before the weights are. Raises UsageError for an unknown `quantize`, DataError for what is
+    no schema, ModelError where the model is of another kind or not whole.
     """
     if quantize not in QUANTIZE:
         raise UsageError(f"--quantize is {quantize!r}.", fix="Choose auto, int8 or none.")
@@ -87,6 +97,7 @@ def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False
     config = load_config(where)
     kind = _kind(config, name or DEFAULT)
     tokenizer = load_tokenizer_for(where, kind, config)
+    grammar = read_schema(schema, tokenizer) if schema else None
     way = _choose_way(config, quantize=quantize, beams=beams)
     model: Any = load_with_head(where, kind, trained=True, pad_token_id=tokenizer.pad_token_id, dtype=way.loaded)
     model.eval().to(way.device.kind)
@@ -102,11 +113,12 @@ def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False
         family = trained.family
     return Writer(
         name=name or DEFAULT, kind=kind, tokenizer=tokenizer, reader=_reader(model, tokenizer, way, family),
-        ends=_ends(model, tokenizer, kind), limit=_limit(config), quantize="int8" if way.int8 else "none",
+        ends=_ends(model, tokenizer, kind), limit=_limit(config, family), output_limit=_limit(config),
+        quantize="int8" if way.int8 else "none",
         load_seconds=time.perf_counter() - began, instruction=getattr(family, "instruction", ""),
         prefix=getattr(family, "prefix", ""),
         asked=family is not None and kind == "completion" and not _on_text(config),
-        opening=getattr(family, "opening", ""), whole=None if way.lean else model,
+        opening=getattr(family, "opening", ""), grammar=grammar, whole=None if way.lean else model,
     )  # fmt: skip
 
 
@@ -119,14 +131,18 @@ def _ends(model: Any, tokenizer: Any, kind: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _limit(config: Any) -> int:
+def _limit(config: Any, family: Any = None) -> int:
     """Return how many tokens are read and written together.
 
-    Phi-3 reads longer texts with other frequencies, and what it holds of a shorter one does not fit them.
+    Phi-3 reads longer texts with other frequencies, and what it holds of a shorter one does not fit them. T5 and its
+    kin set no limit, and what they hold grows with the square of a text: they read what `family` does, or what their
+    configuration names.
     """
     rope = getattr(config, "rope_parameters", None) or {}
     first = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
     most = max_positions(config)
+    if family is not None and config.model_type in T5_LIKE:
+        most = min(most, max(family.max_source_length, getattr(config, "n_positions", None) or 0))
     return min(most, first) if rope.get("rope_type") == "longrope" and first else most
 
 
@@ -157,8 +173,10 @@ def _choose_way(config: Any, *, quantize: str, beams: bool) -> Way:
     # One token after the other waits for memory, and not for products: half the bytes win wherever they can be read.
     hardware = native_bf16(device.kind)
     int8 = lean and quantize != "none"
-    # Elsewhere rows of a batch are padded, and in narrow floats their last bits would change texts.
-    dtype = torch.bfloat16 if (lean and hardware) or device.kind == "cuda" else torch.float32
+    # Elsewhere on a CPU rows of a batch are padded, and in narrow floats their last bits would change texts. A GPU
+    # takes them all the same where it has them: emulated they are slow, and in float16 some models overflow.
+    narrow = hardware and (lean or device.kind == "cuda")
+    dtype = torch.bfloat16 if narrow else torch.float32
     return Way(device, lean, int8, dtype)
 
 

@@ -72,6 +72,9 @@ def test_the_command(
         (["--input-file", "none.txt", "--output-file", "y.jsonl"], "none.txt"),
         (["--input-file", "empty.txt", "--output-file", "y.jsonl"], "empty.txt"),
         (["a", "--no-chat", "--system", "b"], "--system needs a chat"),
+        (["a", "--system", "caf\udce9"], "is not UTF-8: byte 0xe9"),
+        (["a", "--assistant-prefix", "caf\udce9"], "is not UTF-8: byte 0xe9"),
+        (["a", "--stop", "b", "--stop", "caf\udce9"], "is not UTF-8: byte 0xe9"),
         (["a", "--json-schema", "none.json"], "none.json cannot be read"),
         (["a " * 900], "tokens, and"),
         (["a", "--model", "TINY:bert"], "Fill blanks with it: `hflm fill-mask"),
@@ -121,6 +124,17 @@ def test_ctrl_c_shows_what_there_is(
         said = capsys.readouterr()
         assert said.out.strip() and said.err.endswith("stopped\n")
     assert json.loads(said.out)["answers"][0]["ended"] == "interrupted"
+
+
+def test_the_column_of_the_prompts_is_named(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for name, content in (("rows.jsonl", '{"source": "a book", "question": "one"}\n'), ("lines.txt", "one\n")):
+        (tmp_path / name).write_text(content)
+        files = ("--input-file", str(tmp_path / name), "-o", str(tmp_path / f"{name}.out"))
+        said.append(run(monkeypatch, capsys, "--model", tiny("llama"), "--max-new-tokens", "2", *files).err)
+    assert "prompts: column question\n" in said[0] and "column" not in said[1]
 
 
 def test_no_prompt_at_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hflm.errors import DataError, SpaceError, UsageError
-from hflm.inference.row_files import add_to_rows
+from hflm.inference.row_files import _whole_lines, add_to_rows
 from tests.tiny import moods, write
 
 FULL = Path("/dev/full")
@@ -132,3 +132,24 @@ def test_the_input_is_no_output(tmp_path: Path) -> None:
             watch=lambda kind, content: None,
         )  # fmt: skip
     assert rows.read_text() == '{"text": "a"}\n{"text": "b"}'
+
+
+@pytest.mark.parametrize("block", [1, 3, 10, 1 << 20])
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ("", (0, "", 0)),
+        ('{"a', (0, "", 0)),
+        ('{"a": 1}\n', (1, '{"a": 1}\n', 9)),
+        ('{"a": 1}\n{"b": "书"}\n', (2, '{"b": "书"}\n', 22)),
+        ('{"a": 1}\n{"b": 2}\n{"c', (2, '{"b": 2}\n', 18)),
+        ("\n\n", (2, "\n", 2)),
+    ],
+)
+def test_an_output_is_not_read_whole_to_go_on(
+    content: str, wanted: tuple[int, str, int], block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out.jsonl").write_text(content, encoding="utf-8")
+    monkeypatch.setattr("hflm.inference.row_files.BLOCK", block)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("the whole file was read"))
+    assert _whole_lines(tmp_path / "out.jsonl") == wanted
