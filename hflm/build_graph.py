@@ -54,6 +54,8 @@ class GraphOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"--{name.replace('_', '-')} is {value}.", fix="Give a number from 0 to 1.")
+        if self.similar == 0:
+            raise UsageError("--similar is 0.0: all names would be one.", fix="Give a number above 0, such as 0.9.")
 
 
 def build_graph(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from hflm.errors import UsageError
 from hflm.finetune_config import FROM_SCRATCH, LORA_RATE, USUAL, FinetuneConfig, given_settings
-from hflm.settings import build, check_choices, check_numbers, flag, overlay, setting
+from hflm.settings import build, check_choices, check_names, check_numbers, flag, overlay, setting
 from hflm.task import OPTIONS, Task
 from hflm.training_settings import PUTS_OUT
 
@@ -65,6 +65,10 @@ class DistillConfig(FinetuneConfig):
             raise UsageError(
                 "--student names weights, and --student-layers makes them from the teacher's.", fix="Give one of them."
             )
+        if self.model and self.keep_layers != "evenly":
+            raise UsageError(
+                "--keep-layers chooses layers of the teacher, and --student names weights.", fix="Give one of them."
+            )
 
 
 # Numbers for raw text; and what a student of any kind learns at, where neither recipe nor user says otherwise.
@@ -77,7 +81,7 @@ FOR_TEXT = ("mlm_probability", "documents", "clean", "max_documents")
 FOR_ROWS = (
     "lora_rank", "freeze", "gradient_checkpointing", "label_smoothing", "class_weights", "test_file", "num_beams",
     "no_repeat_ngram_size", "length_penalty", "max_train_samples", "max_eval_samples", "max_test_samples",
-    "max_target_length", "cut_all", "prefix", "instruction", "source_lang", "target_lang",
+    "test_fraction", "max_target_length", "cut_all", "prefix", "instruction", "source_lang", "target_lang",
     *(f"{role}_column" for role in OPTIONS if role != "text"),
 )  # fmt: skip
 
@@ -90,6 +94,8 @@ def resolve_distill(
     Raises UsageError where teacher or student are not named, or a setting has no meaning for the task.
     """
     given = given_settings(DistillConfig, file, flags)
+    if task.family != "masked_lm":
+        check_names(DistillConfig, task.defaults, where=f"the recipe {name}")
     recipe = {key: value for key, value in task.defaults.items() if key != "model"}
     usual = overlay(USUAL, OF_TEXT if task.family == "masked_lm" else recipe)
     if given.get("lora_rank"):

@@ -85,7 +85,8 @@ def _describe(opened: Opened, reading: Reading) -> Model:
     )
     return Model(
         name=opened.name, kind=opened.kind, architecture=type(model).__name__, layers=weights.shape[0],
-        heads=weights.shape[1], width=int(table.shape[1]), vocabulary=int(table.shape[0]),
+        heads=weights.shape[1], width=int(getattr(config, "hidden_size", None) or table.shape[1]),
+        embedding_width=int(table.shape[1]), vocabulary=int(table.shape[0]),
         parameters=sum(one.numel() for one in model.parameters()),
         tied=head is not None and getattr(head, "weight", None) is table,
         activation=next((str(getattr(config, key)) for key in named if getattr(config, key, None)), ""),
@@ -114,6 +115,8 @@ def _notes(
             "The first token gets nothing: a decoder's attention that has nowhere to go rests on it (an attention "
             "sink, Xiao et al. 2024), so it stays in the baseline."
         )
+    if opened.temperature != 1:
+        found.append(f"The logits are divided by the temperature that the model keeps, {opened.temperature:.4g}.")
     if opened.kind == "body":
         found.append("This model has no head: it answers nothing, so nothing is attributed. Fine-tune it first.")
     if attribution and abs(attribution.gap) > 0.05 * max(abs(attribution.output - attribution.baseline_output), 0.1):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hflm.data.checks import named_labels, usable
+from hflm.data.documents import choose_unit, read_documents
 from hflm.data.examples import Example
 from hflm.data.overlap import text_of
 from hflm.data.records import read_records
@@ -183,9 +184,11 @@ def _others(rows: Sequence[Example], seen: set[str | None]) -> tuple[list[Exampl
 
 def _splits_of(run: RunFolder) -> Splits:
     """Read a run's rows again; raises UsageError where they are not those that it was trained with."""
-    if kind_of(run) is not FinetuneConfig:
+    kind = kind_of(run)
+    # A distillation is a fine-tuning beside a teacher: its rows are read in the same way.
+    if not issubclass(kind, FinetuneConfig):
         raise UsageError(f"{run.path} was not fine-tuned.", fix="")
-    config, task = settings_of(FinetuneConfig, run), load_task(str(run.recipe))
+    config, task = settings_of(kind, run), load_task(str(run.recipe))
     splits, _ = usable(named_labels(read_data(config, task)))
     if content_key(splits) != read_plan(run)["data"]:
         raise UsageError("they have changed since.", fix="")
@@ -193,9 +196,16 @@ def _splits_of(run: RunFolder) -> Splits:
 
 
 def _train_texts(options: StressOptions) -> Iterator[tuple[str, str]]:
-    for record in (record for source in find_sources(options.train_data) for record in read_records(source)):
-        values = record.values
-        yield record.where, text_of(values, [*READ, *(role for role in values if role not in READ)])
+    for source in find_sources(options.train_data):
+        if source.kind == "text":
+            # As it is read to be trained on: a run of words goes on over the ends of the lines of a paragraph.
+            unit, _ = choose_unit(source)
+            for document in read_documents(source, unit=unit):
+                yield f"{document.file}, line {document.line}", document.text
+            continue
+        for record in read_records(source):
+            values = record.values
+            yield record.where, text_of(values, [*READ, *(role for role in values if role not in READ)])
 
 
 def check_files(name: str, page: Path | None, *, writes: bool) -> None:

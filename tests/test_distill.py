@@ -19,6 +19,7 @@ from hflm.errors import Interrupted, UsageError
 from hflm.reproduce import reproduce
 from hflm.resume import resume, settings_of
 from hflm.run import RunFolder
+from hflm.stress import _splits_of
 from tests.tiny import moods, write
 
 Run = Callable[..., Path]
@@ -62,6 +63,12 @@ def test_what_is_kept_is_measured_on_the_same_rows(small: Path, teachers: dict[s
         assert found[side]["bytes"] == pytest.approx(on_disk, rel=0.05) and found[side]["rows_per_second"] > 0
     assert found["speedup"] == found["student"]["rows_per_second"] / found["teacher"]["rows_per_second"]
     assert metrics["job"] == "distill" and kept["student"]["value"] > 0.8, "words tell the two apart"
+
+
+def test_its_rows_of_validation_are_read_again(small: Path) -> None:
+    """A temperature is fitted to them by `hflm stress`."""
+    splits = _splits_of(RunFolder(small))
+    assert len(splits.eval) == metrics_of(small)["preflight"]["rows"]["eval"] > 0
 
 
 def test_the_files_of_a_run(small: Path) -> None:
@@ -108,6 +115,19 @@ def test_stopped_and_resumed_is_the_straight_run(
     for name in ("eval_loss", "steps", "test"):
         assert metrics_of(straight).get(name) == metrics_of(folder).get(name)
     assert metrics_of(straight)["distillation"]["kept"] == metrics_of(folder)["distillation"]["kept"]
+
+
+def test_the_command_of_a_run_goes_on_with_it(
+    run_distill: Run, teachers: dict[str, str], distill_rows: dict[str, str]
+) -> None:
+    """A teacher reads less than was asked for: the run keeps what was asked for, and reads what the teacher reads."""
+    run = run_distill("sentiment", data=[distill_rows["moods"]], max_steps=2, max_source_length=4000)
+    found = settings_of(DistillConfig, RunFolder(run), {"max_source_length": 4000})
+    assert found.max_source_length == 4000
+    student, teacher = (
+        json.loads((path / "model" / "config.json").read_text()) for path in (run, Path(teachers["sentiment"]))
+    )
+    assert student["task_specific_params"]["sentiment"]["max_length"] == teacher["max_position_embeddings"]
 
 
 @pytest.mark.promise("R4")

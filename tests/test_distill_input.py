@@ -5,12 +5,13 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hflm.cli.app import main
-from hflm.errors import ModelError, UsageError
+from hflm.errors import DataError, ModelError, UsageError
 from tests.tiny import moods, pairs, write
 
 Run = Callable[..., Path]
@@ -119,12 +120,43 @@ def test_a_teacher_is_asked_what_its_answer_replaces(tiny: Tiny, monkeypatch: py
 
     monkeypatch.setattr(answers, "write_answers", write)
     splits = Splits(train=examples, eval=[], test=[], columns={})
-    found = answers.with_answers(splits, None, cap=4, watch=lambda *words: None)  # type: ignore[arg-type]
+    teacher: Any = SimpleNamespace(kind="seq2seq")
+    found = answers.with_answers(splits, teacher, cap=4, watch=lambda *words: None)
     for number, example in enumerate(found.train):
         (said,) = example.values.values()
         assert said[-1] == {"role": "assistant", "content": f"said {number}"} and said[:-1] == seen[number]
     # Before its last answer; where it has none, as it is.
     assert [seen[n] for n in (0, 2, 4, 6)] == [turns[:3], turns[:1], turns[:1], [turns[1]]]
+    # A decoder has nothing to go on with where only it has spoken, which is said before it writes to the others.
+    with pytest.raises(DataError, match="3: there is nothing to go on with"):
+        answers.with_answers(splits, SimpleNamespace(kind="completion"), cap=4, watch=lambda *words: None)  # type: ignore[arg-type]
+
+
+def test_a_teacher_writes_what_is_asked_or_what_it_says_of_itself(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hflm.data.examples import Example
+    from hflm.distill_config import DistillConfig
+    from hflm.distilling import answers
+    from hflm.distilling.lessons import _cap
+    from hflm.inference.trained import open_trained
+
+    folder = shutil.copytree(tiny("gpt2"), tmp_path / "teacher")
+    teacher, config = open_trained(str(folder)), DistillConfig(max_target_length=200)
+    assert _cap(config, teacher) == (200, False), "it says nothing of itself"
+    teacher.model.generation_config.max_new_tokens = 40
+    teacher.model.generation_config.save_pretrained(folder)
+    teacher = open_trained(str(folder))
+    assert _cap(config, teacher) == (40, True) == _cap(DistillConfig(max_target_length=40), teacher)
+    assert _cap(DistillConfig(max_target_length=30), teacher) == (30, False)
+    # What the note advises is of use.
+    monkeypatch.setenv("HFLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(answers, "write_rows", lambda *words, **more: ([{"prediction": "dos"}], 1))
+    for cap, own in ((40, True), (30, False)):
+        said: list[str] = []
+        answers.write_answers(teacher, [Example("a", {"prompt": "one"})], cap=cap, own=own,
+                              watch=lambda kind, content, said=said: said.append(str(content.get("text"))))  # fmt: skip
+        assert f"cap of {cap} tokens" in said[-1] and ("--max-target-length" in said[-1]) is not own
 
 
 def test_settings_of_a_distillation_are_those_of_a_finetuning() -> None:
@@ -141,6 +173,23 @@ def test_settings_of_a_distillation_are_those_of_a_finetuning() -> None:
     assert of("summarization", {}, lora_rank=8, learning_rate=1e-3).learning_rate == 1e-3
     told = of("sentiment", {"data": ["a.jsonl"]}, train_file="b.jsonl")
     assert told.train_file == "b.jsonl" and not told.data
+
+
+@pytest.mark.parametrize(
+    ("task", "flags", "said"),
+    [
+        ("sentiment", {"keep_layers": "first"}, "--keep-layers chooses layers of the teacher"),
+        ("pretraining", {"test_fraction": 0.3}, "--test-fraction means nothing for distilling a language model"),
+    ],
+)
+def test_what_does_nothing_is_refused(task: str, flags: dict[str, Any], said: str) -> None:
+    from hflm.distill_config import resolve_distill
+    from hflm.recipe_files import load_task
+
+    with pytest.raises(UsageError, match=said):
+        resolve_distill(
+            load_task(task), name=task, file={}, flags={"teacher": "t", "model": "m", **flags}, where="a test"
+        )
 
 
 def test_a_student_on_the_command_line_puts_out_the_one_of_a_file() -> None:

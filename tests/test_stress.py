@@ -13,6 +13,8 @@ import pytest
 from hflm.cli.app import main
 from hflm.inference.trained import open_trained
 from hflm.predict import predict_texts
+from hflm.stress import StressOptions, _train_texts
+from hflm.stressing.longest import longest_overlaps
 from tests.tiny import asked, moods, pairs, tagged, write
 
 
@@ -195,6 +197,18 @@ def test_a_decoder_with_prompts_and_with_plain_text(run_finetune: Any, tiny: Any
                       "--canary-others", "99", "--max-new-tokens", "4", "-o", str(tmp_path / "d.html"))  # fmt: skip
     assert "plain text" in report["not_perturbed"] and report["canaries"]["planted"] == 1
     assert report["outputs"]["personal"]["rows"] == 2
+
+
+def test_a_run_of_words_goes_on_over_the_ends_of_lines(tmp_path: Path) -> None:
+    book, words = tmp_path / "book.txt", [f"word{n}" for n in range(30)]
+    lines = [" ".join(words[at : at + 10]) for at in (0, 10, 20)]
+    book.write_text("The title\n\n{}\n{}\n\n{}\n".format(*lines), encoding="utf-8")
+    rows = write(tmp_path / "rows.jsonl", [{"text": "one"}, {"text": "two"}])
+    texts = list(_train_texts(StressOptions(data=[], train_data=[str(book), str(rows)])))
+    assert [text for _, text in texts] == ["The title", "\n".join(lines[:2]), lines[2], "one", "two"]
+    found = longest_overlaps([" ".join(words[4:])], [""], texts)
+    assert (found["longest"], found["rows_with_13"]) == (16, 1)
+    assert found["examples"][0]["where"] == f"{book}, line 3"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from hflm.data.examples import Example
 from hflm.data.splits import Splits
 from hflm.engine import ranks
 from hflm.errors import UsageError
-from hflm.families.completion import ANSWERS
+from hflm.families.completion import ANSWERS, check_asked
+from hflm.inference.generating import UNPENALIZED
 from hflm.inference.predicting import write_rows
 from hflm.inference.trained import TrainedModel
 from hflm.models.fingerprints import tokenizer_key, weights_key
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 CHUNK = 256
 
 
-def with_answers(splits: Splits, teacher: TrainedModel, *, cap: int, watch: "Watch") -> Splits:
+def with_answers(
+    splits: Splits, teacher: TrainedModel, *, cap: int, watch: "Watch", own: bool = False
+) -> Splits:  # fmt: skip
     """Put what the teacher writes in the place of the training rows' targets (Kim and Rush 2016).
 
-    Other splits keep their references. Raises UsageError where rows ask nothing, or the teacher says nothing.
+    Other splits keep their references; `own`: the cap is the teacher's own. Raises UsageError where rows ask nothing,
+    or the teacher says nothing.
     """
     for example in splits.train:
         if not _chat(example) and not any(role in example.values for role in ANSWERS):
@@ -36,7 +40,10 @@ def with_answers(splits: Splits, teacher: TrainedModel, *, cap: int, watch: "Wat
                 f"{example.where}: there is nothing to answer: plain text has no target that a teacher could write.",
                 fix="Give prompts, or distil a language model with --task pretraining.",
             )
-    texts = write_answers(teacher, [_asked(example) for example in splits.train], cap=cap, watch=watch)
+    asked = [_asked(example) for example in splits.train]
+    for example in asked if teacher.kind == "completion" else ():
+        check_asked(example)
+    texts = write_answers(teacher, asked, cap=cap, watch=watch, own=own)
     if not any(text.strip() for text in texts):
         raise UsageError(
             f"The teacher {teacher.name} wrote nothing to {len(texts):,} training rows.", fix="Fine-tune it first."
@@ -71,8 +78,13 @@ def _answered(example: Example, text: str) -> Example:
     return replace(example, values=values)
 
 
-def write_answers(teacher: TrainedModel, examples: Sequence[Example], *, cap: int, watch: "Watch") -> list[str]:
-    """Return the teacher's text to each example, in their order; what was written before is read from the cache."""
+def write_answers(
+    teacher: TrainedModel, examples: Sequence[Example], *, cap: int, watch: "Watch", own: bool = False
+) -> list[str]:  # fmt: skip
+    """Return the teacher's text to each example, in their order; what was written before is read from the cache.
+
+    `own`: the cap is the teacher's own, which no setting raises.
+    """
     order = sorted(range(len(examples)), key=lambda row: (-_length(examples[row]), row))
     folder = cache_folder() / f"answers-{_key(teacher, examples, cap=cap)}"
     texts, start, written, capped = [""] * len(examples), perf_counter(), 0, 0
@@ -98,7 +110,8 @@ def write_answers(teacher: TrainedModel, examples: Sequence[Example], *, cap: in
         watch("note", {"text": f"{len(order) - written:,} of the teacher's texts were in the cache"})
     if capped:
         ended = f"{capped:,} of {written:,} texts of the teacher were ended by the cap of {cap} tokens"
-        watch("note", {"text": f"{ended}, and are learned so; --max-target-length raises it"})
+        advice = "it is the teacher's own" if own else "--max-target-length raises it"
+        watch("note", {"text": f"{ended}, and are learned so; {advice}"})
     return texts
 
 
@@ -113,7 +126,7 @@ def _key(teacher: TrainedModel, examples: Sequence[Example], *, cap: int) -> str
     family = {name: value for name, value in told_apart.items() if isinstance(value, (str, int, float))}
     total = hashlib.sha256(json.dumps([
         weights_key(teacher.model), tokenizer_key(teacher.family.tokenizer), told.to_diff_dict(), family, cap, CHUNK,
-        teacher.device.precision,
+        teacher.device.precision, UNPENALIZED if teacher.kind == "completion" else {},
     ], sort_keys=True, default=str).encode())  # fmt: skip
     for example in examples:
         total.update(json.dumps(example.values, sort_keys=True, default=str).encode("utf-8", "replace"))

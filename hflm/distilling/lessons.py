@@ -10,7 +10,7 @@ from hflm.distilling.answers import with_answers
 from hflm.distilling.teacher import check_tokenizers, check_widths, class_order, freeze, open_teacher, with_teacher
 from hflm.distilling.teacher import student_folder as folder_of
 from hflm.engine import ranks
-from hflm.engine.device import choose_device, use_fast_attention
+from hflm.engine.device import choose_device, use_fast_attention, whole_attention
 from hflm.errors import UsageError
 from hflm.families.distilled import Distilled
 from hflm.families.language_model import MaskedLM
@@ -38,6 +38,8 @@ KINDS = {
     "causal_lm": ("completion",),
 }  # fmt: skip
 PRETRAINED = "pretraining"
+# Tokens that a model of which nothing is known writes, when nobody asks for more.
+UNSAID = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ class TextLesson:
 
 def prepare_lesson(config: DistillConfig, task: Task, *, recipe: str, say: Say, watch: "Watch") -> Lesson:
     """Read the rows, open the teacher, let it write where that is what is learned, and fit the student."""
+    asked = config.max_source_length
     with ranks.first_ahead():
         splits = read_data(config, task)
         teacher = open_teacher(config, recipe=recipe, kinds=KINDS[task.family])
@@ -75,20 +78,30 @@ def prepare_lesson(config: DistillConfig, task: Task, *, recipe: str, say: Say, 
     check_metric(task.metric, family_of(task.family, load_config(student), name=student))
     check_answers(splits.test, task.metric)
     if task.family in ("text_to_text", "causal_lm"):
-        cap = min(config.max_target_length, teacher.max_new_tokens)
+        cap, own = _cap(config, teacher)
+        # It is tested as it taught.
+        teacher = replace(teacher, max_new_tokens=cap)
         say(f"the teacher writes to {len(splits.train):,} training rows, at most {cap} tokens each")
-        splits = with_answers(splits, teacher, cap=cap, watch=watch)
+        splits = with_answers(splits, teacher, cap=cap, own=own, watch=watch)
     else:
-        most = min(config.max_source_length, max_positions(teacher.model.config))
-        config = replace(config, max_source_length=most)
+        config = replace(config, max_source_length=min(asked, max_positions(teacher.model.config)))
     with ranks.first_ahead():
         fitted = fit(name_languages(config, task, splits), task, splits, start=student)
     for line in without_effect(fitted.config, task, fitted.kind):
         say(line)
     say(introduce(origin(config), fitted.model))
+    # The family reads no more than the teacher; the settings stay those that were asked for, with which it goes on.
+    fitted = replace(fitted, config=replace(fitted.config, max_source_length=asked))
     inputs = with_teacher(fitted.inputs, config, model=teacher.model, tokenizer=teacher.family.tokenizer)
     family = _family(fitted, teacher, student)
     return Lesson(origin=origin(config), fitted=fitted, teacher=teacher, family=family, inputs=inputs)
+
+
+def _cap(config: DistillConfig, teacher: TrainedModel) -> tuple[int, bool]:
+    """Return how many tokens a teacher writes at most, and whether that is its own limit, which no setting raises."""
+    most, said = teacher.max_new_tokens, getattr(teacher.model.generation_config, "max_new_tokens", None)
+    own = (said is not None or most != UNSAID) and most <= config.max_target_length
+    return (most, True) if own else (config.max_target_length, False)
 
 
 def origin(config: DistillConfig) -> str:
@@ -139,6 +152,7 @@ def prepare_text_lesson(config: DistillConfig, run: RunFolder, *, say: Say, resu
     device = choose_device(config.precision)
     if supports_packing(teacher.config):
         use_fast_attention(teacher, device, usual=most)
+    whole_attention(teacher, device)
     teacher.to(device.kind)  # type: ignore[arg-type]
     taught: Any = setup.family
     if isinstance(setup.family, MaskedLM):

@@ -43,7 +43,7 @@ def rollout(weights: Floats) -> Floats:
     """
     size = weights.shape[-1]
     whole = np.eye(size)
-    for layer in weights.astype(np.float64).mean(axis=1):
+    for layer in weights.mean(axis=1, dtype=np.float64):
         mixed = (layer + np.eye(size)) / 2
         whole = mixed / mixed.sum(axis=-1, keepdims=True) @ whole
     result: Floats = whole.astype(np.float32)
@@ -57,7 +57,7 @@ def habits(view: View) -> list[Habits]:
     ahead = place[None, :] - place[:, None]  # [T, T]
     special = np.array([piece.special for piece in view.columns])
     found = []
-    for layer in view.weights.astype(np.float64):
+    for layer in (one.astype(np.float64) for one in view.weights):
         mean = layer.mean(axis=0)  # [T, T]
         entropy = -(layer * np.log2(np.maximum(layer, 1e-12))).sum(-1).mean()
 

@@ -18,7 +18,7 @@ from hflm.explaining.worked import Worked
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What a model is."""
+    """What a model is; its table of embeddings may be narrower than its hidden states."""
 
     name: str
     kind: str
@@ -26,6 +26,7 @@ class Model:
     layers: int
     heads: int
     width: int
+    embedding_width: int
     vocabulary: int
     parameters: int
     tied: bool

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 
 from hflm.explaining.opened import Opened
-from hflm.explaining.pieces import Piece, sign
+from hflm.explaining.pieces import Piece, sign, tagged_places
 from hflm.explaining.questions import Candidate
 from hflm.explaining.reading import Reading
 from hflm.models.heads import saved_labels
 
-# Tokens that are hidden in turn: each costs a pass.
+# Tokens that are hidden in turn: each costs a pass. Of them so many at once, and no more logits than ROOM.
 MOST = 64
-AT_ONCE = 16
+AT_ONCE, ROOM = 16, 2**26
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Guess:
 
 @torch.no_grad()
 def guesses(opened: Opened, pieces: Sequence[Piece], reading: Reading, *, top: int) -> list[Guess]:
-    """Return what was expected: at each hidden token, or after the tokens before it; the tags of a tagger.
+    """Return what was expected: at each hidden token, or after the tokens before it; a tagger's tags of the words.
 
     For a masked language model each token is hidden in turn, at most MOST of them.
     """
@@ -35,7 +35,7 @@ def guesses(opened: Opened, pieces: Sequence[Piece], reading: Reading, *, top: i
     if opened.kind == "tagging" and reading.logits is not None:
         labels = saved_labels(opened.model.config)
         chances = reading.logits[0].softmax(-1)
-        return [_guess(pieces[at], chances[at], None, top, labels) for at in places]
+        return [_guess(pieces[at], chances[at], None, top, labels) for at in tagged_places(pieces)]
     if opened.kind == "next" and reading.logits is not None:
         chances = reading.logits[0].softmax(-1)  # [T, V]
         later = [at for at in places if at][-MOST:]
@@ -49,8 +49,9 @@ def _hidden(opened: Opened, pieces: Sequence[Piece], places: list[int], top: int
     ids = torch.tensor([piece.id for piece in pieces], device=opened.device)
     never = [one for one in opened.tokenizer.all_special_ids if one < opened.model.config.vocab_size]
     found = []
-    for start in range(0, len(places), AT_ONCE):
-        some = places[start : start + AT_ONCE]
+    at_once = max(1, min(AT_ONCE, ROOM // (opened.model.config.vocab_size * len(pieces))))
+    for start in range(0, len(places), at_once):
+        some = places[start : start + at_once]
         rows = ids.repeat(len(some), 1)
         rows[range(len(some)), some] = opened.tokenizer.mask_token_id
         logits = opened.model(input_ids=rows, attention_mask=torch.ones_like(rows)).logits.float()  # [B, T, V]

@@ -6,7 +6,7 @@ from typing import Any
 from hflm.engine.device import choose_device
 from hflm.engine.trainer import quiet_libraries
 from hflm.errors import ModelError
-from hflm.inference.trained import TrainedModel, open_trained
+from hflm.inference.trained import USUAL_TASK, TrainedModel, open_trained
 from hflm.models.heads import load_config, load_tokenizer_for, load_with_head, max_positions
 from hflm.models.load import load_language_model
 
@@ -30,7 +30,10 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Opened:
-    """A model and its tokenizer; `kind` is a key of TITLES, `limit` the tokens that it reads at most."""
+    """A model and its tokenizer; `kind` is a key of TITLES, `limit` the tokens that it reads at most.
+
+    Logits of classes are divided by `temperature` before they become probabilities.
+    """
 
     name: str
     kind: str
@@ -39,6 +42,7 @@ class Opened:
     limit: int
     prefix: str = ""
     max_new_tokens: int = 0
+    temperature: float = 1.0
 
     @property
     def device(self) -> Any:
@@ -97,6 +101,19 @@ def _ready(name: str, kind: str, model: Any, tokenizer: Any, *, trained: Trained
         raise ModelError(f"The attention of {name} cannot be seen: {error}.", fix="Name another model.") from error
     model = model.float().eval().requires_grad_(False).to(choose_device("fp32").kind)
     if trained is None:
-        return Opened(name, kind, model, tokenizer, max_positions(model.config))
+        limit, told = max_positions(model.config), _told(model.config, kind)
+        # What it was trained to read, and what the commands that classify read.
+        limit = min(limit, told.get("max_source_length") or ("family" in told and told.get("max_length")) or limit)
+        temperature = float(told.get("temperature", 1.0)) if kind == "classification" else 1.0
+        return Opened(name, kind, model, tokenizer, limit, temperature=temperature)
     read: Any = trained.family
     return Opened(name, kind, model, tokenizer, read.max_source_length, read.prefix, trained.max_new_tokens)
+
+
+def _told(config: Any, kind: str) -> dict[str, Any]:
+    """Return what a classifier or a tagger keeps of its task, found as where it is asked for its answers."""
+    if kind not in ("classification", "tagging"):
+        return {}
+    saved = getattr(config, "task_specific_params", None) or {}
+    own = next((one for one in saved.values() if isinstance(one, dict) and "family" in one), None)
+    return dict(own or saved.get(USUAL_TASK[kind]) or {})

@@ -1,12 +1,13 @@
 """A text as a model reads it: tokens, and where each stands in the text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hflm.errors import UsageError
 from hflm.explaining.opened import Opened
 from hflm.inference.fill_mask import BLANK
+from hflm.words import word_pattern
 
 # What has no ink is shown by a sign.
 SIGNS = {"\n": "⏎", "\t": "⇥", " ": "␣", "\u00a0": "␣", "\r": "⏎"}
@@ -14,7 +15,10 @@ SIGNS = {"\n": "⏎", "\t": "⇥", " ": "␣", "\u00a0": "␣", "\r": "⏎"}
 
 @dataclass(frozen=True)
 class Piece:
-    """A token: its id and name in the vocabulary, the characters [start, end) of the text that it stands for."""
+    """A token: its id and name in the vocabulary, the characters [start, end) of the text that it stands for.
+
+    `opens`: a word of the text begins with it.
+    """
 
     id: int
     token: str
@@ -22,6 +26,7 @@ class Piece:
     start: int
     end: int
     special: bool
+    opens: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ def read_text(opened: Opened, text: str, *, max_tokens: int) -> Read:
         raise UsageError("The text has no tokens.", fix="Give some words.")
     cut = max(len(ids) - room, 0)
     keep = _kept(ids, set(tokenizer.all_special_ids), cut, side=side)
-    return Read(whole, [_piece(tokenizer, whole, ids[place], spans[place]) for place in keep], cut, side)
+    pieces = [_piece(tokenizer, whole, ids[place], spans[place]) for place in keep]
+    return Read(whole, _opening(whole, pieces), cut, side)
 
 
 def _encode(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -102,8 +108,31 @@ def _piece(tokenizer: Any, text: str, token_id: int, span: tuple[int, int]) -> P
     return Piece(token_id, token, sign(shown or _name(tokenizer, token_id, token, special)), start, end, special)
 
 
+def _opening(text: str, pieces: Sequence[Piece]) -> list[Piece]:
+    """Mark the pieces that are the first of a word, as words are given to a tagger."""
+    starts = {match.start() for match in word_pattern(signs=True).finditer(text)}
+    found = []
+    for piece in pieces:
+        # A piece may be no more than the space before a word.
+        start = piece.start
+        while start < len(text) and text[start].isspace():
+            start += 1
+        opens = not piece.special and piece.end > piece.start and start in starts
+        if opens:
+            # A letter may be several pieces.
+            starts.remove(start)
+        found.append(replace(piece, opens=opens))
+    return found
+
+
 def _name(tokenizer: Any, token_id: int, token: str, special: bool) -> str:
     return token if special else str(tokenizer.decode([token_id])).strip() or token
+
+
+def tagged_places(pieces: Sequence[Piece]) -> list[int]:
+    """Return the places where a tagger has an answer: the first pieces of words, for it learns no tag of the others."""
+    first = [place for place, piece in enumerate(pieces) if piece.opens]
+    return first or [place for place, piece in enumerate(pieces) if not piece.special] or [0]
 
 
 def sign(text: str) -> str:

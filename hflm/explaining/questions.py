@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hflm.errors import UsageError
 from hflm.explaining.opened import Opened
-from hflm.explaining.pieces import Piece, sign
+from hflm.explaining.pieces import Piece, sign, tagged_places
 from hflm.explaining.reading import Reading
 from hflm.models.heads import saved_labels
 
@@ -69,18 +69,18 @@ def log_odds(logits: Tensor, target: int) -> Tensor:
 
 def _class(opened: Opened, pieces: Any, reading: Reading, target: str | None, top: int) -> Question:
     assert reading.logits is not None
-    labels, logits = saved_labels(opened.model.config), reading.logits  # [1, C]
+    labels, logits, scale = saved_labels(opened.model.config), reading.logits, opened.temperature  # logits: [1, C]
     problem = opened.model.config.problem_type
     if len(labels) == 1 or problem == "regression":
         place = _label(labels, target) if target else 0
         values = [Candidate(label, float(value)) for label, value in zip(labels, logits[0], strict=True)]
         return Question("the value of the text", labels[place], None, OUTPUT, values, lambda z, _: z[:, place])
     many = problem == "multi_label_classification"
-    chances = logits[0].sigmoid() if many else logits[0].softmax(-1)
+    chances = logits[0].sigmoid() if many else (logits[0] / scale).softmax(-1)
     chosen = _label(labels, target) if target else int(chances.argmax())
 
     def score(z: Tensor, _: int | None) -> Tensor:
-        return z[:, chosen] if many else log_odds(z, chosen)  # the logit of a sigmoid already is its log odds
+        return z[:, chosen] if many else log_odds(z / scale, chosen)  # the logit of a sigmoid already is its log odds
 
     candidates = _best(chances, max(top, 10), lambda number: labels[number])
     return Question("the class of the text", labels[chosen], None, LOG_ODDS, candidates, score, independent=many)
@@ -89,11 +89,10 @@ def _class(opened: Opened, pieces: Any, reading: Reading, target: str | None, to
 def _tag(opened: Opened, pieces: Sequence[Piece], reading: Reading, target: str | None, top: int) -> Question:
     assert reading.logits is not None
     labels, chances = saved_labels(opened.model.config), reading.logits[0].softmax(-1)  # [T, C]
-    inner = [place for place, piece in enumerate(pieces) if not piece.special] or [0]
     # The surest name is of more interest than the many words that are none.
     named = [number for number, label in enumerate(labels) if label != "O"] or [0]
     wanted = [_label(labels, target)] if target else named
-    place = max(inner, key=lambda one: float(chances[one][wanted].max()))
+    place = max(tagged_places(pieces), key=lambda one: float(chances[one][wanted].max()))
     chosen = wanted[int(chances[place][wanted].argmax())]
     candidates = _best(chances[place], max(top, 10), lambda number: labels[number])
     asked = f"the tag of “{pieces[place].text}”"
@@ -142,9 +141,13 @@ def _at(place: int, chosen: int, *, labels: int, never: Sequence[int] = ()) -> C
 def _output(opened: Opened, pieces: Any, reading: Reading, target: str | None, top: int) -> Question:
     """Ask for the whole text that was written: the sum of the log probabilities of its tokens."""
     ids = torch.tensor(reading.written[1:])
+    # A first token that is forced, as the language of NLLB, is none that the model chose.
+    forced = getattr(opened.model.generation_config, "forced_bos_token_id", None)
+    first = int(forced is not None and reading.written[1:2] == [forced])
+    ids = ids[first:]
 
     def score(z: Tensor, _: int | None) -> Tensor:
-        chances = z[:, : len(ids)].log_softmax(-1)  # [B, R, V]
+        chances = z[:, first : first + len(ids)].log_softmax(-1)  # [B, R, V]
         return chances.gather(-1, ids.to(z.device)[None, :, None].expand(len(z), -1, 1)).sum((1, 2))
 
     text = str(opened.tokenizer.decode(reading.written, skip_special_tokens=True)).strip()

@@ -15,7 +15,7 @@ from typing import Any
 from hflm.data.examples import Example
 from hflm.errors import Interrupted, ModelError
 from hflm.graphs.passages import Passage
-from hflm.graphs.spans import find_ends, overlapping
+from hflm.graphs.spans import Span, find_ends, overlapping
 from hflm.inference.predicting import classify_rows, write_rows
 from hflm.inference.trained import describe, open_trained
 from hflm.metrics.tagging import SCHEME
@@ -93,13 +93,29 @@ def _placed(text: str, row: dict[str, Any], tags: Tags) -> list[Record]:
     found = []
     for (head, relation, tail), confidence in zip(row["triples"], row["confidence"], strict=True):
         ends = []
-        for name, at in zip((head, tail), find_ends(text, head, tail), strict=True):
-            tag = overlapping(at, tags) if at and tags else None
+        places = find_ends(text, head, tail)
+        for name, at, tag in zip((head, tail), places, _tags_at(places, tags), strict=True):
             # Where the tagger knows the place, its whole span is the entity.
             ends.append({"name": tidy(text[tag[0] : tag[1]]), "at": tag[:2], "type": tag[2]} if tag else
                         {"name": name, "at": at})  # fmt: skip
         found.append({"head": ends[0], "relation": relation, "tail": ends[1], "confidence": confidence})
     return found
+
+
+def _tags_at(places: tuple[Span | None, Span | None], tags: Tags) -> list[tuple[int, int, str] | None]:
+    """Return the tag on which each end of a triple lies, or None.
+
+    Of two ends on one tag an end has it that is all of it, or holds the other: else both would be one entity.
+    """
+    found = [overlapping(at, tags) if at else None for at in places]
+    one, two = places
+    if one is None or two is None or found[0] != found[1]:
+        return found
+    pairs = zip((one, two), (two, one), found, strict=True)
+    return [
+        tag if tag and (at == tag[:2] or (at[0] <= other[0] and other[1] <= at[1])) else None
+        for at, other, tag in pairs
+    ]
 
 
 def extract_all(

@@ -1,6 +1,7 @@
 """Names that mean nearly the same, by the cosine of what an encoder makes of them."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,10 @@ BATCH, BLOCK = 128, 1024
 
 @torch.inference_mode()
 def embed(names: Sequence[str], *, model: str) -> NDArray[np.float32]:
-    """Return a vector [D] of length 1 for each name: the mean over its tokens (Reimers and Gurevych 2019)."""
+    """Return a vector [D] of length 1 for each name: the mean over its tokens (Reimers and Gurevych 2019).
+
+    A name that has a token which the vocabulary lacks gets zeros: all such tokens are one to the model.
+    """
     from transformers import AutoModel
 
     where = model_folder(model)
@@ -29,12 +33,18 @@ def embed(names: Sequence[str], *, model: str) -> NDArray[np.float32]:
         raise ModelError(f"{model} is an encoder-decoder.", fix="Name an encoder, such as minilm.")
     found = []
     for at in range(0, len(names), BATCH):
-        inputs = tokenizer(
-            list(names[at : at + BATCH]), padding=True, truncation=True, max_length=64, return_tensors="pt"
-        )
+        inputs: Any = tokenizer(
+            list(names[at : at + BATCH]), padding=True, truncation=True, max_length=64, return_tensors="pt",
+            return_special_tokens_mask=True,
+        )  # fmt: skip
+        # Of some tokenizers what pads or opens a text has the number of the unknown token too.
+        said = inputs.pop("special_tokens_mask") == 0  # [B, T]
         hidden = encoder(**inputs).last_hidden_state  # [B, T, D]
         mask = inputs["attention_mask"].unsqueeze(-1)
-        found.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).float().numpy())
+        vectors = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
+        if tokenizer.unk_token_id is not None:
+            vectors[((inputs["input_ids"] == tokenizer.unk_token_id) & said).any(dim=1)] = 0
+        found.append(vectors.float().numpy())
     return np.concatenate(found) if found else np.zeros((0, 1), np.float32)
 
 

@@ -31,6 +31,8 @@ SYLLABLES = ("ba", "do", "fe", "gi", "ku", "la", "mo", "ne", "ri", "su", "ta", "
 NAMES = len(SYLLABLES) ** 3
 # A secret among this share of the likeliest is said to be found: one of a hundred that were not planted is too.
 FOUND = 0.01
+# Tokens that are read at once, and fewer where their logits would be more numbers than this: half a gigabyte.
+MOST, LEAST, LOGITS = 4096, 256, 2**27
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,13 @@ def sequence_losses(trained: "TrainedModel", texts: Sequence[str]) -> Any:
         ids = list(tokenizer(f" {text}")["input_ids"])
         rows.append(ids if ids[:1] == [tokenizer.bos_token_id] else first + ids)
     found = np.empty(len(rows))
-    for batch in batches_by_length([len(row) for row in rows], budget=4096):
+    budget = max(LEAST, min(MOST, LOGITS // model.config.get_text_config().vocab_size))
+    for batch in batches_by_length([len(row) for row in rows], budget=budget):
         chosen = [rows[row] for row in batch]
         padded, mask = pad(chosen, value=tokenizer.pad_token_id).to(model.device), mask_of(chosen).to(model.device)
         logits = model(input_ids=padded, attention_mask=mask, use_cache=False).logits[:, :-1].float()  # [B, T - 1, V]
         losses = functional.cross_entropy(logits.flatten(0, 1), padded[:, 1:].flatten(), reduction="none")
         found[batch] = (losses.view(len(batch), -1) * mask[:, 1:]).sum(dim=1).cpu().numpy()
+        # Else they would stay until those of the next batch are there.
+        del logits
     return found

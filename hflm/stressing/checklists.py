@@ -16,7 +16,8 @@ from hflm.data.examples import Example
 from hflm.data.records import Record, read_records, show
 from hflm.data.sources import one_source
 from hflm.errors import DataError
-from hflm.stressing.intervals import did_you_mean, share
+from hflm.metrics.result import share
+from hflm.stressing.near_names import did_you_mean
 from hflm.stressing.subject import Answers, chances
 
 KINDS = ("MFT", "INV", "DIR")

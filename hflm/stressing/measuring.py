@@ -17,7 +17,7 @@ from hflm.stressing.groups import by_group, by_length
 from hflm.stressing.longest import longest_overlaps
 from hflm.stressing.outputs import listed, personal
 from hflm.stressing.robustness import Asked, moved, plan, worst_case
-from hflm.stressing.subject import READ, Answers, ask, chances, class_logits, read_text
+from hflm.stressing.subject import READ, Answers, ask, chances, class_logits, read_text, read_whole
 from hflm.stressing.words import words
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _outputs(
     trained: TrainedModel, asked: Questions, before: Answers, watch: "Watch"
 ) -> tuple[list[str], list[str]]:  # fmt: skip
     """Return texts that the model wrote, and what it read for each."""
-    sources = [read_text(example) or "" for example in asked.examples]
+    sources = [read_whole(trained, example) for example in asked.examples]
     if asked.metric != "perplexity":
         return [str(text) for text in before.predictions], sources
     examples = asked.examples

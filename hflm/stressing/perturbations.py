@@ -7,7 +7,7 @@ import numpy as np
 
 from hflm.errors import UsageError
 from hflm.stressing import rewrites, typos
-from hflm.stressing.intervals import did_you_mean
+from hflm.stressing.near_names import did_you_mean
 from hflm.stressing.negation import negate
 from hflm.stressing.synonyms import replace_words
 from hflm.stressing.words import draw_for

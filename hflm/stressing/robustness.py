@@ -9,7 +9,7 @@ import numpy as np
 from hflm.data.examples import Example
 from hflm.metrics.paired import compare
 from hflm.metrics.registry import find_metric, statistics
-from hflm.stressing.intervals import share
+from hflm.metrics.result import share
 from hflm.stressing.perturbations import PERTURBATIONS, SAME, perturb
 from hflm.stressing.subject import Answers, chances, read_text, with_text
 

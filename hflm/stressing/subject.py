@@ -1,5 +1,6 @@
 """The model that is asked: the text of a row that may be changed, and what the model answers to rows."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from hflm.data.examples import Example
 from hflm.errors import NumericsError
+from hflm.families.completion import ANSWERS
+from hflm.families.prompts import as_messages, before_answer
 from hflm.inference.generating import batches_by_length
 from hflm.inference.predicting import FEW, lose_rows, write_rows
 from hflm.inference.trained import TrainedModel
@@ -44,6 +47,17 @@ def read_text(example: Example) -> str | None:
     if not isinstance(value, list):
         return str(value)
     return next((turn["content"] for turn in reversed(value) if turn["role"] == "user"), None)
+
+
+def read_whole(trained: TrainedModel, example: Example) -> str:
+    """Return all that a model that writes reads before its answer: what it is told to do, earlier turns, the text."""
+    family = trained.family
+    asked = {role: value for role, value in example.values.items() if role not in ANSWERS}
+    turns = as_messages(asked, instruction=getattr(family, "instruction", getattr(family, "prefix", "")))
+    if turns is None:
+        return read_text(example) or ""
+    said = (part for turn in before_answer(turns) for part in (turn["content"], *turn.get("tool_calls", ())))
+    return "\n".join(part if isinstance(part, str) else json.dumps(part, ensure_ascii=False) for part in said)
 
 
 def with_text(example: Example, text: str) -> Example:

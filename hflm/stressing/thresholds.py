@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hflm.errors import ThresholdMissed, UsageError
-from hflm.stressing.intervals import did_you_mean
+from hflm.stressing.near_names import did_you_mean
 from hflm.stressing.perturbations import PERTURBATIONS, choose
 
 # How the names of a report's numbers begin.

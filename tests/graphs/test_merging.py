@@ -1,5 +1,6 @@
 """Names made entities, triples made edges, the same in every file format."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hflm.graphs.entities import key_of, read_aliases
 from hflm.graphs.files import check_output, read_graph, write_graph
 from hflm.graphs.graph import Graph
 from hflm.graphs.merging import merge
-from hflm.graphs.similar import pairs_alike
+from hflm.graphs.similar import embed, pairs_alike
 from hflm.graphs.spans import find_ends
 from tests.tiny import write
 
@@ -89,6 +90,13 @@ def test_pairs_alike_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     wanted = {(a, b) for a in range(9) for b in range(a + 1, 9) if vectors[a] @ vectors[b] >= 0.5}
     assert set(pairs_alike(vectors, least=0.5)) == wanted and wanted
+
+
+def test_names_that_an_encoder_does_not_know_are_joined_with_none(tiny: Callable[[str], str]) -> None:
+    vectors = embed(["ॐ", "ฮ", "Emma", "Emma", "Emma ॐ"], model=tiny("bert"))
+    assert not vectors[[0, 1, 4]].any()
+    assert np.allclose(np.linalg.norm(vectors[2:4], axis=1), 1, atol=1e-5)
+    assert list(pairs_alike(vectors, least=0.01)) == [(2, 3)]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,19 @@ def test_losses_are_those_of_the_text_alone(lively: Any, kind: str) -> None:
         assert loss == pytest.approx(float(one), rel=1e-4)
 
 
+def test_few_texts_are_read_at_once_where_the_vocabulary_is_large(lively: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = open_trained(lively("gpt2"), precision="fp32")
+    texts = [f"a merry film, number {n}." for n in range(12)]
+    whole, sizes = sequence_losses(trained, texts), list[int]()
+    trained.model.register_forward_pre_hook(
+        lambda module, words, named: sizes.append(named["input_ids"].numel()), with_kwargs=True
+    )
+    monkeypatch.setattr(module, "LEAST", 1)
+    monkeypatch.setattr(module, "LOGITS", 60 * trained.model.config.vocab_size)
+    assert sequence_losses(trained, texts) == pytest.approx(whole, rel=1e-4)
+    assert len(sizes) > 1 and max(sizes) <= 60
+
+
 def test_the_command_plants_text_and_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "book.txt"
     text.write_text("".join(f"Line {n}.\n" for n in range(80)), encoding="utf-8")

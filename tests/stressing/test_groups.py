@@ -8,8 +8,8 @@ import pytest
 
 from hflm.data.examples import Example
 from hflm.errors import DataError, ThresholdMissed, UsageError
+from hflm.metrics.result import share
 from hflm.stressing.groups import MOST, REST, by_group, by_length, read_groups
-from hflm.stressing.intervals import share
 from hflm.stressing.thresholds import check_limits, read_limits
 from tests.tiny import write
 

@@ -3,12 +3,16 @@
 import random
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from hflm.data.examples import Example
 from hflm.errors import DataError
 from hflm.stressing.longest import LEAST, longest_overlaps
 from hflm.stressing.outputs import PERSONAL, installed_words, is_iban, listed, luhn, personal, read_words
+from hflm.stressing.subject import read_whole
 
 SEEN = {
     "e-mail address": ("write to ana.b+c@mail.example.org now", "ana at example.org"),
@@ -50,6 +54,32 @@ def test_what_was_read_is_told_from_what_was_not() -> None:
     found = personal(["ana@example.org bo@example.org"], ["from ana@example.org"], ["a"])
     assert found["kinds"]["e-mail address"] | {"examples": 0} == {"found": 2, "not_in_source": 1, "examples": 0}
     assert personal(["nothing here, 12:30, 1984"], [""], ["a"])["rows_with"] == 0
+
+
+CHAT = [
+    {"role": "system", "content": "Ask bo@example.org."}, {"role": "user", "content": "Who?"},
+    {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "find", "arguments": {"who": "Ana"}}}]},
+    {"role": "tool", "content": "ana@example.org"}, {"role": "user", "content": "And?"},
+    {"role": "assistant", "content": "An answer"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "read", "unread"),
+    [
+        ({"instruction": "Sum", "input": "ana@example.org", "output": "An answer"}, ["Sum", "ana@example.org"], []),
+        ({"prompt": "Who?", "input": "ana@example.org", "completion": "An answer"}, ["Who?", "ana@example.org"], []),
+        ({"messages": CHAT}, ["bo@example.org", "Who?", '"who": "Ana"', "ana@example.org", "And?"], ["Be brief"]),
+        ({"source": "a text", "target": "An answer"}, ["Be brief", "a text"], []),
+        ({"text": "a plain text"}, ["a plain text"], ["Be brief"]),
+    ],
+)  # fmt: skip
+def test_all_that_stands_before_an_answer_was_read(
+    values: dict[str, Any], read: list[str], unread: list[str]
+) -> None:  # fmt: skip
+    trained: Any = SimpleNamespace(family=SimpleNamespace(instruction="Be brief"))
+    found = read_whole(trained, Example("a", values))
+    assert all(part in found for part in read) and not any(part in found for part in ["An answer", *unread])
 
 
 def test_check_digits() -> None:
