@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,7 +11,7 @@ from hflm.environment import cores, fast_bf16
 from hflm.models.hub import hub_state
 
 GIB = 2**30
-TESTED = {"torch": (2, 9), "transformers": (5, 20), "accelerate": (1, 0)}
+LEAST = {"torch": (2, 9), "transformers": (5, 20), "accelerate": (1, 0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ def examine(*, timeout: float = 2.0, folder: Path | None = None) -> list[Finding
     """
     return [
         _python(),
-        *(_package(name, least) for name, least in TESTED.items()),
+        *(_package(name, least) for name, least in LEAST.items()),
         *_device(),
         *_memory(),
         _disk(folder or Path()),
@@ -54,24 +55,34 @@ def _package(name: str, least: tuple[int, int]) -> Finding:
     return Finding(name=name, value=found, ok=ok, meaning="supported" if ok else f"hflm needs {wanted} or newer")
 
 
+def has_kernels(capability: tuple[int, int], built: Sequence[str]) -> bool:
+    """Tell whether a build of torch, for sm_75 and so on, runs on a GPU: newer ones of a kind run what is older."""
+    numbers = [divmod(int(digits), 10) for name in built if (digits := "".join(filter(str.isdigit, name)))]
+    return not numbers or capability >= min(numbers)
+
+
 def _device() -> list[Finding]:
     """Return device, bf16, cores and threads."""
     try:
         import torch
     except (ImportError, OSError) as error:
         return [Finding(name="device", value="unknown", ok=False, meaning=f"torch does not load: {error}")]
+    fits = True
     if torch.cuda.is_available():
         device, meaning, native = f"cuda: {torch.cuda.get_device_name()}", "trains here", _cuda_bf16()
+        fits = has_kernels(torch.cuda.get_device_capability(), torch.cuda.get_arch_list())
+        if not fits:
+            meaning = "this build of torch has nothing for it: install one for an older CUDA"
     elif torch.backends.mps.is_available():
         device, meaning, native = "mps", "trains here", False
     else:
         device, meaning, native = "cpu", "a mini model learns in minutes; a base model wants a GPU", fast_bf16()
     threads, usable = torch.get_num_threads(), cores()
     return [
-        Finding(name="device", value=device, meaning=meaning),
+        Finding(name="device", value=device, meaning=meaning, ok=fits),
         Finding(
             name="bf16",
-            value="native" if native else "emulated",
+            value="fast" if native else "slow",
             meaning="--precision bf16 is faster here" if native else "--precision fp32 is faster here",
         ),
         Finding(name="cores", value=str(usable), meaning="usable by this process"),

@@ -61,6 +61,7 @@ def _finetune(
     from hflm.data.hub import pinned
     from hflm.engine import ranks
     from hflm.engine.callbacks import interruptible
+    from hflm.engine.memory import give_back
     from hflm.inference.testing import test_split
     from hflm.training.steps import fix_steps
     from hflm.training.train import train
@@ -87,6 +88,8 @@ def _finetune(
         )  # fmt: skip
     check_shared(run)
     trained = train(training, resume=resume, watch=watch)
+    # What training held is in a ring of references, and the test needs room of its own.
+    give_back()
     with interruptible(run.path):
         tested = test_split(fitted, run, watch=watch)
         if not ranks.first():
@@ -124,6 +127,7 @@ def check_model(config: FinetuneConfig, task: Task) -> None:
 
 def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted":
     """Read the data, then load the model: what is wrong with the rows is said before minutes are spent."""
+    from hflm.families.completion import check_asked
     from hflm.finetuning.fitting import fit, name_languages, read_data
     from hflm.finetuning.idle import without_effect
     from hflm.finetuning.scratch import from_scratch
@@ -138,8 +142,13 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     check_metric(task.metric, family_of(task.family, load_config(name), name=config.arch or name))
     check_answers(splits.test, task.metric)
     fitted = fit(name_languages(config, task, splits), task, splits, start=name)
+    for example in splits.test if fitted.kind == "completion" and task.metric != "perplexity" else ():
+        check_asked(example)
     for line in without_effect(config, task, fitted.kind):
         say(line)
+    most = getattr(fitted.family, "max_source_length", None) or getattr(fitted.family, "max_length", None)
+    if most and most < config.max_source_length and any(row.cut for row in fitted.train):
+        say(f"the model reads {most:,} tokens of a row at most, not {config.max_source_length:,} as was asked for")
     trained = sum(weight.numel() for weight in fitted.model.parameters() if weight.requires_grad)
     say(
         f"model: {fitted.model.config.model_type} as {fitted.kind}, {count_parameters(fitted.model):,} parameters, "
@@ -152,7 +161,7 @@ def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None)
     """Return what the training of a fitted task needs; `recipe` is the file of the task, where the run has its own."""
     from hflm.engine import ranks
     from hflm.engine.order import LikeLengths
-    from hflm.engine.split import split_batch
+    from hflm.engine.split import eval_batch, split_batch
     from hflm.finetuning.fitting import layers_x_width
     from hflm.training.training import Training
 
@@ -175,6 +184,7 @@ def training_of(fitted: "Fitted", run: RunFolder, *, recipe: Path | None = None)
         config=config, run=run, model=fitted.model, family=fitted.family, device=fitted.device, split=split,
         rows=fitted.train, count=len(fitted.train), eval_rows=fitted.eval, order=order, key=fitted.key,
         tokens_per_step=config.batch_size * sum(lengths) / len(lengths), keep_best=True,
+        eval_batch=eval_batch(max((row.length for row in fitted.eval), default=1), gpu=fitted.device.kind == "cuda"),
         best=(best, best != "loss"), best_rows=len(fitted.eval) if share_of_rows else None,
         inputs={**fitted.inputs, "recipe": recipe_key(recipe or find(config.task))},
         name_row=partial(where_of, fitted),
@@ -239,7 +249,9 @@ def task_parameters(fitted: "Fitted") -> dict[str, Any]:
     triples = getattr(family, "triples", None)
     relations = {"relations": list(triples.relations)} if triples else {}
     thinks = {"thinks": family.thinks} if hasattr(family, "thinks") else {}
-    return {"family": fitted.kind, "columns": columns, **found, **spoken, **relations, **thinks}
+    # A recipe of one's own may be gone by then.
+    scored = {"metric": fitted.task.metric, "writes": fitted.task.writes}
+    return {"family": fitted.kind, "columns": columns, **scored, **found, **spoken, **relations, **thinks}
 
 
 def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:
@@ -248,21 +260,23 @@ def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:
 
     from hflm.finetuning.card import task_card
     from hflm.models.adapters import merge_lora
+    from hflm.models.writing import with_usual_cache
     from hflm.plots import plot_loss, read_log
 
     if fitted.config.lora_rank:
         merge_lora(fitted.model)
     fitted.model.to(torch.device("cpu"))  # type: ignore[arg-type]
-    fitted.model.config.use_cache = True
+    with_usual_cache(fitted.model.config)
     # Read back by `hflm predict`, and by transformers' own pipelines, which have always kept prefixes here.
     fitted.model.config.task_specific_params = {fitted.task.name: task_parameters(fitted)}
     title = f"{fitted.task.name}: {metrics['arch']} on {metrics['data']}"
+    unit = {"classification": "text", "tagging": "word"}.get(fitted.kind, "token")
     card = task_card(fitted.config, metrics=metrics, environment=read_json(run.environment))
     with whole_folder(run.model) as folder:
         fitted.model.save_pretrained(folder)
         fitted.family.tokenizer.save_pretrained(folder)
         write_text(folder / "README.md", card)
-        plot_loss(read_log(run.log), folder / "loss.png", title=title)
-    plot_loss(read_log(run.log), run.plot, title=title)
+        plot_loss(read_log(run.log), folder / "loss.png", title=title, unit=unit)
+    plot_loss(read_log(run.log), run.plot, title=title, unit=unit)
     seal_results(run)
     write_json(run.metrics, metrics)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hflm.errors import UsageError
-from hflm.settings import build, check_numbers, flag, overlay, own_names, setting
+from hflm.settings import build, check_names, check_numbers, flag, overlay, own_names, setting
 from hflm.task import OPTIONS, Task
 from hflm.training_settings import PUTS_OUT, TrainingSettings
 
@@ -181,6 +181,7 @@ def resolve_finetune(
     """Put a configuration together: usual numbers, the recipe's, the file, the flags."""
     if task.family == "masked_lm":
         raise UsageError(f"{task.name} is a recipe of pretraining.", fix="Run `hflm pretrain`, or name another task.")
+    check_names(FinetuneConfig, task.defaults, where=f"the recipe {name}")
     given = given_settings(FinetuneConfig, file, flags)
     usual = overlay(USUAL, task.defaults)
     if given.get("arch"):

@@ -36,8 +36,8 @@ SEEN = 10.0
 def with_processes(config: Config) -> Config:
     """Put a number where the settings say auto: one process for each GPU, or one.
 
-    Raises UsageError where there are not so many GPUs, where the batch cannot be shared, or where another launcher has
-    started this process, or where a strategy lacks what it needs.
+    Raises UsageError where there are not so many GPUs, where the batch cannot be shared, where another launcher has
+    started this process, where a strategy lacks what it needs, or where several processes cannot train on this device.
     """
     if in_rank():
         # The launcher has done so, for all machines together.
@@ -48,8 +48,18 @@ def with_processes(config: Config) -> Config:
     if int(config.processes) > 1:
         from hflm.engine.split import check_share
 
+        _check_device(config)
         check_share(config.batch_size, processes=int(config.processes), micro_batch=config.micro_batch_size)
     return config
+
+
+def _check_device(config: TrainingSettings) -> None:
+    """Raise UsageError where a run would compute on an Apple GPU, over which torch has no way to sum gradients."""
+    import torch
+
+    if torch.backends.mps.is_available() and not torch.cuda.is_available():
+        option = "--processes" if config.machines == 1 else "--machines"
+        raise UsageError(f"--processes {config.processes}: on mps one process trains.", fix=f"Leave {option} away.")
 
 
 def count_processes(asked: str, *, machines: int = 1) -> int:
@@ -198,19 +208,20 @@ def start_all(wanted: "Launch") -> dict[str, Any]:
     from hflm.launching.job import read_result
 
     agent = ready_agent(wanted)
-    failed = True
+    failed, named = True, False
     try:
         # Off the main thread none is caught, and the ranks hear of none.
         with caught(lambda number, frame: agent.forward(number)):
             agent.run()
         found = read_result(agent.place)
         failed = False
-    except RankError:
+    except RankError as error:
         if agent.signals:
             leave_if_unsaved(agent)
+        named = str(agent.place) in str(error)
         raise
     finally:
-        agent.put_away(failed=failed)
+        agent.put_away(failed=failed, named=named)
     return found
 
 
@@ -242,6 +253,6 @@ def leave_if_unsaved(agent: "Agent") -> None:
         return
     if agent.signals[0] == signal.SIGINT and len(agent.signals) == 1:
         raise KeyboardInterrupt
-    agent.put_away(failed=True)
+    agent.put_away(failed=True, named=False)
     signal.signal(agent.signals[0], signal.SIG_DFL)
     os.kill(os.getpid(), agent.signals[0])

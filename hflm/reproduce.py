@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What the clock, the machine or the command decide, and not the training.
 FREE = {
     "started", "seconds", "first_step", "step_seconds", "tokens_per_second", "flops_per_second", "matmul_ceiling",
-    "model_flops_utilisation", "peak_memory_bytes", "rows_per_second", "speedup",
+    "model_flops_utilisation", "peak_memory_bytes", "rows_per_second", "speedup", "batch",
 }  # fmt: skip
 
 
@@ -57,14 +57,18 @@ class Reproduction:
         return {"run": self.run, "again": self.again, "same": self.same, "figures": figures}
 
 
-def reproduce(run: Path, folder: Path, *, overwrite: bool, watch: "Watch") -> Reproduction:
+def reproduce(
+    run: Path, folder: Path, *, overwrite: bool, watch: "Watch", machines: Mapping[str, Any] | None = None
+) -> Reproduction:  # fmt: skip
     """Do a finished run again in `folder`, with its settings, steps, split and threads, and compare the figures.
+
+    `machines` are the settings that say which machines do it together, where that are several.
 
     Raises UsageError where the run is not done, or where data, tokenizer, recipe or weights are not what they were.
     """
     recorded = RunFolder.open(run)
-    if folder.resolve() == run.resolve():
-        raise UsageError("A run cannot be done again in its own folder.", fix="Name another --output-dir.")
+    if run.resolve().is_relative_to(folder.resolve()):
+        raise UsageError("A run cannot be done again in its own folder, or above it.", fix="Name another --output-dir.")
     if results(recorded) is None:
         raise UsageError(f"{run} is not done: there is nothing to compare with.", fix=f"First `hflm resume {run}`.")
     check_results(recorded, under="model/")
@@ -73,12 +77,12 @@ def reproduce(run: Path, folder: Path, *, overwrite: bool, watch: "Watch") -> Re
     if plan.get("changes"):
         fields = ", ".join(change["field"] for change in plan["changes"])
         raise UsageError(f"{run} went on after a change ({fields}): no one command does it again.", fix="Run it anew.")
-    config = settings_of(kind_of(recorded), recorded)
+    config = settings_of(kind_of(recorded), recorded, machines)
     # A budget would be measured anew; what it came to is in the plan.
     every = config.eval_steps or -(-plan["steps"] // plan["evaluations"])
     config = replace(
         config, budget=None, epochs=None, max_steps=plan["steps"], eval_steps=every,
-        threads=plan["threads"] * int(config.processes) if "threads" in plan else config.threads,
+        threads=plan["threads"] * (int(config.processes) // config.machines) if "threads" in plan else config.threads,
     )  # fmt: skip
     if isinstance(config, FinetuneConfig):
         config = replace(config, task=str(recorded.recipe))

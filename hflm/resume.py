@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hflm.config import PretrainConfig
+from hflm.data.hub import COMMIT
 from hflm.distill_config import DistillConfig
 from hflm.errors import UsageError
-from hflm.finetune_config import FinetuneConfig
+from hflm.finetune_config import PATIENCE, FinetuneConfig
 from hflm.recipe_files import load_task
 from hflm.run import MARKER, RunFolder
 from hflm.settings import build, overlay, read_yaml
@@ -68,11 +69,35 @@ def kind_of(run: RunFolder) -> type[TrainingSettings]:
     return FinetuneConfig if "task" in saved else PretrainConfig
 
 
+def _worked_out(
+    resolved: TrainingSettings, asked: TrainingSettings, given: Mapping[str, Any], *, allow_change: bool
+) -> dict[str, Any]:
+    """Return the settings given that stay what the run has made of them.
+
+    Where a change is allowed, a branch or a tag that is named may be another one than at first.
+    """
+    found = {}
+    for name in given:
+        old, new = getattr(resolved, name), getattr(asked, name)
+        named = allow_change and isinstance(new, tuple) and any("@" in str(one) for one in new)
+        unsaid = new == "auto" or (name == "learning_rate" and new is None)
+        if unsaid or (_same(old, new) and not named):
+            found[name] = old
+    return found
+
+
 def _same(old: Any, new: Any) -> bool:
     """Tell whether a setting is what it was; a data set of the hub has got its revision when the run began."""
     if old == new or not isinstance(old, tuple) or not isinstance(new, tuple) or len(old) != len(new):
         return bool(old == new)
-    return all(one == two or str(one).startswith(f"{two}@") for one, two in zip(old, new, strict=True))
+    return all(_kept(str(one), str(two)) for one, two in zip(old, new, strict=True))
+
+
+def _kept(kept: str, named: str) -> bool:
+    """Tell whether what a run keeps is what is named now; a branch or a tag cannot be told from another one."""
+    (name, _, commit), (asked, _, revision) = kept.partition("@"), named.partition("@")
+    moves = bool(COMMIT.fullmatch(commit)) and not COMMIT.fullmatch(revision)
+    return kept == named or kept.startswith(f"{named}@") or (name == asked and moves)
 
 
 def settings_of(
@@ -89,8 +114,11 @@ def settings_of(
     alone = given.get("machines") in (None, 1)
     began = saved if alone else {**saved, "max_restarts": 0}
     asked = build(kind, overlay(began, given, puts_out=PUTS_OUT), where="the command line")
-    # `auto` is what the run has worked out since.
-    asked = replace(asked, **{name: getattr(resolved, name) for name in given if getattr(asked, name) == "auto"})
+    # `auto`, and a data set of the hub, are what the run has worked out since.
+    asked = replace(asked, **_worked_out(resolved, asked, given, allow_change=allow_change))
+    if isinstance(asked, FinetuneConfig) and "early_stopping" in given and "patience" not in given:
+        patience = getattr(resolved, "patience", None) or PATIENCE
+        asked = replace(asked, patience=patience if asked.early_stopping else None)
     if allow_change:
         return asked
     for name in given:

@@ -42,16 +42,21 @@ def build(kind: type[Config], values: Mapping[str, Any], *, where: str) -> Confi
 
     Raises UsageError for an unknown key or a value of the wrong type; ranges are the configuration's own to check.
     """
+    check_names(kind, values, where=where)
+    hints = typing.get_type_hints(kind)
+    config = kind(**{name: _typed(name, value, hints[name], where) for name, value in values.items()})
+    config.check()
+    return config
+
+
+def check_names(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> None:
+    """Raise UsageError for a name that is no setting of `kind`; `where` is named."""
     known = {item.name for item in fields(kind)}
     for name in values:
         if name not in known:
             guess = difflib.get_close_matches(name, known, 1)
             hint = f"Did you mean {guess[0]!r}?" if guess else f"`hflm {kind.job} --help` lists them all."
             raise UsageError(f"Unknown setting {name!r} in {where}.", fix=hint)
-    hints = typing.get_type_hints(kind)
-    config = kind(**{name: _typed(name, value, hints[name], where) for name, value in values.items()})
-    config.check()
-    return config
 
 
 def other_names(kind: type[Settings]) -> dict[str, str]:
@@ -71,10 +76,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _check_twice(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        content = yaml.safe_load(text)
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.", fix="Check the path given to --config.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}.", fix="Save it so.") from error
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"{path}{line} is not YAML.", fix="Write one `name: value` a line.") from error
@@ -83,6 +92,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"{path} holds no settings.", fix="Write one `name: value` a line.")
     return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def _check_twice(node: Any, path: Path) -> None:
+    """Raise UsageError where a file says a setting twice: YAML itself takes the later one without a word."""
+    seen: dict[str, int] = {}
+    for key, _ in node.value if node is not None and node.id == "mapping" else ():
+        name, line = str(key.value).replace("-", "_"), key.start_mark.line + 1
+        if name in seen:
+            raise UsageError(f"{path}, line {line}: {name!r} stands in line {seen[name]} too.", fix="Keep one of them.")
+        seen[name] = line
 
 
 def to_dict(config: Settings) -> dict[str, Any]:
@@ -160,6 +179,13 @@ def check_choices(config: Settings, choices: Mapping[str, tuple[str, ...]]) -> N
             guess = difflib.get_close_matches(str(value), allowed, 1)
             hint = f"Did you mean {guess[0]!r}?" if guess else f"Choose one of {', '.join(allowed)}."
             raise UsageError(f"--{flag(name)} is {value!r}.", fix=hint)
+
+
+def check_not_empty(config: Settings, names: tuple[str, ...]) -> None:
+    """Raise UsageError where one of these settings, which may be left away, is an empty text."""
+    for name in names:
+        if getattr(config, name, None) == "":
+            raise UsageError(f"--{flag(name)} is empty.", fix="Name something, or leave it away.")
 
 
 def check_numbers(config: Settings, *, positive: tuple[str, ...], not_negative: tuple[str, ...] = ()) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hflm.errors import UsageError
-from hflm.settings import LENGTHS, Settings, check_choices, check_numbers, flag, seconds, setting
+from hflm.settings import LENGTHS, Settings, check_choices, check_not_empty, check_numbers, flag, seconds, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +100,7 @@ class TrainingSettings(Settings):
 
     def check(self) -> None:
         """Raise UsageError where a value is out of its range or two settings contradict each other."""
+        check_not_empty(self, NAMED)
         check_choices(self, CHOICES)
         check_numbers(self, positive=POSITIVE, not_negative=NOT_NEGATIVE)
         _check_length(self)
@@ -133,6 +134,11 @@ PUTS_OUT = {
     "student_layers": ("model",), "data": ("train_file",), "train_file": ("data",), "freeze": ("lora_rank",),
     "lora_rank": ("freeze",),
 }  # fmt: skip
+# What an unset variable of a shell leaves empty would be taken for what was not named.
+NAMED = (
+    "model", "teacher", "arch", "tokenizer", "recipe", "train_file", "validation_file", "test_file", "budget",
+    "text_column", "label_column",
+)  # fmt: skip
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "warmup", "seed", "max_restarts", "machine_rank")
 # What a run may be gone on with otherwise than it began: its results do not hang on it.
 FREE = ("max_restarts", "rank_timeout", "machines", "machine_rank", "rendezvous")
@@ -145,7 +151,7 @@ def _check_strategy(config: TrainingSettings) -> None:
     if config.processes == "1" and config.machines == 1:
         raise UsageError(
             f"--strategy {config.strategy} shares a model out among processes, and there is one.",
-            fix="Pass --processes with their number, or leave --strategy away.",
+            fix="Pass --processes auto or their number, or leave --strategy away.",
         )
     if config.optimizer == "muon":
         raise UsageError(

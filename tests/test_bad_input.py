@@ -31,9 +31,14 @@ def with_text(*flags: str) -> Make:
 
 def yaml(content: str) -> Make:
     """A case: good text and a settings file."""
+    return yaml_bytes(content.encode())
+
+
+def yaml_bytes(content: bytes) -> Make:
+    """The same with a file of these bytes."""
 
     def make(folder: Path) -> list[str]:
-        (folder / "settings.yaml").write_text(content)
+        (folder / "settings.yaml").write_bytes(content)
         return [*with_text()(folder), "--config", str(folder / "settings.yaml")]
 
     return make
@@ -92,7 +97,15 @@ CASES: dict[str, tuple[Make, str, str]] = {
     "hub tokenizer offline": (with_text("--tokenizer", "nobody/nothing"), "'nobody/nothing'", "Name a folder"),
     "two lengths": (with_text("--budget", "1m"), "--budget and --max-steps contradict", "one of them"),
     "two lengths again": (with_text("--epochs", "1"), "--max-steps and --epochs contradict", "one of them"),
-    "bad budget": (with_text("--budget", "soon"), "--budget 'soon'|contradict", "10m|one of them"),
+    "bad budget": (with_text("--budget", "soon", "--no-length"), "--budget 'soon'", "10m"),
+    "an empty model": (with_text("--model", ""), "--model is empty", "leave it away"),
+    "an empty tokenizer": (with_text("--tokenizer", ""), "--tokenizer is empty", "leave it away"),
+    "a setting twice": (yaml("seed: 1\nlr: 1\nseed: 2\n"), "settings.yaml, line 3: 'seed' .* line 1 too", "Keep"),
+    "a setting twice, otherwise spelt": (
+        yaml("save-steps: 1\nsave_steps: 2\n"), "line 2: 'save_steps' stands in line 1 too", "Keep"
+    ),
+    "a file of PowerShell": (yaml_bytes("seed: 1\n".encode("utf-16")), "is not UTF-8: byte 0xff", "so"),
+    "a recipe of a task": (with_text("--recipe", "sentiment"), "sentiment is a recipe of a task", "finetune --task"),
     "unknown architecture": (with_text("--arch", "brt"), "no architecture 'brt'", "Did you mean 'bert'"),
     "encoder with clm": (with_text("--arch", "bert", "--objective", "clm"), "bert is an encoder", "--arch llama"),
     "decoder with mlm": (with_text("--arch", "llama"), "llama is a decoder", "--objective clm"),

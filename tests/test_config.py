@@ -8,8 +8,10 @@ import pytest
 
 from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
-from hflm.finetune_config import PATIENCE, resolve_finetune
+from hflm.finetune_config import PATIENCE, FinetuneConfig, resolve_finetune
 from hflm.recipe_files import load_task, recipe_paths
+from hflm.resume import settings_of
+from hflm.run import RunFolder
 from hflm.settings import build, read_yaml, seconds, to_dict, to_yaml
 
 
@@ -164,3 +166,45 @@ def test_numbers_of_a_recipe_of_ones_own_are_kept() -> None:
 def test_an_empty_learning_rate_is_refused() -> None:
     with pytest.raises(UsageError, match="The learning rate is empty"):
         resolve(recipe={}, file={"learning_rate": None})
+
+
+def a_run(folder: Path, **settings: Any) -> RunFolder:
+    """A run folder that holds the settings of a fine-tuning."""
+    flags = {"model": "m", "data": ["rows.jsonl"], **settings}
+    config = resolve_finetune(load_task("sentiment"), name="sentiment", file={}, flags=flags, where="a test")
+    run = RunFolder(folder)
+    run.config.write_text(to_yaml(config))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("began", "given", "patience"),
+    [
+        ({"early_stopping": True}, {"early_stopping": False}, None),
+        ({}, {"early_stopping": True}, 2),
+        ({"patience": 5}, {"early_stopping": True}, 5),
+        ({"patience": 5}, {"early_stopping": True, "patience": 3}, 3),
+        ({"patience": 5}, {"learning_rate": 1e-4}, 5),
+    ],
+)
+def test_early_stopping_of_a_run_that_goes_on(
+    began: dict[str, Any], given: dict[str, Any], patience: int | None, tmp_path: Path
+) -> None:
+    found = settings_of(FinetuneConfig, a_run(tmp_path, **began), given, allow_change=True)
+    assert found.patience == patience
+
+
+@pytest.mark.promise("R4")
+def test_a_data_set_stays_at_its_revision_where_something_else_is_changed(tmp_path: Path) -> None:
+    kept = "owner/name@" + 40 * "a"
+    run = a_run(tmp_path, data=[kept])
+    found = settings_of(FinetuneConfig, run, {"data": ["owner/name"], "learning_rate": 1e-4}, allow_change=True)
+    assert (found.data, found.learning_rate) == ((kept,), 1e-4)
+    # The command of a run names the branch or the tag that it began with.
+    assert settings_of(FinetuneConfig, run, {"data": ["owner/name@main"]}).data == (kept,)
+    with pytest.raises(UsageError, match="--data"):
+        settings_of(FinetuneConfig, run, {"data": ["owner/name@" + 40 * "b"]})
+    moved = settings_of(FinetuneConfig, run, {"data": ["owner/name@v2"]}, allow_change=True)
+    assert moved.data == ("owner/name@v2",)
+    other = settings_of(FinetuneConfig, run, {"data": ["owner/other"]}, allow_change=True)
+    assert other.data == ("owner/other",)

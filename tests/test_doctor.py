@@ -83,3 +83,9 @@ def test_an_old_or_missing_package_is_not_ok(name: str) -> None:
     finding = doctor._package(name, (99, 0))
     assert not finding.ok
     assert "99.0" in finding.meaning
+
+
+def test_a_gpu_for_which_torch_was_not_built_is_told() -> None:
+    built = ["sm_75", "sm_80", "sm_90", "sm_120", "compute_120"]
+    assert [doctor.has_kernels(gpu, built) for gpu in ((7, 0), (7, 5), (8, 9), (12, 0))] == [False, True, True, True]
+    assert doctor.has_kernels((7, 0), [])

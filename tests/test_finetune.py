@@ -206,7 +206,8 @@ def test_lora_leaves_a_plain_model(
     run = run_finetune(task, model=tiny(kind), data=[data], lora_rank=4, learning_rate=2e-2, max_steps=6)
     monkeypatch.setattr(transformers.utils.import_utils, "is_peft_available", lambda *words, **more: False)
     model = transformers.AutoModelForCausalLM.from_pretrained(run / "model")
-    assert not [name for name in model.state_dict() if "lora" in name] and "adapter_config.json" not in os.listdir(run)
+    assert not [name for name in model.state_dict() if "lora" in name]
+    assert "adapter_config.json" not in os.listdir(run / "model")
     plain = transformers.AutoModelForCausalLM.from_pretrained(tiny(kind))
     with torch.no_grad():
         torch.testing.assert_close(model(input_ids=ids).logits, before[0], rtol=0, atol=1e-5)

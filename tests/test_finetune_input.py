@@ -11,6 +11,7 @@ from hflm.finetune import finetune
 from hflm.finetune_config import LORA_RATE, FinetuneConfig, resolve_finetune
 from hflm.finetuning.fitting import _check_targets
 from hflm.recipe_files import load_task
+from hflm.run import read_json
 from tests.tiny import moods, pairs, write
 
 Run = Callable[..., Path]
@@ -148,6 +149,20 @@ def test_rows_with_no_target_left() -> None:
     _check_targets([empty, Encoded([1, 2], [IGNORED, 2])])
     with pytest.raises(UsageError, match="None of 12 training rows has a target left"):
         _check_targets([empty] * 12)
+
+
+@pytest.mark.promise("D2")
+@pytest.mark.parametrize(("text", "share"), [("a good film", 0.0), ("ภาพยนตร์ ที่ดี", 1.0)])
+def test_a_script_that_the_model_does_not_know_is_told(
+    text: str, share: float, run_finetune: Run, tiny: Tiny, tmp_path: Path
+) -> None:
+    from hflm.finetuning.preflight import lines
+
+    rows = [{"text": " ".join([text] * (1 + number)), "label": number % 2} for number in range(30)]
+    data = write(tmp_path / "a.jsonl", rows)
+    found = read_json(run_finetune("sentiment", model=tiny("bert"), data=[str(data)], max_steps=1) / "metrics.json")
+    assert found["preflight"]["unknown"] == pytest.approx(share, abs=0.01)
+    assert any("does not know this script" in line for line in lines(found["preflight"])) == bool(share)
 
 
 @pytest.mark.promise("D2")

@@ -42,6 +42,37 @@ def test_auto_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None
         with_processes(config(processes=5, batch_size=20))
 
 
+def test_on_mps_one_process_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    for processes in ("1", "auto"):
+        assert with_processes(config(processes=processes)).processes == "1"
+    with pytest.raises(UsageError, match=r"--processes 2: on mps one process trains\. Leave --processes away"):
+        with_processes(config(processes=2))
+    with pytest.raises(UsageError, match="Leave --machines away"):
+        with_processes(config(machines=2, rendezvous="10.0.0.1:29400"))
+
+
+def test_layers_that_are_left_out_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks may leave out other layers: DDP must look for idle weights at each step, and FSDP2 would wait for ever."""
+    from types import SimpleNamespace
+
+    from transformers import M2M100Config, M2M100ForConditionalGeneration
+
+    from hflm.engine import ranks
+    from hflm.training.arguments import has_idle_weights
+    from hflm.training.train import make_trainer
+
+    shape = {"vocab_size": 50, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+             "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}  # fmt: skip
+    model = M2M100ForConditionalGeneration(M2M100Config(**shape))
+    training: Any = SimpleNamespace(model=model, config=config(strategy="fsdp2", processes=2), steps=1, course=None)
+    assert has_idle_weights(training)
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    with pytest.raises(UsageError, match=r"m2m_100 leaves out layers by chance \(layerdrop 0\.05\).* --strategy ddp"):
+        make_trainer(training, callbacks=[])
+
+
 @pytest.mark.promise("P1")
 def test_another_launcher_is_refused(monkeypatch: pytest.MonkeyPatch, text_file: Path, tmp_path: Path) -> None:
     """As `torchrun` and `accelerate launch` would have it: each process would write the same run."""

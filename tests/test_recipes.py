@@ -106,3 +106,19 @@ def test_the_embedded_corpus_is_text_with_a_paragraph_a_line() -> None:
         assert len(lines) > 1000
         assert all(line.strip() for line in lines)
         assert path.read_bytes()[4:8] == b"\0\0\0\0"  # no time stamp: the file is the same wherever it is made
+
+
+@pytest.mark.parametrize("command", [["pretrain", "book.txt", "--recipe"], ["finetune", "--task"]])
+def test_a_wrong_name_in_a_recipe_is_said_of_the_recipe(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    family = "masked_lm" if command[0] == "pretrain" else "classification"
+    (tmp_path / "mine.py").write_text(
+        f"""from hflm.task import Task
+task = Task(name="mine", columns={{"text": ("text",), "label": ("label",)}}, family="{family}", metric="classification",
+            defaults={{"batch": 4}})
+"""
+    )
+    assert main([*command, str(tmp_path / "mine.py")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"Unknown setting 'batch' in the recipe {tmp_path / 'mine.py'}" in said

@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("hflm.cli.doctor", "Look at this machine, and say what it means for a run."),
 }
 # Commands that people know the options of other tools for.
-TRAINING = {"pretrain", "finetune", "plan"}
+TRAINING = {"pretrain", "finetune", "distill", "plan"}
 SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": lambda name: name.replace("_", "-")}
 
 
@@ -178,7 +178,7 @@ def _report(error: BaseException) -> int:
     if isinstance(error, typer.TyperException):
         message, context = error.format_message().strip(), getattr(error, "ctx", None)
         if context and context.info_name in TRAINING:
-            message = _instead(error) or message
+            message = _instead(error, context.info_name) or message
         if context and not message.endswith("?"):  # a question already is the remedy
             message = f"{message.rstrip('.')}. `{context.command_path} --help` shows what there is."
         _line(f"error: {message}")
@@ -197,16 +197,28 @@ def _report(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         _line("stopped")
         return STOPPED
+    if _out_of_memory(error):
+        _line("error: Memory ran out. Give it less at once: shorter rows, a smaller model, or a larger machine.")
+        return UsageError.exit_code
     _line(f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)")
     return 1
 
 
-def _instead(error: BaseException) -> str | None:
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from hflm.engine.memory import out_of_memory
+
+    return out_of_memory(error)
+
+
+def _instead(error: BaseException, command: str) -> str | None:
     """Return what to do instead of an option of other tools; None where the error is another."""
-    from hflm.cli.other_tools import INSTEAD
+    from hflm.cli.other_tools import instead
 
     name = str(getattr(error, "option_name", "")).lstrip("-").replace("_", "-")
-    return f"No such option: --{name}. {INSTEAD[name]}" if name in INSTEAD else None
+    fix = instead(command, name)
+    return f"No such option: --{name}. {fix}" if fix else None
 
 
 def _line(text: str) -> None:

@@ -3,7 +3,6 @@
 import shlex
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from hflm.cli.progress import Progress
 from hflm.cli.settings import check_resume, notices, resumed, with_settings
 from hflm.cli.show import print_json
-from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
+from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over, new_run
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig, resolve_finetune
 from hflm.recipe_files import load_task
@@ -50,7 +49,7 @@ def _finetune(
         task = load_task(str(run.recipe))
     else:
         task, resolved = resolved_task(settings, config)
-        folder = output_dir or Path("runs") / datetime.now().strftime(f"{task.name}-%Y%m%d-%H%M%S")
+        folder = output_dir or new_run(task.name, slurm=slurm)
     if slurm:
         return hand_over(
             "finetune", settings, folder, config, nodes=nodes, restarts=resolved.max_restarts, json=json, **asked

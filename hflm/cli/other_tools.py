@@ -3,7 +3,7 @@
 # Option -> what to do; looked up where a command of training does not know an option.
 INSTEAD = {
     "fp16": "Pass --precision fp16.",
-    "bf16": "Pass --precision bf16; on a machine that has it, it is the default.",
+    "bf16": "Pass --precision bf16; where the hardware is fast with it, it is the default.",
     "gradient-accumulation-steps": "It is solved from --batch-size and --micro-batch-size, and printed.",
     "per-device-eval-batch-size": "Leave it away: evaluation keeps to a budget of tokens.",
     "eval-batch-size": "Leave it away: evaluation keeps to a budget of tokens.",
@@ -30,3 +30,25 @@ INSTEAD = {
     "label-column-name": "Pass --label-column.",
     "summary-column": "Pass --target-column.",
 }
+# The same for one command, where it is otherwise.
+OTHERWISE = {
+    "pretrain": {
+        "load-best-model-at-end": "Pass --patience N; without it the last weights are kept.",
+        "metric-for-best-model": "Leave it away: it is the loss on the evaluation text.",
+        "metric": "Leave it away: it is the loss on the evaluation text.",
+        "do-predict": "Leave it away: pretraining has no test rows.",
+        "predict-with-generate": "Leave it away: pretraining has no test rows.",
+        "pad-to-max-length": "Leave it away: rows are packed and need no padding.",
+        "group-by-length": "Leave it away: rows are packed and equally long.",
+        "use-peft": "Pretraining trains all weights; `hflm finetune --lora-rank 8` does not.",
+        "lora-r": "Pretraining trains all weights; `hflm finetune --lora-rank 8` does not.",
+        "lora-alpha": "Pretraining trains all weights; `hflm finetune --lora-rank 8` does not.",
+        "label-column-name": "Leave it away: pretraining reads text alone.",
+        "summary-column": "Leave it away: pretraining reads text alone.",
+    }
+}  # fmt: skip
+
+
+def instead(command: str, name: str) -> str | None:
+    """Say what to do instead of an option of other tools; None where it is none of them."""
+    return OTHERWISE.get(command, {}).get(name) or INSTEAD.get(name)

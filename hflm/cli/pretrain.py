@@ -3,7 +3,6 @@
 import shlex
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +11,13 @@ import typer
 from hflm.cli.progress import Progress
 from hflm.cli.settings import check_resume, notices, resumed, with_settings
 from hflm.cli.show import print_json
-from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
+from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over, new_run
 from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
 from hflm.recipe_files import load_task
 from hflm.run import since
-from hflm.settings import read_yaml
+from hflm.settings import check_names, read_yaml
+from hflm.words import foreign
 
 
 def _pretrain(
@@ -39,7 +39,7 @@ def _pretrain(
 
     hflm pretrain book.txt --size mini --budget 10m -o out
     """
-    folder = output_dir or Path("runs") / datetime.now().strftime("pretrain-%Y%m%d-%H%M%S")
+    folder = output_dir or new_run("pretrain", slurm=slurm)
     asked: dict[str, Any] = {"partition": partition, "time": time, "sbatch": sbatch, "dry_run": dry_run}
     check_slurm(slurm, resume=resume, overwrite=overwrite, settings=settings, given={**asked, "nodes": nodes > 1})
     check_resume(resume, overwrite=overwrite, allow_change=allow_change)
@@ -75,7 +75,14 @@ def resolved_pretraining(
     if not isinstance(name, str):
         # It is read before the settings are checked.
         raise UsageError(f"'recipe' in {where} is {name!r}.", fix="It must be text.")
-    return resolve(recipe=load_task(name).defaults, file=file, flags=settings, where=where)
+    task = load_task(name)
+    # That of generation is of fine-tuning: it knows several shapes of rows.
+    if task.family not in ("masked_lm", "causal_lm") or task.shapes:
+        raise UsageError(
+            f"{name} is a recipe of a task.", fix=f"Run `hflm finetune --task {name}`, or name another recipe."
+        )
+    check_names(PretrainConfig, task.defaults, where=f"the recipe {name}")
+    return resolve(recipe=task.defaults, file=file, flags=settings, where=where)
 
 
 def report(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -101,16 +108,16 @@ def report(folder: Path, metrics: Mapping[str, Any]) -> None:
     print("\nNext:")
     run = shlex.quote(str(folder))
     if metrics["objective"] == "clm":
-        print(f'  hflm generate "She was very" --model {run}')
+        print(f"  hflm generate {shlex.quote(metrics.get('beginning') or 'She was very')} --model {run}")
     else:
         print(f"  hflm fill-mask {run} {_blanked(metrics)}")
     print(f"  hflm runs show {run}\n  open {folder / 'loss.png'} and {folder / 'model' / 'README.md'}")
 
 
 def _blanked(metrics: Mapping[str, Any]) -> str:
-    """Return a sentence to fill, of the text itself where that is not in Latin letters."""
-    own = next((one["text"] for one in metrics["samples"] if not one["text"].isascii()), None)
-    return shlex.quote(own) if own and max(own) > "\u0250" else '"She was very [MASK] ."'
+    """Return a sentence to fill, of the text itself where that has other letters than English."""
+    own = next((one["text"] for one in metrics["samples"] if foreign(one["text"])), None)
+    return shlex.quote(own) if own else '"She was very [MASK] ."'
 
 
 # What the recipe or a choice sets otherwise than its field.

@@ -34,6 +34,7 @@ from hflm.training_settings import FREE
 # Seconds from the first failure until it is judged which was the first; and to a rank for writing where it stands.
 SETTLE, TELL = 1.0, 0.5
 HERE = "127.0.0.1"
+SOCKETS = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 # Seconds that machines wait for each other in the beginning.
 JOIN = 600
 
@@ -56,8 +57,7 @@ class Launch:
 def ready_agent(launch: Launch) -> "Agent":
     """Return the agent of a launch on this machine; with others, it meets theirs when it is run."""
     logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
-    machines = launch.machines
-    if machines.count > 1:
+    if launch.machines.count > 1:
         return _meeting_agent(launch)
     handler = get_rendezvous_handler(
         RendezvousParameters(
@@ -75,8 +75,7 @@ def ready_agent(launch: Launch) -> "Agent":
 def _meeting_agent(launch: Launch) -> "Agent":
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     machines, limit = launch.machines, int(max(1, min(60, seconds(launch.timeout, name="rank_timeout"))))
-    address = own_address(machines.rendezvous)
-    until = time.monotonic() + JOIN
+    address, until = own_address(machines.rendezvous), time.monotonic() + JOIN
     while True:
         try:
             handler = get_rendezvous_handler(
@@ -177,6 +176,8 @@ class Agent(SimpleElasticAgent):
     def _environment(self, group: Any, worker: Any) -> dict[str, str]:
         machines = self.launch.machines
         interface = loopback() if machines.count == 1 else interface_of(own_address(machines.rendezvous))
+        # Between machines a user may know the better way, as InfiniBand.
+        kept: Mapping[str, str] = os.environ if machines.count > 1 else {}
         return {
             "RANK": str(worker.global_rank), "LOCAL_RANK": str(worker.local_rank), "GROUP_RANK": str(machines.rank),
             "WORLD_SIZE": str(worker.world_size), "LOCAL_WORLD_SIZE": str(group.spec.local_world_size),
@@ -184,8 +185,7 @@ class Agent(SimpleElasticAgent):
             "TORCHELASTIC_USE_AGENT_STORE": str(group.spec.rdzv_handler.use_agent_store),
             "TORCHELASTIC_RESTART_COUNT": str(group.spec.max_restarts - self._remaining_restarts),
             "OMP_NUM_THREADS": str(self.launch.threads), "HFLM_LAUNCHER": str(os.getpid()),
-            **({"GLOO_SOCKET_IFNAME": interface} if interface else {}),
-            **({"NCCL_SOCKET_IFNAME": interface} if interface and machines.count > 1 else {}),
+            **{name: interface for name in SOCKETS[: machines.count] if interface and name not in kept},
         }  # fmt: skip
 
     def _monitor_workers(self, worker_group: Any) -> RunResult:
@@ -260,11 +260,11 @@ class Agent(SimpleElasticAgent):
                 self.logs.mkdir(exist_ok=True)
                 shutil.copyfile(log, self.logs / log.name)
 
-    def put_away(self, *, failed: bool) -> None:
-        """Keep the logs where something failed, and leave nothing else behind."""
+    def put_away(self, *, failed: bool, named: bool) -> None:
+        """Keep the logs where something failed, outside of a run only if they are `named`, and nothing else."""
         if failed:
             self._keep_logs()
-        if not failed or self.logs != self.place:
+        if not (failed and named) or self.logs != self.place:
             shutil.rmtree(self.place, ignore_errors=True)
 
     def _construct_event(self, *words: Any, **named: Any) -> Event:

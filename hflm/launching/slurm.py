@@ -49,11 +49,12 @@ def batch_text(command: Sequence[str], run: Path, batch: Batch, *, python: str) 
     for option in options:
         if "\n" in option or option != option.strip():
             raise UsageError(f"{option!r} is no option of sbatch.", fix="Write it as account=physics.")
-    hflm = [python, "-m", "hflm"]
+    # Without the working directory on its path, where a file of the user's may have the name of a library.
+    hflm = [python, "-P", "-m", "hflm"]
     heads = "\n".join(f"#SBATCH {quote(option) if ' ' in option else option}" for option in options)
     return BODY.format(
         heads=heads, run=quote(str(run)), first=join([*hflm, *command]),
-        anew=join([*hflm, *command, "--overwrite"]), again=join([*hflm, "resume", str(run)]),
+        anew=join([*hflm, *command, "--overwrite"]), again=join([*hflm, *command, "--resume"]),
     )  # fmt: skip
 
 

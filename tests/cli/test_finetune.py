@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from hflm.cli.app import main
+from hflm.inference.trained import open_trained
+from hflm.recipe_files import recipe_paths
 from hflm.settings import read_yaml
 from tests.tiny import asked, moods, pairs, write
 
@@ -86,6 +88,30 @@ def test_a_recipe_of_ones_own_with_many_classes(
     capsys.readouterr()
     assert main(["finetune", "-o", "out", "--resume", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["test"] == metrics["test"]
+
+
+@pytest.mark.parametrize(("kind", "source"), [("t5", "document"), ("gpt2", "document"), ("gpt2", "text")])
+def test_a_recipe_of_ones_own_for_texts_is_scored_as_it_says(
+    kind: str, source: str, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Afterwards too, when the recipe is gone: by its metric, with its instruction, from its columns."""
+    monkeypatch.chdir(tmp_path)
+    recipe = Path(recipe_paths()["summarization"]).read_text(encoding="utf-8")
+    Path("mine.py").write_text(recipe.replace('"summarization"', '"headlines"', 1).replace('"rouge"', '"bleu"'))
+    data = write(Path("rows.jsonl"), pairs(source=source))
+    assert finetune(Path("out"), "./mine.py", tiny(kind), data, "--max-steps", "2", "--max-target-length", "8") == 0
+    Path("mine.py").unlink()
+    capsys.readouterr()
+    assert main(["evaluate", "out", "--data", str(data), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["metric"] == "bleu" and "chrf" in found["test"]["scores"]
+    trained = open_trained("out", precision="fp32")
+    assert trained.task.name == "headlines" and trained.task.family == "text_to_text"
+    if kind == "gpt2":
+        assert trained.family.instruction == "Summarize this text in one line."
+    asked_for = write(Path("in.jsonl"), [{source: "one two three"}])
+    assert main(["predict", "out", "--input-file", str(asked_for), "-o", "out.jsonl"]) == 0
 
 
 def csv_of(rows: list[dict[str, Any]]) -> str:

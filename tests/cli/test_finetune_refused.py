@@ -83,6 +83,7 @@ BAD: dict[str, tuple[str, str, Make, tuple[str, ...]]] = {
     "no class but numbers": (
         "sentiment", "bert", rows([{"text": str(n), "label": n / 7} for n in range(40)]), ("different numbers",),
     ),
+    "an empty file": ("sentiment", "bert", rows(moods(), "--validation-file", ""), ("--validation-file is empty",)),
     "an option of other tools": ("sentiment", "bert", rows(moods(), "--fp16"), ("--fp16", "--precision fp16")),
     "another one": (
         "sentiment", "bert", rows(moods(), "--load_best_model_at_end"), ("--load-best-model-at-end", "best weights"),

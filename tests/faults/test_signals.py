@@ -39,15 +39,18 @@ def test_a_signal_at_any_moment(
 
 @pytest.mark.promise("R6")
 def test_a_second_signal_ends_at_once(zygote: Zygote, text_file: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    victim = zygote.start(*words_of(run, text_file, steps=4000, every=50))
-    assert victim.wait_for(lambda: victim.saved >= 50)
-    victim.send(signal.SIGTERM)
-    victim.send(signal.SIGTERM)
-    time.sleep(0.001)
-    if not victim.ended():
+    for number in range(20):
+        run = tmp_path / f"run-{number}"
+        victim = zygote.start(*words_of(run, text_file, steps=4000, every=50))
+        assert victim.wait_for(lambda: victim.saved >= 50)  # noqa: B023
         victim.send(signal.SIGTERM)
-    assert victim.end() in (-signal.SIGTERM, 75)
+        if victim.wait_for(lambda: "stopping:" in victim.said()):  # noqa: B023
+            victim.send(signal.SIGTERM)
+        if victim.end() == -signal.SIGTERM:
+            break
+        # The step and the save were over within a millisecond or so, before the second one came.
+        assert victim.code == 75, victim.said()
+    assert victim.code == -signal.SIGTERM, "no second signal has ended any of them"
     resumed = zygote.start("resume", run)
     assert resumed.wait_for(lambda: resumed.step >= 50), resumed.said()
     resumed.send(signal.SIGKILL)
@@ -64,4 +67,4 @@ def test_before_training_there_is_nothing_to_save(
     victim.send(number)
     code = victim.end()
     assert victim.step == -1 or code == 75
-    assert code in (130, 75, -number) and "Traceback" not in victim.said()
+    assert code in (75, 130 if number == signal.SIGINT else -number) and "Traceback" not in victim.said()

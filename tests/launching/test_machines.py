@@ -4,12 +4,15 @@ import shutil
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from hflm.config import PretrainConfig
 from hflm.errors import UsageError
-from hflm.launching.machines import Store
+from hflm.launching.agent import SOCKETS, Agent
+from hflm.launching.machines import Machines, Store
 from hflm.resume import settings_of
 from hflm.run import RunFolder
 
@@ -48,6 +51,31 @@ def test_a_store_that_does_not_answer_is_hung_up_on() -> None:
             assert time.monotonic() - begin < 10
             peer.sendall(b"3")
             assert bystander.recv(1) == b"3", "a connection to another port is left alone"
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(1, {"GLOO_SOCKET_IFNAME": "lo"}), (2, {"GLOO_SOCKET_IFNAME": "eth7"})])
+def test_the_interface_that_a_user_names_stays_between_machines(
+    count: int, wanted: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, interface in (("loopback", "lo"), ("own_address", "10.0.0.1"), ("interface_of", "eth7")):
+        monkeypatch.setattr(f"hflm.launching.agent.{name}", lambda *words, found=interface: found)
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")
+    agent = object.__new__(Agent)
+    agent._remaining_restarts = 0
+    agent.launch = SimpleNamespace(machines=Machines(count, 0, "10.0.0.1:29400"), threads=1)  # type: ignore[assignment]
+    spec = SimpleNamespace(local_world_size=1, max_restarts=0, rdzv_handler=SimpleNamespace(use_agent_store=True))
+    group: Any = SimpleNamespace(spec=spec, master_addr="10.0.0.1", master_port=1)
+
+    def sockets() -> dict[str, str]:
+        worker = SimpleNamespace(global_rank=0, local_rank=0, world_size=count)
+        return {name: value for name, value in agent._environment(group, worker).items() if name in SOCKETS}
+
+    assert sockets() == wanted
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "ib0")
+    assert sockets() == (wanted if count == 1 else {})
+    monkeypatch.delenv("NCCL_SOCKET_IFNAME")
+    assert sockets() == (wanted if count == 1 else {"NCCL_SOCKET_IFNAME": "eth7"})
 
 
 def test_a_run_that_began_with_restarts_goes_on_over_several_machines(finished: Path, tmp_path: Path) -> None:

@@ -46,10 +46,12 @@ def launched(folder: Path, *words: str, script: str = SCRIPT) -> subprocess.Comp
     if not hidden.exists():
         hidden.write_text(CONFIG.replace("bf16", "fp16").replace("num_processes: 2", "num_processes: 7"))
     before = hidden.read_bytes()
+    (folder / "tmp").mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name not in ("HF_HOME", "XDG_CACHE_HOME")}
     done = subprocess.run(
-        [sys.executable, "-m", "hflm", "launch", *words], env={**kept, "HOME": str(folder / "home")}, cwd=folder,
-        capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", "hflm", "launch", *words], cwd=folder,
+        env={**kept, "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}, capture_output=True, text=True,
+        timeout=120,
     )  # fmt: skip
     assert hidden.read_bytes() == before and sorted(hidden.parent.iterdir()) == [hidden]
     return done
@@ -102,6 +104,7 @@ def test_one_fails_and_all_end(tmp_path: Path, how: str, said: str) -> None:
 def test_ranks_that_know_nothing_of_each_other_are_no_success(tmp_path: Path) -> None:
     done = launched(tmp_path, "-n", "2", "--", "mine.py", script=ALONE)
     assert done.returncode == 2 and "knew nothing of each other" in done.stderr
+    assert not list((tmp_path / "tmp").glob("hflm-*")), "logs that no message names"
 
 
 @pytest.mark.parametrize(

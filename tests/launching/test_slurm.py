@@ -51,7 +51,7 @@ def test_each_node_has_a_launcher_and_they_meet_at_the_first(tmp_path: Path) -> 
     assert batch(tmp_path, text, nodes=2).wait(20) == 0
     meet = "--machines|2|--machine-rank|{}|--rendezvous|first:20007|"
     assert (tmp_path / "started").read_text().splitlines() == [
-        f"-m|hflm|pretrain|--data|a book's.txt|{meet.format(node)}" for node in (0, 1)
+        f"-P|-m|hflm|pretrain|--data|a book's.txt|{meet.format(node)}" for node in (0, 1)
     ]
     assert not (tmp_path / "requeued").exists()
 
@@ -71,11 +71,12 @@ def test_it_saves_and_is_put_back_and_then_goes_on(tmp_path: Path) -> None:
     # Killed before it had written more; and before its settings, where an older run was emptied.
     (tmp_path / "my run" / "config.yaml").touch()
     assert batch(tmp_path, text, nodes=1).wait(20) == 0
-    assert (tmp_path / "started").read_text().splitlines()[1:] == ["-m|hflm|pretrain|--seed|3|--overwrite|"]
+    assert (tmp_path / "started").read_text().splitlines()[1:] == ["-P|-m|hflm|pretrain|--seed|3|--overwrite|"]
     (tmp_path / "my run" / "plan.json").touch()
     assert batch(tmp_path, text, nodes=1).wait(20) == 0
     assert (tmp_path / "started").read_text().splitlines() == [
-        "-m|hflm|pretrain|--seed|3|", "-m|hflm|pretrain|--seed|3|--overwrite|", "-m|hflm|resume|my run|"
+        "-P|-m|hflm|pretrain|--seed|3|", "-P|-m|hflm|pretrain|--seed|3|--overwrite|",
+        "-P|-m|hflm|pretrain|--seed|3|--resume|",
     ]  # fmt: skip
 
 
@@ -87,7 +88,9 @@ def test_the_file_holds_what_was_asked_for(tmp_path: Path, capsys: pytest.Captur
     text = capsys.readouterr().out
     for line in ("nodes=2", "partition=gpu", "time=12:00:00", "gpus-per-node=8", "signal=B:USR1@120", "requeue"):
         assert f"#SBATCH --{line}\n" in text
-    anew, first = (line for line in text.splitlines() if "-m hflm pretrain" in line)
+    again, anew, first = (line for line in text.splitlines() if "-m hflm pretrain" in line)
+    # It compares its settings with those of the run that it finds.
+    assert again == anew.replace("--overwrite)", "--resume)")
     assert anew.endswith(f" --output-dir {run} --overwrite)") and first.endswith(f" --output-dir {run})")
     assert all(words in first for words in (" --streaming ", " --seed 3 ", " --data book.txt "))
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False).returncode == 0
