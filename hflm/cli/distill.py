@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from hflm.cli.finetune import report as report_task
 from hflm.cli.pretrain import report as report_text
 from hflm.cli.progress import Progress
-from hflm.cli.settings import check_resume, notices, resumed, with_settings
+from hflm.cli.settings import check_resume, new_run, notices, resumed, with_settings
 from hflm.cli.show import print_json, table
 from hflm.distill_config import DistillConfig, resolve_distill
 from hflm.recipe_files import load_task
@@ -47,7 +46,7 @@ def _distill(
         task = load_task(str(run.recipe))
     else:
         task, resolved = resolved_task(settings, config)
-        folder = output_dir or Path("runs") / datetime.now().strftime("distill-%Y%m%d-%H%M%S")
+        folder = output_dir or new_run("distill")
     progress = Progress(quiet=json)
     for notice in notices(sys.argv, DistillConfig):
         progress.note(notice)

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.progress import Progress
-from hflm.cli.settings import check_resume, notices, resumed, with_settings
+from hflm.cli.settings import check_resume, new_run, notices, resumed, with_settings
 from hflm.cli.show import print_json
-from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over, new_run
+from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
 from hflm.recipe_files import load_task

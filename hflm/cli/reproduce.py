@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hflm.cli.machines import MachineRank, Machines, Rendezvous, together
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json, table
 from hflm.reproduce import Reproduction, reproduce
@@ -16,9 +17,9 @@ def command(
         Path | None, typer.Option("--output-dir", "-o", help="Folder of the second run. Default: RUN-again.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
-    machines: Annotated[int | None, typer.Option(help="Machines that do it together, each with this command.")] = None,
-    machine_rank: Annotated[int | None, typer.Option(help="Which of the machines this is, from 0.")] = None,
-    rendezvous: Annotated[str | None, typer.Option(help="HOST:PORT of machine 0, where they meet.")] = None,
+    machines: Machines = None,
+    machine_rank: MachineRank = None,
+    rendezvous: Rendezvous = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Do a run again from its folder, and say which figures agree; with exit code 1 where one does not.
@@ -28,10 +29,9 @@ def command(
     progress = Progress(quiet=json)
     here = run.resolve()  # "." has no name
     with progress:
-        named = {"machines": machines, "machine_rank": machine_rank, "rendezvous": rendezvous}
         found = reproduce(
             run, output_dir or here.with_name(f"{here.name}-again"), overwrite=overwrite, watch=progress.watch,
-            machines={name: value for name, value in named.items() if value is not None},
+            machines=together(machines, machine_rank, rendezvous),
         )  # fmt: skip
     if json:
         print_json(found.to_json())

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hflm.cli.machines import MachineRank, Machines, Rendezvous, together
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
 from hflm.resume import resume
@@ -15,9 +16,9 @@ def command(
     allow_change: Annotated[
         bool, typer.Option("--allow-change", help="Go on though data, weights or settings have changed.")
     ] = False,
-    machines: Annotated[int | None, typer.Option(help="Machines that go on together, each with this command.")] = None,
-    machine_rank: Annotated[int | None, typer.Option(help="Which of the machines this is, from 0.")] = None,
-    rendezvous: Annotated[str | None, typer.Option(help="HOST:PORT of machine 0, where they meet.")] = None,
+    machines: Machines = None,
+    machine_rank: MachineRank = None,
+    rendezvous: Rendezvous = None,
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON, and nothing else.")] = False,
 ) -> None:
     """Go on with a run from its newest whole checkpoint; its folder says everything else.
@@ -26,8 +27,7 @@ def command(
     """
     progress = Progress(quiet=json)
     with progress:
-        named = {"machines": machines, "machine_rank": machine_rank, "rendezvous": rendezvous}
-        given = {name: value for name, value in named.items() if value is not None}
+        given = together(machines, machine_rank, rendezvous)
         metrics = resume(run, watch=progress.watch, allow_change=allow_change, machines=given)
     if json:
         print_json({"run": str(run), **metrics})

@@ -1,10 +1,12 @@
 """Command-line options made from the fields of a configuration: one source for names, help and defaults."""
 
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields, is_dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,6 +104,12 @@ def _plain(declared: Any) -> Any:
     if typing.get_origin(declared) is tuple:
         return list[str]
     return declared if declared in (str, int, float, bool) else None
+
+
+def new_run(name: str, *, slurm: bool = False) -> Path:
+    """Return a folder for a run that has none; of jobs that are handed to SLURM, many may be within a second."""
+    number = f"-{os.getpid()}" if slurm else ""
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}{number}"
 
 
 def check_resume(resume: bool, *, overwrite: bool, allow_change: bool) -> None:

@@ -1,10 +1,8 @@
 """The options that hand a training to SLURM, and what they do."""
 
-import os
 import re
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,12 +25,6 @@ Sbatch = Annotated[
     list[str] | None, typer.Option(help="Another option of sbatch, as gpus-per-node=8.", rich_help_panel=PANEL)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the batch file only.", rich_help_panel=PANEL)]
-
-
-def new_run(name: str, *, slurm: bool) -> Path:
-    """Return a folder for a run that has none; of jobs that are handed over, many may be within a second."""
-    number = f"-{os.getpid()}" if slurm else ""
-    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}{number}"
 
 
 def hand_over(

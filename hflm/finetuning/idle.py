@@ -3,10 +3,10 @@
 from dataclasses import fields
 
 from hflm.finetune_config import FROM_SCRATCH, FinetuneConfig
+from hflm.models.heads import WRITING
 from hflm.settings import flag
 from hflm.task import Task
 
-WRITING = ("seq2seq", "completion")
 # Settings of some kinds of models alone.
 OF_KINDS = {
     "prefix": (("seq2seq",), "encoder-decoders"), "instruction": (("completion",), "decoders"),

@@ -8,9 +8,7 @@ import numpy as np
 from hflm.data.checks import findings
 from hflm.families.encoded import Encoded
 from hflm.finetuning.fitting import Fitted
-
-# From this share of unknown tokens on, a model reads little of what the rows say.
-MUCH_UNKNOWN = 0.1
+from hflm.models.tokenizer import MUCH_UNKNOWN
 
 
 def preflight(fitted: Fitted, *, steps: int, split: str) -> dict[str, Any]:
@@ -50,9 +48,11 @@ def _unknown(rows: Sequence[Encoded], tokenizer: Any) -> float:
     # Tokenizers of bytes know everything; where they name such a token, it is one of the ends of a text.
     if unknown is None or unknown in (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id):
         return 0.0
+    count = sum(row.ids.count(unknown) for row in rows)
+    if not count:
+        return 0.0
     special = set(tokenizer.all_special_ids) - {unknown}
-    tokens = [token for row in rows for token in row.ids if token not in special]
-    return tokens.count(unknown) / max(len(tokens), 1)
+    return count / sum(token not in special for row in rows for token in row.ids)
 
 
 def _lengths(values: Sequence[int]) -> dict[str, int]:

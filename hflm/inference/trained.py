@@ -15,7 +15,15 @@ from hflm.families.triple_tokens import TripleTokens
 from hflm.finetuning.fitting import completion_limits, tell
 from hflm.inference.predicting import Shortened
 from hflm.models.architecture import T5_LIKE
-from hflm.models.heads import give_padding, load_config, load_tokenizer_for, load_with_head, max_positions, saved_labels
+from hflm.models.heads import (
+    WRITING,
+    give_padding,
+    load_config,
+    load_tokenizer_for,
+    load_with_head,
+    max_positions,
+    saved_labels,
+)
 from hflm.models.languages import TOLD, find_opening, kept_languages, language_mark, set_languages, start_token
 from hflm.recipe_files import load_task, recipe_paths
 from hflm.task import Task
@@ -118,9 +126,9 @@ def open_trained(
         find_opening(tokenizer, known.config, source=languages[0], target=languages[1])
     model = load_with_head(name, known.kind, trained=True, pad_token_id=tokenizer.pad_token_id).eval()
     device = choose_device(precision)
-    if precision == "auto" and device.precision == "fp16" and known.kind in WRITING:
-        # Some overflow in float16, and write nonsense without a word.
-        device = Device(device.kind, "fp32")
+    # In float16 some overflow, and write nonsense without a word.
+    wide = precision == "auto" and device.precision == "fp16" and known.kind in WRITING
+    device = Device(device.kind, "fp32") if wide else device
     model.to(device.kind)
     return ready(name, model, tokenizer, recipe=task, languages=languages, device=device, max_new_tokens=max_new_tokens)
 
@@ -163,11 +171,8 @@ def _usual_cap(model: Any, kind: str, told: dict[str, Any]) -> int:
 
 
 # A model that says nothing of a task, and reads what it is given as it is.
-PLAIN = Task(
-    name="text2text", columns={"source": ("source", "text"), "target": ("target",)}, family="text_to_text",
-    metric="rouge",
-)  # fmt: skip
-WRITING = ("seq2seq", "completion")
+PAIRS = {"source": ("source", "text"), "target": ("target",)}
+PLAIN = Task(name="text2text", columns=PAIRS, family="text_to_text", metric="rouge")
 USUAL_TASK = {"classification": "sentiment", "tagging": "tagging", "completion": "generation"}
 
 

@@ -21,6 +21,8 @@ FACTORIES = {
     # No head at all: what an encoder is before it is trained for anything.
     "body": "AutoModel",
 }
+# Kinds of models that write texts.
+WRITING = ("seq2seq", "completion")
 FIX = "Name a model folder, a run, or a hub id that is in the cache."
 # What the longest text is called: by most, by GPT, by MPT, and by LED, which reads more than it writes.
 LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_encoder_position_embeddings")

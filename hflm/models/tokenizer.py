@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 KINDS = ("wordpiece", "bpe", "unigram")
+# A share of unknown tokens that no vocabulary has of a text which it was made for.
+MUCH_UNKNOWN = 0.1
 # Letters of words between which no spaces are set; Tibetan, New Tai Lue, Tai Tham, Balinese and Javanese too.
 SPACELESS = re.compile(f"[{LETTERS}\u0f00-\u0fff\u1980-\u19df\u1a20-\u1aaf\u1b00-\u1b7f\ua980-\ua9df]")
 BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}

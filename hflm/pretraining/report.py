@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hflm.data.rows import Rows
 from hflm.errors import DataError
-from hflm.models.tokenizer import special_flags, tokenizer_report
+from hflm.models.tokenizer import MUCH_UNKNOWN, special_flags, tokenizer_report
 from hflm.pretraining.vocabulary import Say
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # Texts that a tokenizer is measured on, and characters of each.
 MEASURED, CHARACTERS = 50, 20_000
-# A share of unknown tokens that no vocabulary has of a text which it was made for.
-MUCH_UNKNOWN = 0.1
 
 
 def beginnings(texts: Iterable[str]) -> list[str]:

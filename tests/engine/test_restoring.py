@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from hflm.engine import checkpoints
 from hflm.engine.optimizer import build_optimizer
 from hflm.engine.restoring import rates_of_now, unlike
 from hflm.errors import CheckpointError
@@ -58,20 +59,28 @@ def test_weights_that_were_loaded_by_other_names_go_on(
     assert set(new) == set(kept) and all(torch.equal(weight, new[name]) for name, weight in kept.items())
 
 
+def broken_off(finished: Path, folder: Path) -> tuple[Path, Path]:
+    """Copy a run that is done as one that is not; return it and its newest checkpoint."""
+    run = Path(shutil.copytree(finished, folder))
+    (run / "metrics.json").unlink()
+    shutil.rmtree(run / "model")
+    return run, checkpoints.ordered(run / "checkpoints")[-1]
+
+
+def describe_anew(checkpoint: Path) -> None:
+    """Write the list of a checkpoint's files as they are now."""
+    files = [path for path in checkpoint.iterdir() if path.name != checkpoints.MANIFEST]
+    (checkpoint / checkpoints.MANIFEST).write_text(
+        json.dumps({path.name: checkpoints.describe(path) for path in files})
+    )
+
+
 def test_a_checkpoint_of_another_model_is_refused(
     run_pretrain: Callable[..., Path], finished: Path, tmp_path: Path
 ) -> None:
-    run = Path(shutil.copytree(finished, tmp_path / "run"))
-    (run / "metrics.json").unlink()
-    shutil.rmtree(run / "model")
-    from hflm.engine import checkpoints
-
-    newest = checkpoints.ordered(run / "checkpoints")[-1]
+    run, newest = broken_off(finished, tmp_path / "run")
     old_names(newest)
-    (newest / checkpoints.MANIFEST).write_text(
-        json.dumps({path.name: checkpoints.describe(path) for path in newest.iterdir()
-                    if path.name != checkpoints.MANIFEST})
-    )  # fmt: skip
+    describe_anew(newest)
     with pytest.raises(CheckpointError, match="weights are missing and .* have other names, as .*LayerNorm"):
         run_pretrain(run, resume=True)
 
@@ -122,16 +131,8 @@ def test_a_run_that_was_begun_in_fp16_goes_on_in_another_precision(
     run_pretrain: Callable[..., Path], finished: Path, tmp_path: Path
 ) -> None:
     """Its checkpoint has the state of a scaler, which other precisions do not have."""
-    from hflm.engine import checkpoints
-
-    run = Path(shutil.copytree(finished, tmp_path / "run"))
-    (run / "metrics.json").unlink()
-    shutil.rmtree(run / "model")
-    newest = checkpoints.ordered(run / "checkpoints")[-1]
+    run, newest = broken_off(finished, tmp_path / "run")
     torch.save({"scale": 65536.0, "_growth_tracker": 0}, newest / "scaler.pt")
-    (newest / checkpoints.MANIFEST).write_text(
-        json.dumps({path.name: checkpoints.describe(path) for path in newest.iterdir()
-                    if path.name != checkpoints.MANIFEST})
-    )  # fmt: skip
+    describe_anew(newest)
     run_pretrain(run, resume=True)
     assert (run / "model" / "model.safetensors").exists()
