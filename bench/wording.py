@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hflm.data.corpus import EVAL
+
 # An hflm run of a share of the time may take this much of it: its pace is found before it begins.
 LATE = 1.1
 
@@ -80,7 +82,15 @@ def losses(entry: Any) -> str:
     seeds = ", ".join(f"{run['eval_loss']:.3f}" for run in entry["hflm"])
     spent = ", ".join(f"{run['steps'] * run['step_seconds']:.0f}" for run in entry["hflm"])
     plain = entry["plain"]
-    return f"loss {seeds} after {spent} s of steps against {plain['eval_loss']:.3f} after {plain['seconds']:,.0f} s"
+    return (
+        f"loss {seeds} after {spent} s of steps against {plain['eval_loss']:.3f} after {plain['seconds']:,.0f} s, "
+        f"on {scored(entry)}"
+    )
+
+
+def scored(entry: Any) -> str:
+    """Name the novel that a result is scored on; those from before others could be named are of the sample's."""
+    return str(entry.get("scored", EVAL[0])).replace("_", " ").title().replace(" And ", " and ")
 
 
 def counted(entry: Any) -> str:

@@ -3,7 +3,6 @@
 hflm graph build book.txt --model RUN -o graph.jsonl
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +19,7 @@ from hflm.graphs.graph import Graph
 from hflm.graphs.merging import merge
 from hflm.graphs.passages import Passage, read_passages
 from hflm.graphs.workfile import WorkFile
+from hflm.models.fingerprints import model_key
 from hflm.models.load import model_folder
 from hflm.space import full_disk_named
 
@@ -68,6 +68,10 @@ def build_graph(
     `overwrite`, work of other inputs is removed too.
     Raises an HflmError for anything a user can mend.
     """
+
+    def say(text: str) -> None:
+        watch("note", {"text": text})
+
     check_output(output, overwrite=overwrite)
     sources = find_sources(paths)
     read = [*(source.path for source in sources), *([options.aliases] if options.aliases else [])]
@@ -82,9 +86,9 @@ def build_graph(
         raise DataError(f"{paths[0]} holds no text.", fix="Name a file with text in it.")
     work = WorkFile.beside(output)
     with full_disk_named(output.parent, fix=ROOM), work.held():
-        done = work.open(_inputs(sources, extractor, options), anew=overwrite, chunk=CHUNK)
+        done = work.open(_inputs(sources, extractor, options), anew=overwrite, chunk=CHUNK, say=say)
         if done:
-            watch("note", {"text": f"going on after {min(done, total):,} of {total:,} passages"})
+            say(f"going on after {min(done, total):,} of {total:,} passages")
         _extract(sources, extractor, options, work, done=done, total=total, watch=watch)
         graph = merge(
             work.read, aliases=aliases, similar=options.similar, embedder=options.embedder,
@@ -125,20 +129,9 @@ def _passages(sources: Sequence[Source], options: GraphOptions) -> Iterator[Pass
 
 def _inputs(sources: Sequence[Source], extractor: Extractor, options: GraphOptions) -> dict[str, Any]:
     """Return what the extraction hangs on; the rest is done anew each time."""
-    tagger = _weights(extractor.entities) if extractor.entities else None
+    tagger = model_key(extractor.entities) if extractor.entities else None
     return {
         "text": fingerprint(sources), "files": [str(source.path) for source in sources],
-        "model": _weights(extractor.model), "tagging model": tagger, "passage length": options.passage_length,
+        "model": model_key(extractor.model), "tagging model": tagger, "passage length": options.passage_length,
         "text column": options.text_column, "max new tokens": extractor.max_new_tokens,
     }  # fmt: skip
-
-
-def _weights(name: str) -> str:
-    """Hash the files of a model's folder; a hub id is its own name."""
-    folder = Path(model_folder(name))
-    total = hashlib.sha256(name.encode() if not folder.is_dir() else b"")
-    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-        if path.suffix in (".json", ".safetensors", ".jinja", ".model", ".txt"):
-            with path.open("rb") as stream:
-                total.update(path.name.encode() + hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()[:24]

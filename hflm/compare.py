@@ -70,19 +70,21 @@ def _metric(run: RunFolder) -> tuple[str, dict[str, Any]]:
             f"{run.path} holds no predictions of test rows.", fix="Compare runs of `hflm finetune` with a test split."
         )
     # The order of labels changes no score, and two runs may have learned them in different orders.
-    options = {name: value for name, value in (metrics.get("metric_options") or {}).items() if name != "labels"}
-    return metric, options
+    given = metrics.get("metric_options") or {}
+    if not isinstance(given, Mapping):
+        raise DataError(f"{run.metrics} is damaged: its metric_options are no object.", fix="Test the run again.")
+    return metric, {name: value for name, value in given.items() if name != "labels"}
 
 
 def read_predictions(run: RunFolder) -> list[Row]:
     """Read the lines of a run's predictions."""
     rows: list[Row] = []
     check_results(run, under=run.predictions.name)
-    # By the file, not by str.splitlines, which would cut texts at U+2028.
-    with run.predictions.open(encoding="utf-8") as lines:
+    # By the file, not by str.splitlines, which would cut texts at U+2028; as bytes, of which a line may be no UTF-8.
+    with run.predictions.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode())
             except ValueError:
                 row = None
             if not isinstance(row, dict):

@@ -19,8 +19,9 @@ class PretrainConfig(TrainingSettings):
         (), "Files, folders, globs or a hub data set id. Default: a small corpus of novels.", group="Data"
     )
     eval_data: tuple[str, ...] = setting(
-        (), "Text to evaluate on; default: a part of the data is held out.", group="Data"
-    )
+        (), "Text to evaluate on; default: a part of the data is held out. Several files: repeat it, or quote a glob.",
+        group="Data",
+    )  # fmt: skip
     eval_fraction: float = setting(0.05, "Share of the data held out where no --eval-data is given.", group="Data")
     documents: str = setting(
         "auto", "What a document is in a .txt file: line, paragraph (blank lines), file or auto.", group="Data"
@@ -110,7 +111,7 @@ def resolve(
 
     Raises UsageError for an unknown key, a value of the wrong type or out of its range.
     """
-    given = overlay(own_names(PretrainConfig, file or {}), flags or {}, puts_out=PUTS_OUT)
+    given = overlay(own_names(PretrainConfig, file or {}, where=where), flags or {}, puts_out=PUTS_OUT)
     # A recipe that starts from scratch gives way to weights that the user names.
     usual = {name: value for name, value in recipe.items() if not (name in FROM_SCRATCH and given.get("model"))}
     if given.get("objective") == "clm" and recipe.get("objective") != "clm":

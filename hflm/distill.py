@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hflm.distill_config import DistillConfig
-from hflm.finetune import announce, summary, training_of
+from hflm.finetune import announce, merge, summary, training_of
 from hflm.finetune import save as save_task
 from hflm.launch import check_same, check_shared
 from hflm.pretrain import check_name, check_trackers
@@ -75,6 +75,7 @@ def _distill_task(
     )  # fmt: skip
     report = announce(fitted, training, say=say)
     trained = train(training, resume=resume, watch=watch)
+    merge(fitted)
     with interruptible(run.path):
         tested = test_split(fitted, run, watch=watch)
         theirs = _test_teacher(lesson, watch=watch)

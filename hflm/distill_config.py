@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from hflm.errors import UsageError
 from hflm.finetune_config import FROM_SCRATCH, LORA_RATE, USUAL, FinetuneConfig, given_settings
-from hflm.settings import build, check_choices, check_names, check_numbers, flag, overlay, setting
+from hflm.settings import build, check_choices, check_numbers, checked, flag, overlay, setting
 from hflm.task import OPTIONS, Task
 from hflm.training_settings import PUTS_OUT
 
@@ -93,11 +93,12 @@ def resolve_distill(
 
     Raises UsageError where teacher or student are not named, or a setting has no meaning for the task.
     """
-    given = given_settings(DistillConfig, file, flags)
+    given = given_settings(DistillConfig, file, flags, where=where)
+    recipe: Mapping[str, Any] = OF_TEXT
     if task.family != "masked_lm":
-        check_names(DistillConfig, task.defaults, where=f"the recipe {name}")
-    recipe = {key: value for key, value in task.defaults.items() if key != "model"}
-    usual = overlay(USUAL, OF_TEXT if task.family == "masked_lm" else recipe)
+        known = checked(DistillConfig, task.defaults, where=f"the recipe {name}")
+        recipe = {key: value for key, value in known.items() if key != "model"}
+    usual = overlay(USUAL, recipe)
     if given.get("lora_rank"):
         usual["learning_rate"] = LORA_RATE
     config = build(DistillConfig, {**overlay(usual, given, puts_out=PUTS_OUT), "task": name}, where=where)

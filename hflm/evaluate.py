@@ -12,7 +12,7 @@ from hflm.data.sources import find_sources
 from hflm.engine import ranks
 from hflm.errors import DataError
 from hflm.families.triple_tokens import relations_of
-from hflm.inference.predicting import Shortened
+from hflm.inference.predicting import Shortened, check_writing
 from hflm.inference.testing import check_answers, check_metric, metric_options, predict_examples, score_rows
 from hflm.inference.trained import Described, TrainedModel, describe, open_trained
 from hflm.launch import check_alone, count_processes, in_rank, launch_rows
@@ -94,6 +94,7 @@ def evaluate_named(
         check_alone()
         count = count_processes(processes)
     known = describe(model, task=task, **told)
+    check_writing(model, known.kind, max_new_tokens=max_new_tokens)
     examples = read_references(known, data, metric=metric, columns=columns, **told)
     if count > 1:
         settings = {

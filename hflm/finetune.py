@@ -88,8 +88,9 @@ def _finetune(
         )  # fmt: skip
     check_shared(run)
     trained = train(training, resume=resume, watch=watch)
-    # What training held is in a ring of references, and the test needs room of its own.
+    # What training held is in a ring of references; the weights that adapters add and the test need room of their own.
     give_back()
+    merge(fitted)
     with interruptible(run.path):
         tested = test_split(fitted, run, watch=watch)
         if not ranks.first():
@@ -144,7 +145,7 @@ def prepare_finetune(config: FinetuneConfig, task: Task, *, say: Any) -> "Fitted
     fitted = fit(name_languages(config, task, splits), task, splits, start=name)
     for example in splits.test if fitted.kind == "completion" and task.metric != "perplexity" else ():
         check_asked(example)
-    for line in without_effect(config, task, fitted.kind):
+    for line in without_effect(config, task, fitted.kind, fitted.splits):
         say(line)
     most = getattr(fitted.family, "max_source_length", None) or getattr(fitted.family, "max_length", None)
     if most and most < config.max_source_length and any(row.cut for row in fitted.train):
@@ -209,6 +210,17 @@ def announce(fitted: "Fitted", training: "Training", *, say: Any) -> dict[str, A
     return report
 
 
+def merge(fitted: "Fitted") -> None:
+    """Merge what LoRA has learned: the model that is counted, timed and tested is the one that is saved.
+
+    A run that is stopped from here on goes on from its last checkpoint, which has the matrices by themselves.
+    """
+    from hflm.models.adapters import merge_lora
+
+    if fitted.config.lora_rank:
+        merge_lora(fitted.model)
+
+
 def summary(fitted: "Fitted", run: RunFolder, trained: Any) -> dict[str, Any]:
     """Return what a run was, and how its training ended."""
     from hflm.data.splits import stem
@@ -259,12 +271,10 @@ def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:
     import torch
 
     from hflm.finetuning.card import task_card
-    from hflm.models.adapters import merge_lora
+    from hflm.models.heads import pad_as_used
     from hflm.models.writing import with_usual_cache
     from hflm.plots import plot_loss, read_log
 
-    if fitted.config.lora_rank:
-        merge_lora(fitted.model)
     fitted.model.to(torch.device("cpu"))  # type: ignore[arg-type]
     with_usual_cache(fitted.model.config)
     # Read back by `hflm predict`, and by transformers' own pipelines, which have always kept prefixes here.
@@ -272,6 +282,7 @@ def save(fitted: "Fitted", run: RunFolder, metrics: Mapping[str, Any]) -> None:
     title = f"{fitted.task.name}: {metrics['arch']} on {metrics['data']}"
     unit = {"classification": "text", "tagging": "word"}.get(fitted.kind, "token")
     card = task_card(fitted.config, metrics=metrics, environment=read_json(run.environment))
+    pad_as_used(fitted.family.tokenizer, fitted.kind)
     with whole_folder(run.model) as folder:
         fitted.model.save_pretrained(folder)
         fitted.family.tokenizer.save_pretrained(folder)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hflm.errors import UsageError
-from hflm.settings import build, check_names, check_numbers, flag, overlay, own_names, setting
+from hflm.settings import build, check_numbers, checked, flag, overlay, own_names, setting
 from hflm.task import OPTIONS, Task
 from hflm.training_settings import PUTS_OUT, TrainingSettings
 
@@ -31,12 +31,13 @@ class FinetuneConfig(TrainingSettings):
     )  # fmt: skip
     train_file: str | None = setting(None, "Rows to train on.", group="Data")
     validation_file: str | None = setting(
-        None, "Rows to choose the best model by; default: a tenth of the training rows.", group="Data",
-        flags=("--eval-file",),
+        None, "Rows to choose the best model by; default: a tenth of the training rows. Several files: quote a glob.",
+        group="Data", flags=("--eval-file",),
     )  # fmt: skip
     test_file: str | None = setting(
-        None, "Rows to score once, at the end; default: a tenth of the training rows.", group="Data"
-    )
+        None, "Rows to score once, at the end; default: a tenth of the training rows. Several files: quote a glob.",
+        group="Data",
+    )  # fmt: skip
     eval_fraction: float = setting(0.1, "Share of the rows held out where no validation is given.", group="Data")
     test_fraction: float = setting(0.1, "Share of the rows held out where no test is given; 0: none.", group="Data")
     max_train_samples: int | None = setting(None, "Train on this many rows, drawn by the seed.", group="Data")
@@ -155,10 +156,10 @@ SCRATCH: Mapping[str, Any] = {"optimizer": "muon", "schedule": "trapezoid", "lea
 
 
 def given_settings(
-    kind: type[FinetuneConfig], file: Mapping[str, Any], flags: Mapping[str, Any]
+    kind: type[FinetuneConfig], file: Mapping[str, Any], flags: Mapping[str, Any], *, where: str
 ) -> dict[str, Any]:  # fmt: skip
     """Return what a user gives, in hflm's own names: flags win over the file, and early stopping is some patience."""
-    given = overlay(own_names(kind, file), flags, puts_out=PUTS_OUT)
+    given = overlay(own_names(kind, file, where=where), flags, puts_out=PUTS_OUT)
     return {**given, **stopping(flags, given)}
 
 
@@ -181,9 +182,9 @@ def resolve_finetune(
     """Put a configuration together: usual numbers, the recipe's, the file, the flags."""
     if task.family == "masked_lm":
         raise UsageError(f"{task.name} is a recipe of pretraining.", fix="Run `hflm pretrain`, or name another task.")
-    check_names(FinetuneConfig, task.defaults, where=f"the recipe {name}")
-    given = given_settings(FinetuneConfig, file, flags)
-    usual = overlay(USUAL, task.defaults)
+    recipe = checked(FinetuneConfig, task.defaults, where=f"the recipe {name}")
+    given = given_settings(FinetuneConfig, file, flags, where=where)
+    usual = overlay(USUAL, recipe)
     if given.get("arch"):
         usual = overlay(usual, SCRATCH)
     if given.get("lora_rank"):

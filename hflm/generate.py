@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hflm.data.columns import called, in_english
 from hflm.data.records import Record, read_records, show
 from hflm.data.sources import one_source
 from hflm.errors import DataError, ModelError, UsageError
@@ -18,6 +19,8 @@ from hflm.inference.decoding import Answer, Listen, Settings, Timing
 from hflm.inference.generating import UNPENALIZED
 from hflm.inference.row_files import add_to_rows, check_output
 from hflm.inference.writer import Writer
+from hflm.models.fingerprints import model_key
+from hflm.models.spacing import set_solid
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -68,7 +71,8 @@ def beam_search(writer: Writer, prompts: Sequence[Any], *, ask: Ask, num_beams: 
         timing.tokens += len(written)
         if not writer.ends.intersection(written[-1:].tolist()):
             timing.count(Answer(ids=written.tolist(), ended="length"), cap=ask.max_new_tokens)
-        texts.append(ask.start + str(writer.tokenizer.decode(written, skip_special_tokens=True)))
+        text = str(writer.tokenizer.decode(written, skip_special_tokens=True))
+        texts.append(ask.start + set_solid(writer.tokenizer, text))
     timing.seconds += time.perf_counter() - began
     return texts
 
@@ -90,12 +94,13 @@ def check_prompts(input_file: Path, output_file: Path, *, resume: bool) -> list[
 
 def generate_file(
     writer: Writer, input_file: Path, output_file: Path, *, ask: Ask, settings: Settings, resume: bool, watch: "Watch",
-    timing: Timing,
+    timing: Timing, seed: int | None = None,
 ) -> int:  # fmt: skip
     """Write a line for every row of a file, its own columns and what was generated, in order; return their number.
 
     Every prompt is made once before the first is answered: that takes a thousandth of the time of the answers, and a
-    row that is too long is not found after hours.
+    row that is too long is not found after hours. `seed` is the one that was asked for. Raises UsageError where a file
+    that is not done was begun with another model or other options.
     """
 
     def add(records: Sequence[Record], done: int) -> list[dict[str, Any]]:
@@ -105,6 +110,13 @@ def generate_file(
             timing.count(answer, cap=ask.max_new_tokens)
         return [{"generated": [one.text for one in row] if settings.n > 1 else row[0].text} for row in found]
 
+    def made_with() -> dict[str, Any]:
+        schema = settings.grammar.grammar if settings.grammar else None
+        return {
+            "model": model_key(writer.name, sampled=True), **asdict(ask), **asdict(settings.sampling), "n": settings.n,
+            "seed": seed, "stops": settings.stops, "JSON schema": schema, "quantize": writer.quantize,
+        }  # fmt: skip
+
     is_chat(writer, ask)
     for record in read_records(one_source(input_file)):
         _, prompt = _prompt(record)
@@ -113,32 +125,37 @@ def generate_file(
         except (DataError, ModelError) as error:
             # A template may refuse the turns of a row.
             raise DataError(f"{record.where}: {error.problem}", fix=error.fix) from error
-    return add_to_rows(input_file, output_file, add, resume=resume, chunk=CHUNK, watch=watch)
+    return add_to_rows(
+        input_file, output_file, add, resume=resume, chunk=CHUNK, watch=watch, made_with=made_with
+    )  # fmt: skip
 
 
 def _prompt(record: Record) -> tuple[str, Any]:
     """Return the column that the prompt of a row stands in, and the prompt: a text, or messages."""
-    column = next((name for name in COLUMNS if name in record.values), None)
-    if column is None:
+    plain, native = called(list(record.values)), in_english(list(record.values))
+    name, known = next((name for found in (plain, native) for name in COLUMNS if name in found), None), native | plain
+    if name is None:
         raise DataError(
             f"{record.where}: no prompt; it has {sorted(record.values)[:12]}.",
-            fix="Name the column prompt, text or messages.",
+            fix="Name the column prompt, text or messages; `hflm predict` takes one of any name with --prompt-column.",
         )
+    column = known[name]
     value = record.values[column]
-    if column == "messages":
+    if name == "messages":
         from hflm.data.chats import messages
 
-        where = f"{record.where}, column 'messages'"
+        where = f"{record.where}, column {column!r}"
         turns = before_answer(messages(value, where))
         if not turns:
             raise DataError(f"{where}: nobody asks anything.", fix="Give a message of the user.")
         return column, turns
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{record.where}, column {column!r}: found {show(value)}.", fix="Give a text.")
-    about = next((record.values[name] for name in ABOUT if isinstance(record.values.get(name), str)), "")
-    if not about.strip() or column not in ASKS:
+    others = (record.values[known[one]] for one in ABOUT if one in known)
+    about = next((one for one in others if isinstance(one, str)), "")
+    if not about.strip() or name not in ASKS:
         return column, value
-    return column, asked_about(value, about, first=column == "instruction")
+    return column, asked_about(value, about, first=name == "instruction")
 
 
 def report(

@@ -1,4 +1,4 @@
-"""One process at a time writes a run's folder: a lock of the system on it, which goes with the process.
+"""One process at a time writes a folder or a file: a lock of the system on it, which goes with the process.
 
 No file is written for it. A process that was started by the one that holds the lock may write too.
 """
@@ -53,6 +53,12 @@ def _locked(handle: int) -> bool:
     return True
 
 
+def hold(handle: int, path: Path, *, fix: str) -> None:
+    """Lock what a handle has open, until it is closed; raises UsageError at once where another process holds it."""
+    if fcntl is not None and not _locked(handle):
+        raise UsageError(f"Another process is at work in {path}.", fix=fix)
+
+
 @contextmanager
 def sole_worker(folder: Path, *, fix: str) -> Iterator[None]:
     """Hold the lock of a folder that is there; raises UsageError at once where another process holds it."""
@@ -61,8 +67,7 @@ def sole_worker(folder: Path, *, fix: str) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        if not _locked(handle):
-            raise UsageError(f"Another process is at work in {folder}.", fix=fix)
+        hold(handle, folder, fix=fix)
         yield
     finally:
         os.close(handle)

@@ -7,6 +7,7 @@ from hflm.data.examples import Example
 from hflm.inference.trained import TrainedModel
 from hflm.metrics.summarization import sentences
 from hflm.predict import predict_texts
+from hflm.words import OPENS_SOLID, joined
 
 
 def predict_long(trained: TrainedModel, texts: Sequence[str], **more: Any) -> list[dict[str, Any]]:
@@ -15,7 +16,7 @@ def predict_long(trained: TrainedModel, texts: Sequence[str], **more: Any) -> li
     flat = [piece for group in pieces for piece in group]
     found = iter(predict_texts(trained, flat, **more))
     return [
-        {"prediction": " ".join(next(found)["prediction"] for _ in group), "pieces": len(group)} for group in pieces
+        {"prediction": joined([next(found)["prediction"] for _ in group]), "pieces": len(group)} for group in pieces
     ]
 
 
@@ -28,7 +29,7 @@ def split_text(trained: TrainedModel, text: str) -> list[str]:
     for part in parts:
         length = _length(tokenizer, part)
         if pieces and used + length <= room:
-            pieces[-1] = f"{pieces[-1]} {part}"
+            pieces[-1] = joined([pieces[-1], part])
             used += length
         else:
             pieces.append(part)
@@ -53,5 +54,6 @@ def _fit(tokenizer: Any, text: str, room: int) -> list[str]:
 
 
 def _length(tokenizer: Any, text: str) -> int:
-    # With the space that comes before it in a piece.
-    return len(tokenizer(f" {text}", add_special_tokens=False, verbose=False)["input_ids"])
+    # With the space that comes before it in a piece, and without where it may have none.
+    ways = [f" {text}", *([text] if OPENS_SOLID.match(text) else [])]
+    return max(len(ids) for ids in tokenizer(ways, add_special_tokens=False, verbose=False)["input_ids"])

@@ -41,8 +41,13 @@ def plant_canaries(
         lines = plant([line for _, line in read_lines(source)], canaries, seed=seed)
     else:
         lines = _rows(source, canaries, seed)
-    write_text(output, "".join(f"{line}\n" for line in lines))
+    # The list first: a text whose secrets nobody knows could be trained on, and never asked for them.
     write_json_lines(listed, map(asdict, canaries))
+    try:
+        write_text(output, "".join(f"{line}\n" for line in lines))
+    except BaseException:
+        listed.unlink(missing_ok=True)
+        raise
     planted = sum(canary.repeats for canary in canaries)
     return {"text": str(output), "canaries": str(listed), "planted": planted, "lines": len(lines)}
 

@@ -11,6 +11,8 @@ from hflm.run import set_aside
 # With more classes than this, cells hold no numbers and the picture grows no further.
 MOST_NUMBERED = 30
 OWN_FONT = "DejaVu Sans"
+# matplotlib brings it along: it says that it has every letter, and draws each as a box.
+NO_FONT = "Last Resort"
 # Letters of a class's name.
 LONGEST_NAME = 24
 
@@ -116,7 +118,9 @@ def fonts_for(texts: Iterable[str]) -> list[str]:
     lacking -= set(get_font(own.fname).get_charmap())
     families = [OWN_FONT]
     for one in fontManager.ttflist if lacking else ():
-        if one.name in families or one.style != "normal" or str(one.weight) not in ("400", "normal", "regular"):
+        if one.name in families or one.name.startswith(NO_FONT):
+            continue
+        if one.style != "normal" or str(one.weight) not in ("400", "normal", "regular"):
             continue
         try:
             has = lacking & set(get_font(one.fname).get_charmap())

@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hflm.data.columns import flag
 from hflm.data.examples import Example, Shape, read_examples
 from hflm.data.lines import read_lines
 from hflm.data.records import Record, read_records
 from hflm.data.sources import one_source
 from hflm.errors import DataError
 from hflm.families.completion import check_asked
-from hflm.inference.predicting import classify_rows, write_rows
+from hflm.inference.predicting import check_writing, classify_rows, write_rows
 from hflm.inference.row_files import add_to_rows, check_output, chunks
 from hflm.inference.trained import Described, TrainedModel, describe, open_trained
 from hflm.launch import check_alone, count_processes, launch_rows
+from hflm.models.fingerprints import model_key
 from hflm.stressing.words import letters
 from hflm.words import LETTERS, UNSPACED
 
@@ -64,7 +66,8 @@ def predict_file(
     """Write a line for every row of a file, the row's own columns and the prediction, in order; return their number.
 
     With `resume`, rows that stand in the output already are not predicted again. `rows` is what `check_file`
-    returned, where it was asked before the model was loaded.
+    returned, where it was asked before the model was loaded. Raises UsageError where a file that is not done was begun
+    with another model or other options.
     """
 
     if rows is None:
@@ -76,8 +79,16 @@ def predict_file(
     def add(records: Sequence[Record], _: int) -> Sequence[dict[str, Any]]:
         return predict(trained, to_examples(trained, records, columns), **more)
 
+    def made_with() -> dict[str, Any]:
+        return {
+            "model": model_key(trained.name, sampled=True), "task": trained.task.name, "languages": trained.languages,
+            "columns": dict(columns), "max_new_tokens": trained.max_new_tokens, **more,
+        }  # fmt: skip
+
     chunk = CHUNK if trained.kind in ("classification", "tagging") else WRITTEN
-    found = add_to_rows(input_file, output_file, add, resume=resume, chunk=chunk, watch=watch)
+    found = add_to_rows(
+        input_file, output_file, add, resume=resume, chunk=chunk, watch=watch, made_with=made_with
+    )  # fmt: skip
     for sentence in trained.shortened.sentences(cap=trained.max_new_tokens):
         watch("note", {"text": sentence})
     return found
@@ -97,7 +108,9 @@ def predict_named(
     if rows is None:
         check_alone()
         count = count_processes(processes)
-        rows = check_file(describe(model, **told), given, written, columns=columns, resume=resume)
+        known = describe(model, **told)
+        check_writing(model, known.kind, num_beams=num_beams, max_new_tokens=max_new_tokens)
+        rows = check_file(known, given, written, columns=columns, resume=resume)
     if count > 1:
         settings = {
             "model": model, "input_file": input_file, "output_file": output_file, "columns": dict(columns),
@@ -128,12 +141,17 @@ def check_file(
     return rows
 
 
-def read_texts(known: Described, path: Path, *, whole: bool, blank: bool = False) -> list[Any]:
+def read_texts(
+    known: Described, path: Path, *, whole: bool, blank: bool = False, columns: Mapping[str, str]
+) -> list[Any]:
     """Return the texts of a file: the lines of a .txt file, or with `whole` all of it as one; else a text a row.
 
-    Of rows with words these are lists of words. `blank` keeps lines of a .txt file with nothing in them.
+    Of rows with words these are lists of words. `blank` keeps lines of a .txt file with nothing in them; `columns` are
+    those of rows. Raises DataError where there is no text, or a file of text should have columns.
     """
     source = one_source(path)
+    if columns and source.kind == "text":
+        raise DataError(f"{path} has lines, and no columns.", fix=f"Leave --{flag(next(iter(columns)))} out.")
     if source.kind == "text" and whole:
         found = ["\n".join(line for _, line in read_lines(source)).strip()]
     elif source.kind == "text":
@@ -141,7 +159,7 @@ def read_texts(known: Described, path: Path, *, whole: bool, blank: bool = False
         kept = [line for line in lines if line.strip()]
         found = lines if blank and kept else kept
     else:
-        found = [next(iter(e.values.values())) for e in to_examples(known, list(read_records(source)), {})]
+        found = [next(iter(e.values.values())) for e in to_examples(known, list(read_records(source)), columns)]
     blanks = (number for number, text in enumerate(found, start=1) if not "".join(text).strip())
     empty = None if blank and source.kind == "text" and found else next(blanks, None)
     if not found or empty:

@@ -13,6 +13,7 @@ from hflm.config import PretrainConfig
 from hflm.errors import UsageError
 from hflm.launch import check_same, check_shared
 from hflm.models.architecture import DEFAULT_ARCH, check_shape, choose_shape
+from hflm.models.heads import max_positions
 from hflm.models.writing import with_usual_cache
 from hflm.plots import plot_loss, read_log
 from hflm.pretraining.card import model_card
@@ -128,9 +129,13 @@ def save(setup: "Setup", metrics: Mapping[str, Any]) -> None:
     title = f"{metrics['arch']} on {metrics['data']}"
     baselines = {"unigram": metrics["unigram_loss"]}
     license = config.license or (None if config.data or config.model else LICENSE_OF_SAMPLE)
+    length = setup.data.eval_rows.ids.shape[1]
+    if config.model:
+        # Weights that were given may read more than a row of this run.
+        length = min(max_positions(setup.model.config), setup.data.tokenizer.model_max_length)
     card = model_card(
         config, metrics=metrics, environment=read_json(run.environment), license=license,
-        length=setup.data.eval_rows.ids.shape[1], mask=setup.data.tokenizer.mask_token,
+        length=length, mask=setup.data.tokenizer.mask_token,
     )  # fmt: skip
     with whole_folder(run.model) as folder:
         setup.model.save_pretrained(folder)

@@ -16,6 +16,7 @@ from hflm.finetune_config import PATIENCE, FinetuneConfig
 from hflm.recipe_files import load_task
 from hflm.run import MARKER, RunFolder
 from hflm.settings import build, overlay, read_yaml
+from hflm.task import Task
 from hflm.training.recorded import CHANGED, Change, check_records, read_plan, shown
 from hflm.training_settings import FREE, PUTS_OUT, TrainingSettings
 
@@ -36,10 +37,10 @@ def resume(
     """
     run = RunFolder.open(folder)
     config = settings_of(kind_of(run), run, machines)
-    # What was ended before it had written its recipe never began: said before the recipe is looked for.
-    read_plan(run)
-    if not allow_change:
-        check_records(run)
+    if not run.never_began():
+        read_plan(run)
+        if not allow_change:
+            check_records(run)
     return start(config, run, folder, resume=True, watch=watch, allow_change=allow_change)
 
 
@@ -49,16 +50,23 @@ def start(config: TrainingSettings, recorded: RunFolder, folder: Path, **how: An
     if isinstance(config, DistillConfig):
         from hflm.distill import distill
 
-        return distill(config, load_task(str(recorded.recipe)), folder, **how)
+        return distill(config, task_of(config, recorded), folder, **how)
     if isinstance(config, FinetuneConfig):
         from hflm.finetune import finetune
 
-        # As it was when the run began: a recipe may have been edited since.
-        return finetune(config, load_task(str(recorded.recipe)), folder, **how)
+        return finetune(config, task_of(config, recorded), folder, **how)
     assert isinstance(config, PretrainConfig)
     from hflm.pretrain import pretrain
 
     return pretrain(config, folder, **how)
+
+
+def task_of(config: FinetuneConfig, recorded: RunFolder) -> Task:
+    """Load a task as it was when the run began: a recipe may have been edited since.
+
+    One that was ended while its folder was made may have none, or a part of it.
+    """
+    return load_task(config.task if recorded.never_began() else str(recorded.recipe))
 
 
 def kind_of(run: RunFolder) -> type[TrainingSettings]:

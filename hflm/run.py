@@ -26,6 +26,7 @@ from typing import Any
 
 import yaml
 
+from hflm.durable import sync, sync_all
 from hflm.errors import UsageError
 
 MARKER = "config.yaml"
@@ -162,6 +163,15 @@ class RunFolder:
         # Of a run whose settings were damaged the rest is still there.
         return self.config.exists() and self.plan.exists() and self.environment.exists()
 
+    def never_began(self) -> bool:
+        """Tell whether the run was ended while its folder was made: nothing else is there that could be lost."""
+        early = (self.config, self.environment, self.recipe, self.tokenizer, self.ranks)
+        return all(found in early or _is_nobodys(found) for found in self.path.iterdir())
+
+    def has_checkpoints(self) -> bool:
+        """Tell whether a state was saved that the run can go on from."""
+        return any(self.checkpoints.glob("checkpoint-*"))
+
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """Open the folder of an earlier run."""
@@ -197,9 +207,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         staging.mkdir(parents=True)
         yield staging
+        # A power cut may lose what was written before a name, and keep the name.
+        sync_all(staging)
         if path.exists():
             shutil.rmtree(path)
         staging.rename(path)
+        sync(path.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

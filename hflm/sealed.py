@@ -5,6 +5,7 @@ run came to, in the form that `sha256sum -c files.sha256` reads.
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import file_digest, sha256
@@ -65,20 +66,29 @@ def seal_results(run: RunFolder) -> None:
     write_text(run.sums, "".join(lines))
 
 
-def check_results(run: RunFolder, *, under: str) -> None:
-    """Raise UsageError where a file below `under` is not as the run wrote it; runs of earlier versions have no sums."""
+def damage(run: RunFolder, *, under: str = "") -> str | None:
+    """Say which file below `under` is not as the run wrote it, or None; runs of earlier versions have no sums."""
     for name, old in _sums(run).items():
         path = run.path / name
         if not name.startswith(under):
             continue
-        found = "is missing" if not path.is_file() else None
-        if found is None and _seen_hash(path, path.stat().st_size, path.stat().st_mtime_ns) != old:
-            found = "is damaged or was changed"
-        if found:
-            raise UsageError(
-                f"{path} {found}: it is not as the run wrote it.",
-                fix=f"Restore it; to use it all the same, name {run.model}, which is not compared.",
-            )
+        if not path.is_file():
+            return f"{path} is missing"
+        if _seen_hash(path, path.stat().st_size, path.stat().st_mtime_ns) != old:
+            return f"{path} is damaged or was changed"
+    return None
+
+
+def check_results(run: RunFolder, *, under: str = "") -> None:
+    """Raise UsageError where a file below `under` is not as the run wrote it."""
+    if found := damage(run, under=under):
+        fix = "Restore it"
+        if run.has_checkpoints():
+            fix += f", or do the end of the run again with `hflm resume {shlex.quote(str(run.path))}`"
+        raise UsageError(
+            f"{found}: it is not as the run wrote it.",
+            fix=f"{fix}; to use it all the same, name {run.model}, which is not compared.",
+        )
 
 
 def _sums(run: RunFolder) -> dict[str, str]:

@@ -42,21 +42,23 @@ def build(kind: type[Config], values: Mapping[str, Any], *, where: str) -> Confi
 
     Raises UsageError for an unknown key or a value of the wrong type; ranges are the configuration's own to check.
     """
-    check_names(kind, values, where=where)
-    hints = typing.get_type_hints(kind)
-    config = kind(**{name: _typed(name, value, hints[name], where) for name, value in values.items()})
+    config = kind(**checked(kind, values, where=where))
     config.check()
     return config
 
 
-def check_names(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> None:
-    """Raise UsageError for a name that is no setting of `kind`; `where` is named."""
-    known = {item.name for item in fields(kind)}
+def checked(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Return values in the types of the settings of `kind`.
+
+    Raises UsageError for a name that is no setting or a value of the wrong type; `where` is named.
+    """
+    known, hints = {item.name for item in fields(kind)}, typing.get_type_hints(kind)
     for name in values:
         if name not in known:
             guess = difflib.get_close_matches(name, known, 1)
             hint = f"Did you mean {guess[0]!r}?" if guess else f"`hflm {kind.job} --help` lists them all."
             raise UsageError(f"Unknown setting {name!r} in {where}.", fix=hint)
+    return {name: _typed(name, value, hints[name], where) for name, value in values.items()}
 
 
 def other_names(kind: type[Settings]) -> dict[str, str]:
@@ -64,11 +66,35 @@ def other_names(kind: type[Settings]) -> dict[str, str]:
     return {other.lstrip("-").replace("-", "_"): item.name for item in fields(kind) for other in item.metadata["flags"]}
 
 
-def own_names(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give settings that a file calls by a name of other tools their own; where both stand, their own counts."""
-    known = other_names(kind)
-    return {**{known[name]: value for name, value in values.items() if name in known},
-            **{name: value for name, value in values.items() if name not in known}}  # fmt: skip
+def own_names(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Give settings that go by a name of other tools their own; `where` they stand is named in errors.
+
+    Raises UsageError where two names of one setting have two values. What says nothing gives way to what does:
+    transformers writes `warmup_steps: 0` beside a `warmup_ratio`, and null for what is not set.
+    """
+    known, found, said = other_names(kind), dict[str, Any](), dict[str, str]()
+    for key, value in values.items():
+        name = known.get(key, key)
+        if name in said:
+            before, now = _weight(name, found[name]), _weight(name, value)
+            if before == now and _plain(found[name]) != _plain(value):
+                raise UsageError(
+                    f"{said[name]!r} is {found[name]!r} and {key!r} is {value!r} in {where}: they are one setting.",
+                    fix="Keep one of them.",
+                )
+            if now <= before:
+                continue
+        found[name], said[name] = value, key
+    return found
+
+
+def _weight(name: str, value: Any) -> int:
+    """Tell how much a value says beside another one of the same setting: null nothing, no warm-up little."""
+    return 0 if value is None else 1 if name == "warmup" and _plain(value) == 0 else 2
+
+
+def _plain(value: Any) -> Any:
+    return _number(value) if isinstance(value, str) else value
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -83,7 +109,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"Cannot read {path}: {error.strerror}.", fix="Check the path given to --config.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}.", fix="Save it so.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A day that no month has is a ValueError of Python's own.
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"{path}{line} is not YAML.", fix="Write one `name: value` a line.") from error

@@ -36,7 +36,7 @@ from hflm.stressing.page import check_page, html_page
 from hflm.stressing.perturbations import choose
 from hflm.stressing.subject import READ, read_text
 from hflm.stressing.summary import write_card
-from hflm.stressing.words import language_of
+from hflm.stressing.words import language_of, named_language
 from hflm.training.recorded import read_plan
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def read_questions(known: Described, options: StressOptions) -> tuple[Questions,
         notes.append(f"{len(kept):,} of {len(examples):,} rows, drawn by the seed; --max-rows takes more")
     questions = Questions(
         examples=chosen, metric=metric, perturbations=choose(options.perturbations), seed=options.seed,
-        language=options.language if options.language is not None else language_of(texts),
+        language=language_of(texts) if options.language is None else named_language(options.language),
         groups={name: [values[place] for place in kept] for name, values in groups.items()}, tests=tests,
         validation=validation, why_no_validation=notes[0] if notes and not validation else "", canaries=canaries,
         canary_others=options.canary_others, train=(lambda: _train_texts(options)) if options.train_data else None,
@@ -131,7 +131,10 @@ def read_questions(known: Described, options: StressOptions) -> tuple[Questions,
 
 def _check_options(known: Described, options: StressOptions) -> None:
     """Raise UsageError for an option that says nothing of this kind of model."""
-    writes = {"canaries": "--canaries", "train_data": "--train-data", "word_list": "--word-list"}
+    writes = {
+        "canaries": "--canaries", "train_data": "--train-data", "word_list": "--word-list",
+        "max_new_tokens": "--max-new-tokens",
+    }  # fmt: skip
     if known.kind == "classification":
         for name, flag in writes.items():
             if getattr(options, name):

@@ -47,6 +47,14 @@ class Task:
             raise ValueError(f"family is {self.family!r}, and is one of {', '.join(NEEDS)}")
         if self.best not in BEST:
             raise ValueError(f"best is {self.best!r}, and is {' or '.join(BEST)}")
+        # A word in brackets without a comma is a text, and would be read letter by letter.
+        shapes: Any = (self.shapes,) if isinstance(self.shapes, str) else self.shapes
+        several: dict[str, Any] = {f"columns[{role!r}]": (names,) for role, names in self.columns.items()}
+        several["an entry of shapes"] = shapes
+        for what, entries in several.items():
+            for entry in entries:
+                if isinstance(entry, str):
+                    raise ValueError(f"{what} is the text {entry!r}: write ({entry!r},)")
         wanted = (*NEEDS[self.family], *(role for shape in self.shapes for role in shape))
         lacking = next((role for role in wanted if role not in self.columns), None)
         if lacking:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from hflm.data.sources import before_star
 from hflm.environment import environment
 from hflm.errors import UsageError
-from hflm.launch import launch, wants_ranks, with_processes
+from hflm.launch import in_rank, launch, wants_ranks, with_processes
 from hflm.lock import sole_writer
-from hflm.run import RunFolder, results, set_aside, write_json, write_text
+from hflm.run import RunFolder, results, write_json, write_text
+from hflm.sealed import check_results, damage
 from hflm.space import full_disk_named
 from hflm.training_settings import TrainingSettings
 
@@ -44,25 +45,55 @@ def carry_out(
     metrics. `recipe` finds the file of the task, which ranks of a new run are told.
     """
     run = RunFolder.open(folder) if resume else RunFolder.free(folder, overwrite=overwrite)
-    if resume and (done := results(run)) is not None:
-        watch("note", {"text": f"{run.path} is done; nothing is left to train."})
+    if resume and (done := _done(run, watch)) is not None:
         return done
-    if resume and run.metrics.exists():
-        watch("note", {"text": f"the results of {run.path} are lost or damaged: its end is done again"})
-        set_aside(run.metrics)
+    anew = resume and run.never_began()
+    if anew:
+        watch("note", {"text": f"{run.path} was ended before it began to train: it begins again"})
+        resume, overwrite = False, True
     if overwrite and not resume:
         _check_inputs(config, run)
     config = with_processes(config)
     if wants_ranks(config):
         task = None if recipe is None else run.recipe if resume else recipe()
-        return launch(
-            config, run, recipe=task, watch=watch, like=like, overwrite=overwrite, resume=resume,
-            allow_change=allow_change,
-        )  # fmt: skip
+        # Of one that begins again the lock is taken here: ranks would empty what another process has begun till then.
+        with sole_writer(run, resume=anew and not config.machine_rank, overwrite=overwrite):
+            _check_unbegun(run, anew=anew)
+            return launch(
+                config, run, recipe=task, watch=watch, like=like, overwrite=overwrite, resume=resume,
+                allow_change=allow_change,
+            )  # fmt: skip
     if config.max_restarts and int(config.processes) == 1:
         watch("note", {"text": "--max-restarts: without effect with one process; `hflm resume` goes on after a death"})
-    with sole_writer(run, resume=resume, overwrite=overwrite) as create, full_disk_named(run.path):
+    with sole_writer(run, resume=resume or anew, overwrite=overwrite) as create, full_disk_named(run.path):
+        _check_unbegun(run, anew=anew)
         return work(config, run, resume=resume, watch=watch, allow_change=allow_change, like=like, create=create)
+
+
+def _check_unbegun(run: RunFolder, *, anew: bool) -> None:
+    """Raise UsageError where a run that begins again was begun by the process that was waited for."""
+    if anew and not run.never_began():
+        raise UsageError(f"Another process has begun {run.path} meanwhile.", fix="Run this again.")
+
+
+def _done(run: RunFolder, watch: "Watch") -> dict[str, Any] | None:
+    """Return the metrics of a run that is done; None where it is not, or its end is to be done again.
+
+    Raises UsageError where its results are damaged, and no checkpoint is there to do the end again from.
+    """
+    found = results(run)
+    # A run without its weights is not done, and they are what is damaged.
+    wrong = damage(run) if run.metrics.exists() else None
+    if found is not None and wrong is None:
+        watch("note", {"text": f"{run.path} is done; nothing is left to train."})
+        return found
+    if wrong and not run.has_checkpoints():
+        check_results(run)
+    # Ranks are told by the launcher, which has said so. The results stay until there is something to go on from.
+    if run.metrics.exists() and not in_rank():
+        why = f" ({wrong})" if wrong else ""
+        watch("note", {"text": f"the results of {run.path} are lost or damaged{why}: its end is done again"})
+    return None
 
 
 def _check_inputs(config: TrainingSettings, run: RunFolder) -> None:

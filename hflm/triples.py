@@ -1,7 +1,8 @@
 """Facts as text: `head | relation | tail`, one after the other on one line, and back.
 
 One mark does for everything, so that any tokenizer can write it: each third part ends a triple. A text that says
-nothing of the kind is `none`. Entities may name their type behind them, in brackets: `Ada Lovelace (person)`.
+nothing of the kind is `none`. Entities may name their type behind them, in brackets: `Ada Lovelace (person)`, or in
+full-width ones: `爱因斯坦（人物）`.
 """
 
 import re
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 Triple = tuple[str, str, str]
 MARK = "|"
 NONE = "none"
-TYPED = re.compile(r"(.*\S)\s*\(([^()]+)\)", re.DOTALL)
+TYPED = re.compile(r"(.*\S)\s*[(（]([^()（）]+)[)）]", re.DOTALL)
 
 
 def to_line(triples: Iterable[Triple]) -> str:

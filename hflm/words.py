@@ -3,8 +3,10 @@
 Python's \\w knows no marks: it would part हिन्दी into three words, and राम would be a whole word in रामायण.
 """
 
+import itertools
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 
 # Thai, Lao, Khmer, Burmese, Japanese, Chinese: no spaces between words.
@@ -15,6 +17,11 @@ ALONE = (
 # The same for a class of a regular expression.
 LETTERS = "".join(f"{chr(first)}-{chr(last)}" for first, last in ALONE)
 UNSPACED = re.compile(f"[{LETTERS}]")
+# Chinese and Japanese set no space at all, not between sentences either: their letters and full-width signs. The others
+# are signs that they share with the West.
+SOLID = "\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+SHARED = "“”‘’…—·"
+OPENS_SOLID = re.compile(f"[{SHARED}]*[{SOLID}]")
 # The marks of the scripts in use begin and end here; what joins letters, or keeps them apart, belongs to a word too.
 FIRST_MARK, LAST_MARK = 0x300, 0x11500
 JOINERS = "\u200c\u200d"
@@ -54,6 +61,15 @@ def goes_on(text: str, place: int) -> bool:
         return False
     one = text[place]
     return one.isalnum() or one == "_" or one in JOINERS or unicodedata.category(one) in ("Mn", "Mc")
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Join texts with spaces, where both sides are Chinese or Japanese with none."""
+    text = "".join(parts[:1])
+    for before, after in itertools.pairwise(parts):
+        last = before.rstrip(SHARED)[-1:]
+        text += after if OPENS_SOLID.match(last) and OPENS_SOLID.match(after) else f" {after}"
+    return text
 
 
 def plain(text: str) -> str:

@@ -104,6 +104,16 @@ CASES: dict[str, tuple[Make, str, str]] = {
     "a setting twice, otherwise spelt": (
         yaml("save-steps: 1\nsave_steps: 2\n"), "line 2: 'save_steps' stands in line 1 too", "Keep"
     ),
+    "two names of a setting": (
+        yaml("lr: 1e-3\nlearning_rate: 2e-3\n"), "'lr' is '1e-3' and 'learning_rate' is '2e-3' in .*yaml", "Keep one"
+    ),
+    "two names of an option": (with_text("--lr", "1", "--learning-rate", "2"), "--lr 1 and --learning-rate 2", "Keep"),
+    "a day that is none": (yaml("license: 2024-13-45\n"), "settings.yaml is not YAML", "name: value"),
+    "a glob behind an option": (with_text("--eval-data", "a.txt", "b.txt"), "a.txt: b.txt behind it", "Repeat --eval"),
+    "a recipe beside another one's file": (
+        lambda folder: [*yaml("recipe: pretraining\nlr: 1e-3\n")(folder), "--recipe", "classic"],
+        r"--recipe is classic, and .*settings\.yaml is made for pretraining", "--recipe or --config"
+    ),
     "a file of PowerShell": (yaml_bytes("seed: 1\n".encode("utf-16")), "is not UTF-8: byte 0xff", "so"),
     "a recipe of a task": (with_text("--recipe", "sentiment"), "sentiment is a recipe of a task", "finetune --task"),
     "unknown architecture": (with_text("--arch", "brt"), "no architecture 'brt'", "Did you mean 'bert'"),

@@ -130,6 +130,17 @@ def test_a_run_without_a_test_is_refused(make: Make) -> None:
         compare_runs(a, b)
 
 
+def test_damaged_results_cost_a_line(make: Make) -> None:
+    a, b = make("a", labelled(LABELS)), make("b", labelled(LABELS))
+    lines = (b / "predictions.jsonl").read_bytes().splitlines(keepends=True)
+    (b / "predictions.jsonl").write_bytes(b"".join([*lines[:2], b'{"text": "caf\xe9"}\n', *lines[3:]]))
+    with pytest.raises(DataError, match="predictions.jsonl, line 3: no JSON object"):
+        compare_runs(a, b)
+    (b / "metrics.json").write_text('{"metric": "classification", "metric_options": ["labels"]}')
+    with pytest.raises(DataError, match="its metric_options are no object"):
+        compare_runs(a, b)
+
+
 def test_models_that_write_other_triples_compare(make: Make) -> None:
     other = [{**row, "prediction": "a | in | c", "triples": [["a", "in", "c"]], "confidence": [0.2]}
              for row in PAIRS["triples"]]  # fmt: skip

@@ -143,6 +143,27 @@ def test_names_of_other_tools_in_a_file_and_flags_that_win(tmp_path: Path) -> No
     assert config.freeze is None and config.learning_rate == 1e-3
 
 
+@pytest.mark.parametrize(
+    ("file", "warmup"),
+    [
+        ({"warmup_ratio": 0.1, "warmup_steps": 0}, 0.1),
+        ({"warmup_steps": "0", "warmup_ratio": 0.1}, 0.1),
+        ({"warmup_ratio": 0.0, "warmup_steps": 100}, 100.0),
+        ({"warmup_ratio": None, "warmup_steps": 0}, 0.0),
+        ({"warmup_steps": 9, "warmup_ratio": None}, 9.0),
+        ({"warmup": 0.2, "warmup_ratio": "0.2"}, 0.2),
+        ({"warmup_ratio": 0.1, "warmup_steps": 100}, None),
+    ],
+)
+def test_two_names_of_one_setting(file: dict[str, Any], warmup: float | None) -> None:
+    """As transformers writes them: what is zero or null says nothing beside the other."""
+    if warmup is not None:
+        assert resolve(recipe={}, file=file).warmup == warmup
+        return
+    with pytest.raises(UsageError, match="'warmup_ratio' is 0.1 and 'warmup_steps' is 100 in .*one setting. Keep one"):
+        resolve(recipe={}, file=file)
+
+
 def test_early_stopping_is_patience() -> None:
     def made(**flags: Any) -> int | None:
         return resolve_finetune(load_task("sentiment"), name="sentiment", file={}, flags=flags, where="a test").patience

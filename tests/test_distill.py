@@ -115,6 +115,9 @@ def test_stopped_and_resumed_is_the_straight_run(
     for name in ("eval_loss", "steps", "test"):
         assert metrics_of(straight).get(name) == metrics_of(folder).get(name)
     assert metrics_of(straight)["distillation"]["kept"] == metrics_of(folder)["distillation"]["kept"]
+    # Those of LoRA are merged before they could be counted or take time.
+    counted = metrics_of(straight)["distillation"]["student"]["parameters"], metrics_of(straight)["parameters"]
+    assert counted == (sum(weight.numel() for weight in one.values()),) * 2
 
 
 def test_the_command_of_a_run_goes_on_with_it(
@@ -146,6 +149,17 @@ def test_another_teacher_is_refused_on_resume(
         resume(run, watch=silent)
     with pytest.raises(UsageError, match="--temperature of .* was 2.0, and is 3.0 now"):
         settings_of(DistillConfig, RunFolder(run), {"temperature": 3.0})
+
+
+@pytest.mark.promise("R1")
+def test_one_that_was_ended_while_its_folder_was_made_begins_again(small: Path, tmp_path: Path) -> None:
+    """Its settings are there, and no recipe yet."""
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(small / "config.yaml", run / "config.yaml")
+    assert main(["distill", "-o", str(run), "--resume", "--json"]) == 0
+    one, two = (load_file(folder / "model" / "model.safetensors") for folder in (small, run))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_run_is_done_again(small: Path, tmp_path: Path) -> None:
@@ -205,12 +219,13 @@ def test_texts_are_written_once_and_learned(
     count = metrics_of(one)["preflight"]["rows"]["train"]
     assert sum(asked) == count and max(asked) == 16 and len(asked) == -(-count // 16)
     assert count in learned
-    # A chunk that is lost is written again, and no other; a student of another kind reads the same texts.
+    # A chunk that is lost or damaged is written again, and no other; a student of another kind reads the same texts.
     folder = next((tmp_path / "cache").glob("answers-*"))
     shutil.rmtree(folder / "000001")
+    (folder / "000000" / "texts.json").write_text('["dos')
     asked.clear()
     two = run_distill("summarization", data=[distill_rows["pairs"]], model=tiny("gpt2"), max_steps=2, watch=hear)
-    assert asked == [16] and f"{count - 16} of the teacher's texts were in the cache" in learned
+    assert asked == [16, 16] and f"{count - 32} of the teacher's texts were in the cache" in learned
     lengths = [metrics_of(run)["preflight"]["target_lengths"]["max"] for run in (one, two)]
     assert max(lengths) < 8, "what is learned is what the teacher wrote"
     # References stay where students are tested.
@@ -233,3 +248,20 @@ def test_the_command_tells_what_is_kept(
     found = json.loads(capsys.readouterr().out)["distillation"]
     assert found["kept"] == {} and found["student"]["rows_per_second"] > 0
     torch.set_num_threads(threads)
+
+
+def test_a_shallow_copy_that_is_damaged_in_the_cache_is_made_anew(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForMaskedLM
+
+    from hflm.distilling.teacher import student_folder
+    from hflm.models.tokenizer import load_tokenizer
+
+    monkeypatch.setenv("HFLM_CACHE", str(tmp_path))
+    model, tokenizer = AutoModelForMaskedLM.from_pretrained(tiny("bert")), load_tokenizer(tiny("bert"))
+    weights = Path(student_folder(DistillConfig(student_layers=1), model, tokenizer)) / "model.safetensors"
+    before = weights.read_bytes()
+    weights.write_bytes(before[:100])
+    assert student_folder(DistillConfig(student_layers=1), model, tokenizer) == str(weights.parent)
+    assert weights.read_bytes() == before

@@ -192,6 +192,40 @@ def test_what_does_nothing_is_refused(task: str, flags: dict[str, Any], said: st
         )
 
 
+def test_on_raw_text_options_are_called_as_the_command_calls_them(
+    run_distill: Run, text_file: Path, tmp_path: Path
+) -> None:
+    held, said = tmp_path / "held.txt", list[str]()
+    held.write_text(" ".join(map(str, range(1, 31))) + "\n")
+    with pytest.raises(DataError, match="--validation-file holds no text to evaluate on"):
+        run_distill("pretraining", data=[str(text_file)], validation_file=str(held), eval_fraction=0.2, decay=0.2,
+                    schedule="linear", watch=lambda kind, content: said.append(str(content.get("text"))))  # fmt: skip
+    assert "cleaning of --validation-file: dropped 1: quality: few letters" in said
+    assert [line.partition(": without")[0] for line in said if "without effect" in line] == [
+        "--eval-fraction", "--decay"
+    ]  # fmt: skip
+    assert not any("--eval-data" in line for line in said)
+
+
+def test_on_raw_text_what_does_nothing_is_said() -> None:
+    from hflm.distill_config import DistillConfig, resolve_distill
+    from hflm.distilling.lessons import as_pretraining
+    from hflm.pretraining.assemble import without_effect
+    from hflm.recipe_files import load_task
+
+    def said(objective: str, **flags: Any) -> list[str]:
+        flags = {"teacher": "t", "model": "m", **flags}
+        config = resolve_distill(load_task("pretraining"), name="pretraining", file={}, flags=flags, where="a test")
+        usual = as_pretraining(DistillConfig(), "m", objective)
+        return without_effect(as_pretraining(config, "m", objective), usual)
+
+    assert said("clm") == said("mlm") == said("mlm", mlm_probability=0.3) == said("clm", eval_fraction=0.2) == []
+    assert said("clm", mlm_probability=0.3) == ["--mlm-probability: without effect, as every next token is predicted"]
+    assert said("mlm", eval_fraction=0.2, validation_file="v.txt") == [
+        "--eval-fraction: without effect, as --validation-file is evaluated on"
+    ]
+
+
 def test_a_student_on_the_command_line_puts_out_the_one_of_a_file() -> None:
     from hflm.distill_config import resolve_distill
     from hflm.recipe_files import load_task

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from hflm.data.examples import Example
-from hflm.errors import DataError
+from hflm.errors import DataError, UsageError
 from hflm.evaluate import evaluate
 from hflm.inference.predicting import as_row
 from hflm.inference.testing import check_answers
-from hflm.inference.trained import open_trained
+from hflm.inference.trained import describe, open_trained
 from tests.tiny import asked, moods, write
 
 Run = Callable[..., Path]
@@ -64,6 +64,12 @@ def test_conversations_that_are_read_in_part_are_counted(run_finetune: Run, tiny
 
     evaluate(trained, [str(long)], metric="perplexity", columns={}, source_lang=None, target_lang=None, watch=watch)
     assert any("read in part: 1" in note for note in notes), notes
+
+
+@pytest.mark.parametrize("task", ["pretraining", "classic"])
+def test_a_recipe_of_pretraining_is_no_task_of_a_model(task: str, tiny: Tiny) -> None:
+    with pytest.raises(UsageError, match=f"{task} is a recipe of pretraining. Leave --task away"):
+        describe(tiny("gpt2"), task=task)
 
 
 def test_what_was_read_beside_an_instruction_is_kept() -> None:

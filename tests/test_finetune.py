@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from hflm.errors import Interrupted, UsageError
 from hflm.finetune import finetune
@@ -191,17 +192,25 @@ def test_lora_leaves_a_plain_model(
 ) -> None:
     import transformers
 
+    from hflm.inference import testing
     from hflm.models import adapters
+    from hflm.models.architecture import count_parameters
 
     ids, before = torch.arange(4, 16).view(2, 6), []
-    real = adapters.merge_lora
+    tested = list[list[str]]()
+    real, ask = adapters.merge_lora, testing.predict_examples
 
     def merge(model: Any) -> None:
         with torch.no_grad():
             before.append(model(input_ids=ids).logits)
         real(model)
 
+    def spy(model: Any, *words: Any, **more: Any) -> Any:
+        tested.append([name for name in model.state_dict() if "lora" in name])
+        return ask(model, *words, **more)
+
     monkeypatch.setattr(adapters, "merge_lora", merge)
+    monkeypatch.setattr(testing, "predict_examples", spy)
     data = rows["asked" if task == "generation" else "pairs"]
     run = run_finetune(task, model=tiny(kind), data=[data], lora_rank=4, learning_rate=2e-2, max_steps=6)
     monkeypatch.setattr(transformers.utils.import_utils, "is_peft_available", lambda *words, **more: False)
@@ -213,6 +222,8 @@ def test_lora_leaves_a_plain_model(
         torch.testing.assert_close(model(input_ids=ids).logits, before[0], rtol=0, atol=1e-5)
         assert (plain(input_ids=ids).logits - before[0]).abs().max() > 1e-3
     assert {"model/model.safetensors", "model/generation_config.json"} <= files(run)
+    assert tested == [[]], "what is tested is what is saved"
+    assert json.loads((run / "metrics.json").read_text())["parameters"] == count_parameters(model)
 
 
 WRITING = {"num_beams": 2, "no_repeat_ngram_size": 3, "length_penalty": 1.5}
@@ -242,6 +253,9 @@ def test_every_kind_of_run(case: str, run_finetune: Run, tiny: Tiny, rows: Mappi
     assert len(lines) == metrics["test_rows"] > 0 and "reference" in lines[0]
     assert all(score["low"] <= score["value"] <= score["high"] for score in metrics["test"]["scores"].values())
     assert metrics["metric"] == load_task(task).metric
+    # Plain `generate` goes on behind the last token of a row.
+    side = AutoTokenizer.from_pretrained(run / "model").padding_side
+    assert side == ("left" if metrics["family"] == "completion" else "right")
     if more.get("freeze"):
         old, new = load_file(Path(tiny(kind), "model.safetensors")), load_file(run / "model" / "model.safetensors")
         frozen = [name for name in new if "embed" in name or "wte" in name or ".0." in name or "h.0." in name]

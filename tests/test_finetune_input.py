@@ -174,3 +174,13 @@ def test_rows_that_cutting_leaves_without_a_target_are_told() -> None:
     said = "nothing to learn: cutting leaves 3 training rows without a target"
     assert said in lines({**report, "without_target": 3})
     assert not any("nothing to learn" in line for line in lines({**report, "without_target": 0}))
+
+
+def test_a_column_that_has_the_usual_name_of_its_language_is_not_guessed() -> None:
+    from types import SimpleNamespace
+
+    from hflm.finetuning.preflight import _by_place
+
+    splits = SimpleNamespace(columns={"source": "正文", "target": "摘要"})
+    fitted: Any = SimpleNamespace(task=load_task("summarization"), config=SimpleNamespace(columns={}), splits=splits)
+    assert _by_place(fitted) == ["source"]

@@ -196,6 +196,8 @@ def test_a_wrong_row(line: str, said: str, writers: Callable[[str], Writer], tmp
         ({"text": "Add. 1 2: 3", "instruction": "Add.", "input": "1 2", "output": "3"}, "instruction", "Add.\n\n1 2"),
         ({"source": "a book", "question": "How many?"}, "question", "How many?"),
         ({"source": "a book", "text": "one two"}, "text", "one two"),
+        ({"Source": "a book", "Prompt": "How many?", "Context": "one two"}, "Prompt", "one two\n\nHow many?"),
+        ({"编号": "3", "问题": "多少?"}, "问题", "多少?"),
     ],
 )
 def test_a_row_is_asked_by_what_asks_in_it(
@@ -247,3 +249,33 @@ def test_a_model_tuned_on_plain_text_goes_on_with_a_text(
         writer = open_writer(str(run_finetune("generation", model=tiny("gpt2"), data=[data], max_steps=1)))
         asked[name] = writer.tokenizer.decode(make_prompt(writer, "one two", Ask()).ids)
     assert asked == {"text": "one two", "asked": "one two\n\n"}
+
+
+def test_an_unfinished_file_goes_on_with_the_options_that_began_it(
+    writers: Callable[[str], Writer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hflm.generate.CHUNK", 2)
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS), encoding="utf-8")
+
+    def run(kind: str = "gpt2", *, stopped: bool = False, seed: int | None = None, **more: Any) -> int:
+        def watch(event: str, content: Any) -> None:
+            if stopped:
+                raise KeyboardInterrupt
+
+        return generate_file(
+            writers(kind), source, target, ask=Ask(max_new_tokens=3), settings=Settings(**more), resume=not stopped,
+            watch=watch, timing=Timing(), seed=seed,
+        )  # fmt: skip
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stopped=True)
+    kept = target.read_bytes()
+    others: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("llama", {}, "model"), ("gpt2", {"sampling": Sampling(temperature=1.0)}, "temperature"),
+        ("gpt2", {"seed": 3}, "seed"), ("gpt2", {"stops": ("a",)}, "stops"),
+    )  # fmt: skip
+    for kind, more, what in others:
+        with pytest.raises(UsageError, match=f"out.jsonl was begun with another {what}"):
+            run(kind, **more)
+    assert target.read_bytes() == kept and run() == len(PROMPTS) and not list(tmp_path.glob(".*"))

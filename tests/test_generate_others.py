@@ -20,7 +20,7 @@ from hflm.inference.decoding import Settings, Timing
 from hflm.inference.sampling import Sampling
 from hflm.inference.structured import read_schema
 from hflm.inference.writer import Writer, _choose_way, _limit, open_writer
-from hflm.models.heads import max_positions
+from hflm.models.heads import max_positions, max_target_positions
 from tests.tiny import tokenizer, write
 
 Tiny = Callable[[str], str]
@@ -148,7 +148,9 @@ def test_a_long_system_prompt_does_not_take_the_question(lively: Tiny, tmp_path:
 
 def test_how_much_models_read() -> None:
     assert max_positions(transformers.MptConfig(max_seq_len=2048)) == 2048
-    assert max_positions(transformers.LEDConfig(max_encoder_position_embeddings=4096)) == 4096
+    led = transformers.LEDConfig(max_encoder_position_embeddings=4096)
+    assert (max_positions(led), max_target_positions(led)) == (4096, 1024), "it writes less than it reads"
+    assert max_target_positions(transformers.BartConfig(max_position_embeddings=77)) == 77
     long = transformers.LongT5Config()
     long.n_positions = 4096
     assert max_positions(long) > 100_000

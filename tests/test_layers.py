@@ -20,7 +20,7 @@ ROOMS = (
 )  # fmt: skip
 LEVELS = {name: level for level, names in enumerate(ROOMS) for name in names}
 PLAIN = {
-    "cache", "space", "environment", "plots", "settings", "training_settings", "config", "finetune_config",
+    "cache", "durable", "space", "environment", "plots", "settings", "training_settings", "config", "finetune_config",
     "distill_config", "task", "run", "recipe_files", "sealed", "lock", "triples", "signals", "language_codes",
     "text_width", "words",
 }  # fmt: skip

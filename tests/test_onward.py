@@ -54,6 +54,23 @@ def test_numbers_that_do_nothing_are_named() -> None:
     assert said(mlm_probability=0.2, objective="clm")[0].startswith("--mlm-probability: without effect")
 
 
+def test_how_files_of_another_kind_are_read_does_nothing(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.jsonl"):
+        (tmp_path / name).write_text('{"body": "one"}\n')
+
+    def said(*names: str, **flags: Any) -> list[str]:
+        return without_effect(resolve(recipe={}, flags={"data": [str(tmp_path / name) for name in names], **flags}))
+
+    column, unit = {"text_column": "body"}, {"documents": "file"}
+    no_column = ["--text-column: without effect, as text files have no columns"]
+    no_unit = ["--documents: without effect, as a row of a table is a document"]
+    assert said("a.txt", **column) == no_column and said("b.jsonl", **unit) == no_unit
+    assert said("a.txt", **unit) == said("b.jsonl", **column) == said("a.txt", "b.jsonl", **unit, **column) == []
+    assert said("a.txt", **column, eval_data=[str(tmp_path / "b.jsonl")]) == []
+    assert said(**column) == no_column and said(**unit) == [], "the sample is text"
+    assert said(**unit, data=["owner/name"]) == no_unit and said(**column, data=["owner/name"]) == []
+
+
 def test_a_tokenizer_has_its_vocabulary() -> None:
     (line,) = without_effect(resolve(recipe={}, flags={"tokenizer": "out", "vocab_size": 500}))
     assert line == "--vocab-size: without effect, as out is as it is"

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from hflm.cli.app import main
+from hflm.cli.stdin import read_stdin
+from hflm.errors import UsageError
 from hflm.inference.trained import TrainedModel, open_trained
+from hflm.long_texts import predict_long
 from hflm.predict import predict_file, predict_texts
 from tests.tiny import moods, pairs, tagged, write
 
@@ -80,6 +83,31 @@ def test_the_column_of_the_training_is_found_as_it_was_written(
     assert [example["text"] for example in asked] == [row["Body"] for row in rows]
 
 
+@pytest.mark.parametrize(
+    ("command", "task", "option"),
+    [("classify", "sentiment", "text"), ("classify", "tagging", "tokens"), ("summarize", "summarization", "source"),
+     ("translate", "translation", "source")],
+)  # fmt: skip
+def test_a_column_of_any_name_is_read(
+    command: str, task: str, option: str, runs: Callable[[str], str], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    value: Any = ["one", "two"] if option == "tokens" else "one two"
+    rows = str(write(tmp_path / "rows.jsonl", [{"nr": 1, "zu lesen": value}]))
+    words, named = [command, runs(task)], [f"--{option}-column", "zu lesen"]
+    capsys.readouterr()
+    assert main([*words, "--input-file", rows, "--json"]) == 2
+    assert f"no column for the {option}" in (said := capsys.readouterr().err)
+    assert f"Pass --{option}-column NAME" in said
+    assert main([*words, "--input-file", rows, *named, "--json"]) == 0
+    assert [row["text"] for row in json.loads(capsys.readouterr().out)] == ["one two"]
+    assert main([*words, "one two", *named]) == 2
+    assert f"--{option}-column is for --input-file" in capsys.readouterr().err
+    (tmp_path / "lines.txt").write_text("one two\n")
+    assert main([*words, "--input-file", str(tmp_path / "lines.txt"), *named]) == 2
+    assert f"has lines, and no columns. Leave --{option}-column out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("settings", "said"), [
     ({"num_labels": 3, "problem_type": "multi_label_classification"}, "several labels or none"),
     ({"num_labels": 1}, "a number"),
@@ -106,10 +134,41 @@ def test_stdin_that_is_not_utf8(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\ncaf\xe9\n"), encoding="utf-8"))
     assert main(["classify", runs("sentiment")]) == 2
-    assert "stdin, line 2: not UTF-8: byte 0xe9" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "stdin, line 2: not UTF-8: byte 0xe9" in said and "... | iconv -f CP1252 -t UTF-8 | hflm ...;" in said
+    assert "traditional Chinese BIG5, Japanese CP932, Korean CP949, Russian CP1251, Arabic CP1256." in said
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\ufeffone\r\ntwo".encode()), encoding="utf-8"))
     assert main(["classify", runs("sentiment"), "--json"]) == 0
     assert [row["text"] for row in json.loads(capsys.readouterr().out)] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-16", "stdin is UTF-16, not UTF-8. Convert it: ... | iconv -f UTF-16 -t UTF-8 | hflm ..."),
+        ("utf-32", "stdin is UTF-32, not UTF-8. Convert it: ... | iconv -f UTF-32 -t UTF-8 | hflm ..."),
+        ("gb18030", "It looks like Chinese in GB18030: ... | iconv -f GB18030 -t UTF-8 | hflm ..."),
+        ("big5", "not UTF-8: byte 0xa5. If it is of the West"),
+    ],
+)
+def test_stdin_in_another_encoding(encoding: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = "他是一個好人，我在這裡等他的消息。不知道他是不是來了。\n".encode(encoding)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8"))
+    with pytest.raises(UsageError) as caught:
+        read_stdin()
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_parts_of_a_long_text_are_joined_as_their_script_has_it(
+    runs: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, text = opened(runs, "summarization"), "「一二三。」四五六！" * 30
+    object.__setattr__(trained.family, "max_source_length", 60)
+    monkeypatch.setattr(
+        "hflm.long_texts.predict_texts", lambda trained, texts: [{"prediction": part} for part in texts]
+    )
+    (found,) = predict_long(trained, [text])
+    assert found["prediction"] == text and found["pieces"] > 1
 
 
 def test_texts_are_written_down_often(
@@ -139,6 +198,28 @@ def test_scores_are_shown_before_a_file_is_written(
     assert "accuracy" in said.out and said.err.startswith("error: ") and "Traceback" not in said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "--input-file", "rows.jsonl", "-o", "said.jsonl", "--num-beams", "2"], "--num-beams is for"),
+        (["predict", "--input-file", "rows.jsonl", "-o", "said.jsonl", "--max-new-tokens", "9"], "--max-new-tokens is"),
+        (["evaluate", "--data", "rows.jsonl", "--max-new-tokens", "9"], "--max-new-tokens is for models that write"),
+        (["evaluate", "--data", "rows.jsonl", "-o", "said.csv"], "said.csv would hold JSON Lines"),
+        (["evaluate", "--data", "rows.jsonl", "-o", "-"], "and - is none"),
+    ],
+)
+def test_options_that_a_classifier_or_a_file_of_rows_does_not_have(
+    words: list[str], said: str, runs: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run, rows = runs("sentiment"), write(tmp_path / "rows.jsonl", moods(6))
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert main([words[0], run, *words[1:]]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line and list(tmp_path.iterdir()) == [rows]
+
+
 def test_a_translation_has_the_lines_of_its_source(
     runs: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,3 +231,24 @@ def test_a_translation_has_the_lines_of_its_source(
     assert main(["translate", run]) == 0
     said = capsys.readouterr().out.split("\n")
     assert len(said) == 6 and said[0] and not said[1] and not said[2] and said[3] and not said[4]
+
+
+def test_an_unfinished_file_goes_on_with_the_options_that_began_it(
+    runs: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hflm.predict.WRITTEN", 3)
+    rows, out = write(tmp_path / "rows.jsonl", pairs(8)), tmp_path / "out.jsonl"
+
+    def stop(kind: str, content: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(opened(runs, "summarization"), rows, out, columns={}, resume=False, watch=stop)
+    kept = out.read_bytes()
+    words = ["predict", runs("summarization"), "--input-file", str(rows), "-o", str(out), "--resume"]
+    capsys.readouterr()
+    assert main([*words, "--max-new-tokens", "4"]) == 2
+    assert "out.jsonl was begun with another max new tokens." in capsys.readouterr().err
+    assert out.read_bytes() == kept and kept.count(b"\n") == 3
+    assert main([*words, "--max-new-tokens", "5"]) == 0
+    assert out.read_bytes().count(b"\n") == 8 and not list(tmp_path.glob(".*"))

@@ -280,6 +280,8 @@ def test_patience_brings_the_best_model_back(run_pretrain: Run, save_steps: int)
     best = min(evaluated, key=lambda step: (evaluated[step], step))
     assert best < metrics_of(run)["steps"] < 60
     assert metrics_of(run)["eval_loss"] == pytest.approx(evaluated[best], rel=1e-6)
+    assert metrics_of(run)["best_step"] == best
+    assert f"those after step {best}, which did best" in (run / "model" / "README.md").read_text()
     one, two = (load_file(run / at / "model.safetensors") for at in (f"checkpoints/checkpoint-{best}", "model"))
     assert all(torch.equal(one[name], two[name]) for name in two)
 

@@ -64,6 +64,9 @@ task = Task(name='mine', """
         (f"{MINE}columns={{**TEXT, **LABEL}}, family='classifcation')\n", "family is 'classifcation'"),
         (f"{MINE}columns={{**TEXT, **LABEL}}, family='classification', best='macro_f1')\n", "best is"),
         (f"{MINE}columns=LABEL, family='classification')\n", "columns lack the role 'text'"),
+        (f"{MINE}columns={{'text': ('body'), **LABEL}}, family='classification')\n", r"write \('body',\)"),
+        (f"{MINE}columns={{**TEXT, **LABEL}}, shapes=('text',), family='classification')\n", "entry of shapes is the"),
+        (f"{MINE}columns={{**TEXT, **LABEL}}, shapes=('text'), family='classification')\n", r"write \('text',\)"),
     ],
 )
 def test_a_broken_recipe_is_named_with_its_line(text: str, message: str, tmp_path: Path) -> None:
@@ -108,17 +111,28 @@ def test_the_embedded_corpus_is_text_with_a_paragraph_a_line() -> None:
         assert path.read_bytes()[4:8] == b"\0\0\0\0"  # no time stamp: the file is the same wherever it is made
 
 
-@pytest.mark.parametrize("command", [["pretrain", "book.txt", "--recipe"], ["finetune", "--task"]])
-def test_a_wrong_name_in_a_recipe_is_said_of_the_recipe(
-    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["pretrain", "book.txt", "--recipe"],
+        ["finetune", "--task"],
+        ["distill", "--teacher", "t", "--student-layers", "1", "--task"],
+    ],
+)
+@pytest.mark.parametrize(
+    ("default", "message"),
+    [('"batch": 4', "Unknown setting 'batch' in {}"), ('"batch_size": "big"', "'batch_size' in {} is 'big'")],
+)
+def test_what_is_wrong_in_a_recipe_is_said_of_the_recipe(
+    default: str, message: str, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     family = "masked_lm" if command[0] == "pretrain" else "classification"
     (tmp_path / "mine.py").write_text(
         f"""from hflm.task import Task
 task = Task(name="mine", columns={{"text": ("text",), "label": ("label",)}}, family="{family}", metric="classification",
-            defaults={{"batch": 4}})
+            defaults={{{default}}})
 """
     )
     assert main([*command, str(tmp_path / "mine.py")]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert f"Unknown setting 'batch' in the recipe {tmp_path / 'mine.py'}" in said
+    assert message.format(f"the recipe {tmp_path / 'mine.py'}") in said

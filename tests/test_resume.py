@@ -90,8 +90,8 @@ def stopped(straight: Path, tmp_path: Path) -> Path:
     return stopped_at(straight, tmp_path / "stopped", 6)
 
 
-def resume(run: Path) -> int:
-    return main(["pretrain", "-o", str(run), "--resume"])
+def resume(run: Path, *words: str) -> int:
+    return main(["pretrain", "-o", str(run), "--resume", *words])
 
 
 MEMBERS = ["model.safetensors", "config.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
@@ -268,15 +268,19 @@ def test_the_log_goes_on(straight: Path, stopped: Path) -> None:
     assert [(line["step"], line.get("loss")) for line in one] == [(line["step"], line.get("loss")) for line in two]
 
 
-def test_a_run_that_was_ended_at_its_first_saving_begins_again(run_pretrain: Run, tmp_path: Path) -> None:
-    """The evaluation before the saving is logged already, with the step of the saving."""
+@pytest.mark.parametrize("words", [[], ["--save-steps", "2", "--eval-steps", "2", "--allow-change"]])
+def test_a_run_that_was_ended_at_its_first_saving_begins_again(
+    words: list[str], run_pretrain: Run, tmp_path: Path
+) -> None:
+    """The evaluation before the saving is logged already, with the step of the saving, which may be changed."""
     run = run_pretrain(max_steps=8, save_steps=4, eval_steps=4, logging_steps=4)
     ended = stopped_at(run, tmp_path / "ended", 0)
     log = ended / "log.jsonl"
     lines = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= 4]
-    log.write_text("\n".join([*lines, ""]))
-    assert resume(ended) == 0
+    log.write_text("\n".join([*lines, '{"step": 3, "loss": 9.5}', ""]))
+    assert resume(ended, *words) == 0
     assert_same_run(run, ended, "checkpoint-8")
+    assert '"loss": 9.5}' not in log.read_text(), "steps that are taken again are logged again"
 
 
 def test_another_interval_is_kept_after_a_resume(stopped: Path) -> None:

@@ -78,7 +78,8 @@ def test_a_classifier_is_asked_everything(mood: Path, rows: Path, tmp_path: Path
 
 
 def test_scores_are_those_of_evaluate(mood: Path, rows: Path, capsys: Any) -> None:
-    report = stressed(capsys, str(mood), "--data", str(rows), "--perturbation", "typo")
+    report = stressed(capsys, str(mood), "--data", str(rows), "--perturbation", "typo", "--language", "zh-CN")
+    assert report["language"] == "zh"
     assert main(["evaluate", str(mood), "--data", str(rows), "--json"]) == 0
     assert report["scores"]["accuracy"] == json.loads(capsys.readouterr().out)["test"]["scores"]["accuracy"]
     assert list(report["perturbations"]) == ["same", "typo"]
@@ -189,6 +190,10 @@ def test_a_decoder_with_prompts_and_with_plain_text(run_finetune: Any, tiny: Any
     report = stressed(capsys, str(run), "--data", str(few), "--perturbation", "typo", "--max-new-tokens", "4")
     same = report["perturbations"]["same"]
     assert report["metric"] == "perplexity" and abs(same["score"]["difference"]) < 1e-3 * same["score"]["before"]
+    named = write(tmp_path / "named.jsonl", [{"q": row["prompt"], "a": row["completion"]} for row in asked(6)])
+    other = stressed(capsys, str(run), "--data", str(named), "--perturbation", "typo", "--max-new-tokens", "4",
+                     "--prompt-column", "q", "--completion-column", "a")  # fmt: skip
+    assert other["scores"] == report["scores"]
     text = tmp_path / "text.txt"
     text.write_text("one two three كتاب 书\nfour five\n", encoding="utf-8")
     assert main(["data", "canaries", str(text), "-o", str(tmp_path / "p.txt"), "--repeats", "1"]) == 0
@@ -216,6 +221,7 @@ def test_a_run_of_words_goes_on_over_the_ends_of_lines(tmp_path: Path) -> None:
     [
         (["--data", "none.jsonl"], "none.jsonl"),
         (["--data", "rows.jsonl", "--perturbation", "tpo"], "Did you mean 'typo'"),
+        (["--data", "rows.jsonl", "--language", "klingon"], "--language klingon: no language"),
         (["--data", "rows.jsonl", "--group-column", "wo"], "no group in column 'wo'"),
         (["--data", "rows.jsonl", "--tests", "rows.jsonl"], "rows.jsonl, line 1: "),
         (["--data", "rows.jsonl", "--canaries", "rows.jsonl"], "--canaries is for models that write"),
@@ -223,6 +229,8 @@ def test_a_run_of_words_goes_on_over_the_ends_of_lines(tmp_path: Path) -> None:
         (["--data", "rows.jsonl", "--fail-under", "acuracy=1"], "Did you mean 'accuracy'"),
         (["--data", "rows.jsonl", "--perturbation", "lower", "--fail-under", "typo.kept=1"], "--perturbation typo too"),
         (["--data", "rows.jsonl", "--canary-others", "1000000"], "--canary-others"),
+        (["--data", "rows.jsonl", "--canary-others", "99"], "a canary is held against, and there is none"),
+        (["--data", "rows.jsonl", "--max-new-tokens", "9"], "--max-new-tokens is for models that write"),
         (["--data", "rows.jsonl", "--fail-over", "ece"], "--fail-over is 'ece'"),
         (["--data", "rows.jsonl", "-o", "rows.jsonl"], "no name for a page"),
         (["--data", "rows.jsonl", "-o", "mine.html"], "mine.html exists"),

@@ -38,6 +38,7 @@ def test_a_line_that_is_not_whole_is_no_line(line: str, wanted: Any, kept: str) 
 
 def test_a_type_stands_behind_a_name() -> None:
     assert split_type("Ada Lovelace (person)") == ("Ada Lovelace", "person")
+    assert split_type("爱因斯坦（人物）") == split_type("爱因斯坦 (人物)") == ("爱因斯坦", "人物")
     assert split_type("able") == ("able", "") and split_type("(person)") == ("(person)", "")
 
 

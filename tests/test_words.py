@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from hflm.data.overlap import grams_of
+from hflm.data.overlap import find_overlap, grams_of
 from hflm.graphs.spans import find_all, find_ends
 from hflm.stressing.longest import longest_overlaps
 from hflm.stressing.outputs import listed
-from hflm.words import count_words, foreign, plain, word_pattern
+from hflm.words import count_words, foreign, joined, plain, word_pattern
 
 COMPOSED, APART = "caf\u00e9", "cafe\u0301"
 # Letters that NFC itself takes apart: U+09DF and U+095C.
@@ -45,6 +45,20 @@ def test_thirteen_words_are_thirteen_in_hindi_too() -> None:
     assert found["longest"] == 6
 
 
+@pytest.mark.parametrize("word", [APART, HINDI, BENGALI, "vie\u0323\u0302t", "\u1112\u1161\u11ab"])
+def test_training_text_is_known_in_whatever_form_it_is_written(word: str) -> None:
+    import unicodedata
+
+    raw = " ".join(f"{word} {n}" for n in range(8))
+    text = unicodedata.normalize("NFC", raw).upper()
+    assert text.casefold() != raw
+    for ours, theirs in ((text, raw), (raw, text)):
+        assert find_overlap([("held", ours)], [("train", theirs)]).rows == 1
+        assert longest_overlaps([ours], [""], [("train", theirs)])["longest"] == 16
+    # What was read is no memory, in whatever form.
+    assert longest_overlaps([text], [raw], [("train", raw)])["longest"] == 0
+
+
 def test_a_listed_word_is_not_found_in_others() -> None:
     found = listed(["पति घर", "पत्र", "यह पता है"], [""] * 3, {"पता"})
     assert found["rows_with"] == 1
@@ -70,6 +84,18 @@ def test_a_part_of_a_word_is_no_word() -> None:
 )
 def test_words_are_counted_in_every_script(text: str, count: int) -> None:
     assert count_words(text) == count
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (["「いいよ。」", "と言った。"], "「いいよ。」と言った。"), (["“好。”", "“我也好。”"], "“好。”“我也好。”"),
+        (["One.", "", "“Two.”"], "One.  “Two.”"), (["一。", "One.", "二。"], "一。 One. 二。"), ([], ""),
+        (["สวัสดีครับ", "ผม"], "สวัสดีครับ ผม"),
+    ],
+)  # fmt: skip
+def test_texts_are_joined_as_their_script_has_it(parts: list[str], text: str) -> None:
+    assert joined(parts) == text
 
 
 def test_what_is_foreign_to_english() -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from hflm.cli.command_line import CheckedCommand
 from hflm.errors import HflmError, SpaceError, UsageError
 from hflm.space import is_full
 
@@ -64,7 +65,7 @@ def load(name: str) -> Any:
     command = importlib.import_module(COMMANDS[name][0]).command
     if not isinstance(command, typer.Typer):
         app = typer.Typer(add_completion=False)
-        app.command(name, help=command.__doc__ or COMMANDS[name][1])(command)
+        app.command(name, cls=CheckedCommand, help=command.__doc__ or COMMANDS[name][1])(command)
         command = app
     command.info.name = name
     command._add_completion = False

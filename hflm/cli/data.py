@@ -18,6 +18,7 @@ from hflm.cli.columns import (
     TokensColumn,
     columns_of,
 )
+from hflm.cli.command_line import CheckedCommand
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
 from hflm.errors import UsageError
@@ -30,12 +31,15 @@ def group() -> None:
     """Look at data before anything is trained on it."""
 
 
-@command.command("check")
+@command.command("check", cls=CheckedCommand)
 def check_command(
     files: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
     task: Annotated[str | None, typer.Option(help="The task that the rows are for; without one they are text.")] = None,
     against: Annotated[
-        list[str] | None, typer.Option(help="Training files: count the rows that share 13 words in a row with them.")
+        list[str] | None,
+        typer.Option(
+            help="Training files, to count the rows that share 13 words in a row with them: repeat it, or quote a glob."
+        ),
     ] = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,

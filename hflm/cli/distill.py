@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,11 @@ import typer
 from hflm.cli.finetune import report as report_task
 from hflm.cli.pretrain import report as report_text
 from hflm.cli.progress import Progress
-from hflm.cli.settings import check_resume, new_run, notices, resumed, with_settings
+from hflm.cli.settings import check_resume, kept, new_run, notices, resumed, with_settings
 from hflm.cli.show import print_json, table
 from hflm.distill_config import DistillConfig, resolve_distill
 from hflm.recipe_files import load_task
+from hflm.resume import task_of
 from hflm.settings import read_yaml
 from hflm.task import Task
 
@@ -42,13 +44,14 @@ def _distill(
     if resume:
         run, resolved = resumed(DistillConfig, output_dir, given=settings, config=config, allow_change=allow_change)
         folder = run.path
-        # As it was when the run began: a recipe may have been edited since.
-        task = load_task(str(run.recipe))
+        task = task_of(resolved, run)
     else:
         task, resolved = resolved_task(settings, config)
         folder = output_dir or new_run("distill")
     progress = Progress(quiet=json)
-    for notice in notices(sys.argv, DistillConfig):
+    again = partial(resolve_distill, task, name=resolved.task)
+    own = kept(resolved, settings, None if resume else config, again)
+    for notice in (*notices(sys.argv, DistillConfig), *own):
         progress.note(notice)
     from hflm.distill import distill
 

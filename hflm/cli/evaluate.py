@@ -54,7 +54,10 @@ def command(
     if output_file and output_file.exists():
         raise UsageError(f"{output_file} exists.", fix="Name another file.")
     from hflm.evaluate import evaluate_named
+    from hflm.inference.row_files import check_row_file
 
+    if output_file:
+        check_row_file(output_file)
     told: dict[str, Any] = {"source_lang": source_lang, "target_lang": target_lang}
     seconds(rank_timeout, name="rank_timeout")
     with Progress(quiet=json) as progress:

@@ -3,18 +3,20 @@
 import shlex
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hflm.cli.progress import Progress
-from hflm.cli.settings import check_resume, new_run, notices, resumed, with_settings
+from hflm.cli.settings import check_resume, kept, new_run, notices, resumed, with_settings
 from hflm.cli.show import print_json
 from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.errors import UsageError
 from hflm.finetune_config import FinetuneConfig, resolve_finetune
 from hflm.recipe_files import load_task
+from hflm.resume import task_of
 from hflm.run import since
 from hflm.settings import read_yaml
 from hflm.task import Task
@@ -45,8 +47,7 @@ def _finetune(
     if resume:
         run, resolved = resumed(FinetuneConfig, output_dir, given=settings, config=config, allow_change=allow_change)
         folder = run.path
-        # As it was when the run began: a recipe may have been edited since.
-        task = load_task(str(run.recipe))
+        task = task_of(resolved, run)
     else:
         task, resolved = resolved_task(settings, config)
         folder = output_dir or new_run(task.name, slurm=slurm)
@@ -55,7 +56,9 @@ def _finetune(
             "finetune", settings, folder, config, nodes=nodes, restarts=resolved.max_restarts, json=json, **asked
         )
     progress = Progress(quiet=json)
-    for notice in notices(sys.argv, FinetuneConfig):
+    again = partial(resolve_finetune, task, name=resolved.task)
+    own = kept(resolved, settings, None if resume else config, again)
+    for notice in (*notices(sys.argv, FinetuneConfig), *own):
         progress.note(notice)
     from hflm.finetune import finetune
 

@@ -66,7 +66,7 @@ def command(
     )  # fmt: skip
     _tell_chat(writer, ask, columns)
     if input_file:
-        _file(writer, input_file, output_file, ask, settings, resume)
+        _file(writer, input_file, output_file, ask, settings, resume, seed)
     elif num_beams > 1:
         _beams(writer, text, ask, num_beams)
     else:
@@ -78,6 +78,12 @@ def _sampling(temperature: float | None, n: int, **cuts: Any) -> Any:
     from hflm.inference.sampling import Sampling
 
     sampling = Sampling(**cuts)
+    idle = next((name for name in ("top_p", "top_k", "min_p") if cuts[name] != UNCUT[name]), None)
+    if temperature == 0 and idle:
+        raise UsageError(
+            f"--temperature 0 takes the likeliest token, and --{idle.replace('_', '-')} says which ones to draw from.",
+            fix="Leave one of them out.",
+        )
     drawn = n > 1 or (sampling.top_p, sampling.top_k, sampling.min_p) != (1.0, 0, 0.0)
     return replace(sampling, temperature=temperature if temperature is not None else float(drawn))
 
@@ -209,7 +215,9 @@ def _beams(writer: Any, text: str, ask: Any, num_beams: int) -> None:
     _stopped(timing, writer, None)
 
 
-def _file(writer: Any, input_file: Path, output_file: Path | None, ask: Any, settings: Any, resume: bool) -> None:
+def _file(
+    writer: Any, input_file: Path, output_file: Path | None, ask: Any, settings: Any, resume: bool, seed: int | None
+) -> None:
     from hflm.generate import generate_file
     from hflm.inference.decoding import Timing
 
@@ -218,7 +226,7 @@ def _file(writer: Any, input_file: Path, output_file: Path | None, ask: Any, set
     with Progress(quiet=True) as progress:
         count = generate_file(
             writer, input_file, output_file, ask=ask, settings=settings, resume=resume, watch=progress.watch,
-            timing=timing,
+            timing=timing, seed=seed,
         )  # fmt: skip
     print(f"wrote {count:,} rows to {output_file}")
     drawn = f"; seed {settings.seed}" if settings.sampling.temperature else ""

@@ -15,6 +15,8 @@ command = typer.Typer(help="Make a knowledge graph of text, look at it, ask it."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 GraphFile = Annotated[Path, typer.Argument(help="A graph: .jsonl, .graphml or .ttl.")]
 COLUMNS = ("head", "relation", "tail", "confidence", "count", "found", "file", "line")
+# What is drawn where nobody says how much: entities, or edges from the one in the middle.
+TOP, HOPS = 60, 2
 # What its own pages have in their head.
 MARK = b'<meta name="generator" content="hflm graph">'
 
@@ -34,7 +36,7 @@ def build_command(
     similar: Annotated[
         float | None, typer.Option(help="Join names whose vectors have this cosine or more, such as 0.9.")
     ] = None,
-    embedder: Annotated[str, typer.Option(help="Encoder for --similar.")] = "minilm",
+    embedder: Annotated[str | None, typer.Option(help="Encoder for --similar; default: minilm.")] = None,
     min_confidence: Annotated[float, typer.Option(help="Leave out triples that are less sure.")] = 0.0,
     passage_length: Annotated[int, typer.Option(help="Characters that are read together, at most.")] = 280,
     text_column: TextColumn = None,
@@ -48,6 +50,8 @@ def build_command(
 
     A build that was stopped goes on when it is called again.
     """
+    if embedder is not None and similar is None:
+        raise UsageError("--embedder is the encoder of --similar, which is not given.", fix="Pass --similar 0.9 too.")
     from hflm.build_graph import GraphOptions, build_graph
     from hflm.engine.trainer import quiet_libraries
     from hflm.graphs.extraction import Extractor
@@ -55,8 +59,9 @@ def build_command(
 
     quiet_libraries()
     options = GraphOptions(
-        passage_length=passage_length, text_column=text_column, aliases=aliases, similar=similar, embedder=embedder,
-        min_confidence=min_confidence, processes=processes, threads=threads,
+        passage_length=passage_length, text_column=text_column, aliases=aliases, similar=similar,
+        embedder=GraphOptions.embedder if embedder is None else embedder, min_confidence=min_confidence,
+        processes=processes, threads=threads,
     )  # fmt: skip
     extractor = Extractor(model=model, entities=entities, max_new_tokens=max_new_tokens)
     with Progress(quiet=json) as progress:
@@ -69,16 +74,13 @@ def show_command(
     graph: GraphFile,
     output_file: Annotated[Path | None, typer.Option("--output-file", "-o", help="Draw it: .png or .html.")] = None,
     around: Annotated[str | None, typer.Option(help="Draw what is near this entity.")] = None,
-    hops: Annotated[int, typer.Option(help="With --around: edges away.", min=1)] = 2,
-    top: Annotated[int, typer.Option(help="Entities to draw: the most linked.")] = 60,
+    hops: Annotated[int | None, typer.Option(help=f"With --around: edges away; default: {HOPS}.", min=1)] = None,
+    top: Annotated[int | None, typer.Option(help=f"Entities to draw: the most linked; default: {TOP}.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the drawing.")] = False,
     json: Json = False,
 ) -> None:
     """Say what a graph holds, or draw it: hflm graph show graph.jsonl -o graph.html"""
-    if around is not None and not output_file:
-        raise UsageError(
-            "--around says what to draw, and nothing is drawn.", fix="Pass -o graph.html, or ask `hflm graph query`."
-        )
+    _check_drawn(output_file, around=around, hops=hops, top=top, overwrite=overwrite or None)
     if output_file:
         if output_file.suffix not in (".png", ".html"):
             raise UsageError(f"{output_file} is no picture by its ending.", fix="Name it .png or .html.")
@@ -92,7 +94,7 @@ def show_command(
 
     found = read_graph(graph)
     if output_file:
-        part = part_of(found, top=top, around=around, hops=hops)
+        part = part_of(found, top=TOP if top is None else top, around=around, hops=hops or HOPS)
         try:
             if output_file.suffix == ".png":
                 draw_png(part, output_file)
@@ -106,11 +108,22 @@ def show_command(
     _show(summary(found), json=json)
 
 
+def _check_drawn(output_file: Path | None, **given: Any) -> None:
+    """Raise UsageError for an option of a drawing where nothing is drawn, and for a distance from no entity."""
+    idle = next((name for name, value in given.items() if value is not None), None)
+    if idle and not output_file:
+        raise UsageError(
+            f"--{idle} is for a drawing, and nothing is drawn.", fix="Pass -o graph.html, or ask `hflm graph query`."
+        )
+    if given["hops"] and given["around"] is None:
+        raise UsageError("--hops counts edges from an entity, and none is named.", fix="Pass --around NAME too.")
+
+
 @command.command("query")
 def query_command(
     graph: GraphFile,
     names: Annotated[list[str] | None, typer.Argument(help="An entity; or two, for the ways between them.")] = None,
-    hops: Annotated[int, typer.Option(help="Edges away from the entity.")] = 1,
+    hops: Annotated[int | None, typer.Option(help="Edges away from the entity; default: 1.")] = None,
     sparql: Annotated[str | None, typer.Option(help="A SPARQL query.")] = None,
     json: Json = False,
 ) -> None:
@@ -118,6 +131,8 @@ def query_command(
     names = names or []
     if bool(sparql) == bool(names) or len(names) > 2:
         raise UsageError("Nothing, or too much, is asked.", fix="Give one entity, two, or --sparql QUERY.")
+    if hops is not None and len(names) != 1:
+        raise UsageError("--hops counts edges from one entity, and one is not asked for.", fix="Leave it out.")
     from hflm.graphs.files import read_graph
     from hflm.graphs.queries import find_entity, neighbours, paths
     from hflm.graphs.queries import sparql as ask
@@ -127,7 +142,7 @@ def query_command(
         rows = ask(found, sparql)
         print_json(rows) if json else table(rows, list(rows[0]) if rows else ["no row"])
     elif len(names) == 1:
-        near = neighbours(found, names[0], hops=hops)
+        near = neighbours(found, names[0], hops=1 if hops is None else hops)
         print_json(near) if json else table(near, COLUMNS)
     else:
         if find_entity(found, names[0]) == find_entity(found, names[1]):

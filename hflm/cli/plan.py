@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,11 @@ import typer
 from hflm.cli.finetune import resolved_task
 from hflm.cli.pretrain import resolved_pretraining
 from hflm.cli.progress import Progress
-from hflm.cli.settings import notices, with_settings
+from hflm.cli.settings import kept, notices, with_settings
 from hflm.cli.show import print_json
 from hflm.config import PretrainConfig
 from hflm.errors import UsageError
-from hflm.finetune_config import FinetuneConfig
+from hflm.finetune_config import FinetuneConfig, resolve_finetune
 from hflm.settings import flag, own_names, read_yaml
 
 
@@ -37,7 +38,10 @@ def _plan(
             progress.note(notice)
         if tunes:
             # --max-length is a setting of a pretraining, and of a fine-tuning another name.
-            task, resolved = resolved_task(own_names(FinetuneConfig, settings), config)
+            settings = own_names(FinetuneConfig, settings, where="the command line")
+            task, resolved = resolved_task(settings, config)
+            for line in kept(resolved, settings, config, partial(resolve_finetune, task, name=resolved.task)):
+                progress.note(line)
             from hflm.plan import plan
 
             found = plan(resolved, task, watch=progress.watch)
@@ -50,7 +54,10 @@ def _plan(
             from hflm.plan_pretraining import plan_pretraining
 
             progress.note("a pretraining; --task plans a fine-tuning")
-            found = plan_pretraining(resolved_pretraining(settings, file, config), watch=progress.watch)
+            trained = resolved_pretraining(file=file, flags=settings, where=str(config or "the command line"))
+            for line in kept(trained, settings, config, resolved_pretraining):
+                progress.note(line)
+            found = plan_pretraining(trained, watch=progress.watch)
     if json:
         print_json(found)
 

@@ -1,7 +1,7 @@
 """`hflm predict`, `classify`, `summarize` and `translate`: parse, call, show."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,13 +11,18 @@ from hflm.cli.columns import MessagesColumn, PromptColumn, SourceColumn, TextCol
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json
 from hflm.cli.stdin import check_words, read_stdin
-from hflm.errors import UsageError
+from hflm.data.columns import flag
+from hflm.errors import DataError, UsageError
 from hflm.settings import seconds
 
 Found = TypeVar("Found")
 Model = Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")]
 Texts = Annotated[list[str] | None, typer.Argument(help="Texts; default: the lines of stdin.")]
 File = Annotated[Path | None, typer.Option(help="A file of texts: .txt, a line each, or rows as for `hflm predict`.")]
+Whole = Annotated[list[str] | None, typer.Argument(help="Texts; default: all of stdin, which is one text.")]
+WholeFile = Annotated[
+    Path | None, typer.Option(help="A file of texts: .txt, all of it one text, or rows as for `hflm predict`.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tokens = Annotated[int | None, typer.Option(help="Tokens to write at most; default: as trained.", min=1)]
 Beams = Annotated[
@@ -64,41 +69,50 @@ def command(
     print(f"wrote {found['rows']:,} rows to {output_file}")
 
 
-def classify(model: Model, text: Texts = None, input_file: File = None, json: Json = False) -> None:
+def classify(
+    model: Model, text: Texts = None, input_file: File = None, text_column: TextColumn = None,
+    tokens_column: TokensColumn = None, json: Json = False,
+) -> None:  # fmt: skip
     """Sort texts into the classes of a model: hflm classify RUN "a joyless slog" """
-    rows = _run(model, text, task=None, kinds=("classification", "tagging"), input_file=input_file)
-    _show(rows, json=json)
+    read: dict[str, Any] = {"input_file": input_file, "columns": columns_of(locals())}
+    _show(_run(model, text, task=None, kinds=("classification", "tagging"), **read), json=json)
 
 
 def summarize(
-    model: Model, text: Texts = None, input_file: File = None, max_new_tokens: Tokens = None, num_beams: Beams = None,
+    model: Model, text: Whole = None, input_file: WholeFile = None, source_column: SourceColumn = None,
+    max_new_tokens: Tokens = None, num_beams: Beams = None,
     long: Annotated[str, typer.Option(help="Texts beyond the model's length: cut, or split by sentences.")] = "cut",
     json: Json = False,
 ) -> None:  # fmt: skip
     """Summarize texts: hflm summarize RUN "..." """
+    read: dict[str, Any] = {"input_file": input_file, "columns": columns_of(locals()), "whole": True}
     more: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "long": long}
-    _show(_run(model, text, task="summarization", whole=True, input_file=input_file, **more), json=json)
+    _show(_run(model, text, task="summarization", **read, **more), json=json)
 
 
 def translate(
     model: Model, text: Texts = None, to: Annotated[str | None, typer.Option(help="Language to write.")] = None,
     source: Annotated[str | None, typer.Option("--from", help="Language that is read.")] = None,
-    input_file: File = None, max_new_tokens: Tokens = None, num_beams: Beams = None, json: Json = False,
+    input_file: File = None, source_column: SourceColumn = None, max_new_tokens: Tokens = None,
+    num_beams: Beams = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Translate texts: hflm translate RUN --to fr "..." """
+    read: dict[str, Any] = {"input_file": input_file, "columns": columns_of(locals())}
     more: dict[str, Any] = {"max_new_tokens": max_new_tokens, "source_lang": source, "target_lang": to}
-    _show(_run(model, text, task="translation", num_beams=num_beams, input_file=input_file, **more), json=json)
+    _show(_run(model, text, task="translation", num_beams=num_beams, **read, **more), json=json)
 
 
 def _run(
     model: str, given: list[str] | None, *, task: str | None, whole: bool = False,
     kinds: tuple[str, ...] = ("seq2seq", "completion"), num_beams: int | None = None, long: str = "cut",
-    input_file: Path | None = None, **more: Any,
+    input_file: Path | None = None, columns: Mapping[str, str], **more: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
     if long not in ("cut", "split"):
         raise UsageError(f"--long is {long!r}.", fix="Choose cut or split.")
     if given and input_file:
         raise UsageError("Texts and --input-file are given.", fix="Give one of them.")
+    if columns and not input_file:
+        raise UsageError(f"--{flag(next(iter(columns)))} is for --input-file.", fix="Pass that too, or neither.")
     texts = [] if input_file else given or _stdin(whole=whole, blank=task == "translation")
     check_words(given or ())
     if given and not all(text.strip() for text in texts):
@@ -109,7 +123,8 @@ def _run(
     if input_file:
         told = {name: value for name, value in more.items() if name != "max_new_tokens"}
         known = _in_own_words(describe, model, task=task, kinds=kinds, **told)
-        texts = read_texts(known, input_file, whole=whole, blank=task == "translation")
+        blank = task == "translation"
+        texts = _in_own_words(read_texts, known, input_file, whole=whole, blank=blank, columns=columns)
     trained = _in_own_words(open_trained, model, task=task, kinds=kinds, **more)
     options: dict[str, Any] = {} if trained.kind in ("classification", "tagging") else {"num_beams": num_beams}
     if long == "split":
@@ -131,9 +146,9 @@ def _in_own_words(act: Callable[..., Found], *given: Any, **more: Any) -> Found:
     """Open a model; an error that names the options of a training names those of `hflm translate`."""
     try:
         return act(*given, **more)
-    except UsageError as error:
+    except (DataError, UsageError) as error:
         fix = error.fix.replace("--source-lang", "--from").replace("--target-lang", "--to")
-        raise UsageError(error.problem, fix=fix) from error
+        raise type(error)(error.problem, fix=fix) from error
 
 
 def _stdin(*, whole: bool, blank: bool) -> list[str]:

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from hflm.cli.progress import Progress
-from hflm.cli.settings import check_resume, new_run, notices, resumed, with_settings
+from hflm.cli.settings import check_resume, kept, new_run, notices, resumed, with_settings
 from hflm.cli.show import print_json
 from hflm.cli.slurm import DryRun, Nodes, Partition, Sbatch, Slurm, Time, check_slurm, hand_over
 from hflm.config import PretrainConfig, resolve
 from hflm.errors import UsageError
-from hflm.recipe_files import load_task
+from hflm.recipe_files import find, load_task
 from hflm.run import since
-from hflm.settings import check_names, read_yaml
+from hflm.settings import checked, read_yaml
 from hflm.words import foreign
 
 
@@ -46,13 +46,16 @@ def _pretrain(
     if resume:
         _, resolved = resumed(PretrainConfig, output_dir, given=settings, config=config, allow_change=allow_change)
     else:
-        resolved = resolved_pretraining(settings, read_yaml(config) if config else {}, config)
+        resolved = resolved_pretraining(
+            file=read_yaml(config) if config else {}, flags=settings, where=str(config or "the command line")
+        )
     if slurm:
         return hand_over(
             "pretrain", settings, folder, config, nodes=nodes, restarts=resolved.max_restarts, json=json, **asked
         )
     progress = Progress(quiet=json)
-    for notice in notices(sys.argv, PretrainConfig):
+    own = kept(resolved, settings, None if resume else config, resolved_pretraining)
+    for notice in (*notices(sys.argv, PretrainConfig), *own):
         progress.note(notice)
     from hflm.pretrain import pretrain
 
@@ -67,22 +70,27 @@ def _pretrain(
 
 
 def resolved_pretraining(
-    settings: Mapping[str, Any], file: Mapping[str, Any], config: Path | None
+    *, file: Mapping[str, Any], flags: Mapping[str, Any], where: str
 ) -> PretrainConfig:  # fmt: skip
     """Return the settings with the numbers of the recipe that is named below them."""
-    where = str(config or "the command line")
-    name = {**file, **settings}.get("recipe", "pretraining")
+    name = {**file, **flags}.get("recipe", "pretraining")
     if not isinstance(name, str):
         # It is read before the settings are checked.
         raise UsageError(f"'recipe' in {where} is {name!r}.", fix="It must be text.")
+    own = file.get("recipe")
+    if len(file) > 1 and own not in (None, name) and find(str(own)).resolve() != find(name).resolve():
+        raise UsageError(
+            f"--recipe is {name}, and {where} is made for {own}: its numbers would win over the recipe's.",
+            fix="Leave --recipe or --config away, or take out of the file what the recipe is to say.",
+        )
     task = load_task(name)
     # That of generation is of fine-tuning: it knows several shapes of rows.
     if task.family not in ("masked_lm", "causal_lm") or task.shapes:
         raise UsageError(
             f"{name} is a recipe of a task.", fix=f"Run `hflm finetune --task {name}`, or name another recipe."
         )
-    check_names(PretrainConfig, task.defaults, where=f"the recipe {name}")
-    return resolve(recipe=task.defaults, file=file, flags=settings, where=where)
+    recipe = checked(PretrainConfig, task.defaults, where=f"the recipe {name}")
+    return resolve(recipe=recipe, file=file, flags=flags, where=where)
 
 
 def report(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -90,6 +98,7 @@ def report(folder: Path, metrics: Mapping[str, Any]) -> None:
     gain = metrics["unigram_loss"] - metrics["eval_loss"]
     side = "below" if gain >= 0 else "above"
     kind = "next" if metrics["objective"] == "clm" else "masked"
+    best = f"; kept step {metrics['best_step']:,}" if metrics.get("best_step") else ""
     print(
         f"\neval loss      {metrics['eval_loss']:.3f} nats a token, {abs(gain):.3f} {side} the unigram baseline "
         f"({metrics['unigram_loss']:.3f})\n"
@@ -98,7 +107,7 @@ def report(folder: Path, metrics: Mapping[str, Any]) -> None:
         f"{metrics['flops_per_second'] / 1e9:,.0f} GFLOP/s, "
         f"{metrics['model_flops_utilisation']:.0%} of the measured matmul ceiling\n"
         f"trained        {metrics['steps']:,} steps, {metrics['tokens_seen']:,} tokens in {metrics['seconds']:.0f} s"
-        f"{since(metrics)}; peak memory {metrics['peak_memory_bytes'] / 2**30:.2f} GiB\n"
+        f"{since(metrics)}{best}; peak memory {metrics['peak_memory_bytes'] / 2**30:.2f} GiB\n"
         f"run            {folder}"
     )
     if metrics["samples"]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -136,7 +137,11 @@ class Progress:
     def _over(self, text: str, *, last: bool) -> None:
         """Print a line, on a terminal one that the next is written over."""
         self._open = live(self.stream) and not last
-        self._print((text.ljust(60) if live(self.stream) else text) + ("\r" if self._open else "\n"))
+        if live(self.stream):
+            # A line that is folded cannot be written over: only its last piece would be.
+            room = _columns(self.stream) - 1
+            text = (text[:room] if self._open else text).ljust(min(60, room))
+        self._print(text + ("\r" if self._open else "\n"))
 
     def _counted(self, content: Mapping[str, Any]) -> None:
         """Show rows whose number is not known before they are read."""
@@ -163,6 +168,14 @@ class Progress:
         self._bar.update(
             self._task, total=content["steps"], completed=content["step"], rate=rate, left=left, loss=self._loss
         )
+
+
+def _columns(stream: Any) -> int:
+    """Return how wide the terminal of a stream is: that of stdout says nothing where stdout leads into a file."""
+    columns = 0
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        columns = os.get_terminal_size(stream.fileno()).columns
+    return columns or shutil.get_terminal_size().columns
 
 
 def _clock(seconds: float) -> str:

@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Do a run again from its folder, and say which figures agree; with exit code 1 where one does not.
 
-    hflm reproduce out -o again
+    One that was stopped goes on with the same command: hflm reproduce out -o again
     """
     progress = Progress(quiet=json)
     here = run.resolve()  # "." has no name
@@ -44,6 +44,8 @@ def command(
 def _show(found: Reproduction) -> None:
     differ = [figure for figure in found.figures if not figure.same]
     print(f"\n{len(found.figures) - len(differ)} of {len(found.figures)} figures agree: {found.run} and {found.again}")
+    if found.done_before:
+        print(f"{found.again} was done before: nothing was trained now; --overwrite does it again")
     numbers = [one for one in found.figures if isinstance(one.was, (int, float)) or one.name == "weights"]
     shown = differ or numbers
     table(

@@ -16,7 +16,7 @@ from hflm.errors import UsageError
 from hflm.resume import settings_of
 from hflm.run import RunFolder
 from hflm.settings import Settings as Config
-from hflm.settings import other_names, overlay, own_names, read_yaml
+from hflm.settings import flag, other_names, overlay, own_names, read_yaml
 from hflm.training.recorded import check_records
 from hflm.training_settings import PUTS_OUT, TrainingSettings
 
@@ -138,7 +138,44 @@ def resumed(
 
 def asked_again(kind: type[Config], file: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a run which goes on is given: of a file, and of the command line."""
-    return overlay(own_names(kind, read_yaml(file)) if file else {}, given, puts_out=PUTS_OUT)
+    return overlay(own_names(kind, read_yaml(file), where=str(file)) if file else {}, given, puts_out=PUTS_OUT)
+
+
+# Flags that bring numbers of their own; to a pretraining an architecture brings none.
+BRINGS = {"pretrain": ("model",), "finetune": ("model", "arch", "lora_rank"), "distill": ("model", "lora_rank")}
+BROUGHT = ("learning_rate", "optimizer", "schedule")
+
+
+def kept(resolved: Trained, given: Settings, file: Path | None, again: Callable[..., Trained]) -> list[str]:
+    """Say which numbers stay as a file has them though a flag brings others; `again` puts the settings together."""
+    kind, where = type(resolved), str(file)
+    # A pipe is read once.
+    told = own_names(kind, read_yaml(file), where=where) if file and file.is_file() else {}
+    flags = [name for name in BRINGS[kind.job] if given.get(name) not in (None, told.get(name))]
+    names = [name for name in BROUGHT if told.get(name) is not None and given.get(name) is None]
+    if not flags or not names:
+        return []
+    rest = {n: value for n, value in told.items() if n not in names}
+    usual, before = (
+        _usual(again, file=rest, flags=given_too, where=where)
+        for given_too in (given, {n: value for n, value in given.items() if n not in flags})
+    )
+    found, by = [], " and ".join(f"--{flag(name)}" for name in flags)
+    for name in names if usual else []:
+        own, other = getattr(resolved, name), getattr(usual, name)
+        brought = other is None or before is None or getattr(before, name) != other
+        if brought and other not in (own, "auto"):
+            usually = "goes by the model" if other is None else f"is usually {other}"
+            found.append(f"{name.replace('_', ' ')} {own} stays as {file} has it; with {by} it {usually}")
+    return found
+
+
+def _usual(again: Callable[..., Trained], **told: Any) -> Trained | None:
+    """Put settings together; None where a number that was taken out of the file is what the rest of it needs."""
+    try:
+        return again(**told)
+    except UsageError:
+        return None
 
 
 # Other words for a name of hflm, and no names of other tools.

@@ -1,7 +1,6 @@
 """How results look: rich on a terminal, plain aligned text on a pipe, JSON on demand."""
 
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
@@ -22,7 +21,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     words = [
         max(width(word) for line in lines for word in line[place].split() or [""]) for place in range(len(columns))
     ]
-    if is_terminal() and sum(words) + 3 * len(columns) + 1 <= shutil.get_terminal_size().columns:
+    if is_terminal() and sum(words) + 3 * len(columns) + 1 <= _drawn_width():
         _rich(cells, columns)
         return
     widths = [max(width(line[place]) for line in lines) for place in range(len(columns))]
@@ -40,6 +39,13 @@ def as_json(content: Any, *, indent: int | None = None) -> str:
     # Where the encoding lacks a letter Python would write \xe9, which is no JSON. A stream in memory has none.
     whole = (sys.stdout.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8")
     return json.dumps(content, indent=indent, ensure_ascii=not whole, default=str)
+
+
+def _drawn_width() -> int:
+    """Return the columns that rich draws in: on a terminal that knows little 80, however wide it is."""
+    from rich.console import Console
+
+    return Console().width
 
 
 def _rich(cells: list[list[str]], columns: Sequence[str]) -> None:

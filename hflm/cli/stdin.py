@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Iterable
 
+from hflm.data.lines import conversion, marked_encoding
+from hflm.data.sources import BLOCK
 from hflm.errors import UsageError
 
 
@@ -31,10 +33,16 @@ def read_stdin() -> str:
     if stream is None:
         return sys.stdin.read()
     raw: bytes = stream.read()
+    if marked := marked_encoding(raw):
+        raise UsageError(f"stdin is {marked}, not UTF-8.", fix=f"Convert it: {_iconv(marked)}")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         problem = f"stdin, line {line}: not UTF-8: byte 0x{raw[error.start]:02x}."
-        raise UsageError(problem, fix="Convert it: ... | iconv -f CP1252 -t UTF-8 | hflm ...") from error
+        raise UsageError(problem, fix=conversion(raw[:BLOCK], _iconv)) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _iconv(encoding: str) -> str:
+    return f"... | iconv -f {encoding} -t UTF-8 | hflm ..."

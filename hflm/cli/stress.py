@@ -5,9 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-from hflm.cli.columns import LabelColumn, SourceColumn, TargetColumn, TextColumn, columns_of
+from hflm.cli.columns import (
+    CompletionColumn,
+    LabelColumn,
+    MessagesColumn,
+    PromptColumn,
+    SourceColumn,
+    TargetColumn,
+    TextColumn,
+    columns_of,
+)
 from hflm.cli.progress import Progress
 from hflm.cli.show import print_json, table
+from hflm.errors import UsageError
 
 File = Path | None
 Texts = list[str] | None
@@ -23,7 +33,9 @@ SaveTemperature = Annotated[
 Card = Annotated[bool, typer.Option("--card", help="Put a summary into the model's card.")]
 Canaries = Annotated[File, typer.Option(help="What `hflm data canaries` wrote beside the training text.")]
 # They are drawn until so many differ, of a million that there are.
-Others = Annotated[int, typer.Option(help="Secrets that each canary is held against.", min=99, max=500_000)]
+Others = Annotated[
+    int | None, typer.Option(help="Secrets that each canary is held against; default: 511.", min=99, max=500_000)
+]
 Train = Annotated[Texts, typer.Option(help="Training files, to look for in what is written.")]
 Words = Annotated[File, typer.Option(help="Words that should not be written, one a line.")]
 Under = Annotated[Texts, typer.Option(help="NAME=VALUE: exit 6 where a number is less.")]
@@ -46,14 +58,21 @@ def command(
     model: Annotated[str, typer.Argument(help="A run, a model folder or a hub id.")], data: Rows,
     output_file: Page = None, tests: Tests = None, group_column: Group = None, validation_file: Validation = None,
     save_temperature: SaveTemperature = False, card: Card = False, canaries: Canaries = None,
-    canary_others: Others = 511, train_data: Train = None, word_list: Words = None, fail_under: Under = None,
+    canary_others: Others = None, train_data: Train = None, word_list: Words = None, fail_under: Under = None,
     fail_over: Over = None, perturbation: Only = None, language: Language = None, max_rows: Most = None,
     seed: Seed = 0, task: Task = None, metric: Metric = None, text_column: TextColumn = None,
     label_column: LabelColumn = None, source_column: SourceColumn = None, target_column: TargetColumn = None,
-    source_lang: SourceLang = None, target_lang: TargetLang = None, max_new_tokens: Tokens = None, json: Json = False,
+    prompt_column: PromptColumn = None, completion_column: CompletionColumn = None,
+    messages_column: MessagesColumn = None, source_lang: SourceLang = None, target_lang: TargetLang = None,
+    max_new_tokens: Tokens = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Say how far a model can be trusted: hflm stress RUN --data rows.jsonl -o report.html"""
     columns = columns_of(locals())
+    if canary_others and not canaries:
+        raise UsageError(
+            "--canary-others is how many secrets a canary is held against, and there is none.",
+            fix="Pass --canaries FILE too, or leave it out.",
+        )
     from hflm.stress import StressOptions, check_files, keep, stress
     from hflm.stressing.thresholds import check_limits, read_limits
 
@@ -66,11 +85,11 @@ def command(
     )  # fmt: skip
     check_files(model, output_file, writes=card or save_temperature)
     options = StressOptions(
-        data=data, task=task, metric=metric, columns=columns,
-        source_lang=source_lang, target_lang=target_lang, perturbations=perturbation or (), language=language,
-        max_rows=max_rows, seed=seed, group_column=group_column, tests=tests, validation_file=validation_file,
-        canaries=canaries, canary_others=canary_others, train_data=train_data or (), word_list=word_list,
-        max_new_tokens=max_new_tokens,
+        data=data, task=task, metric=metric, columns=columns, source_lang=source_lang, target_lang=target_lang,
+        perturbations=perturbation or (), language=language, max_rows=max_rows, seed=seed, group_column=group_column,
+        tests=tests, validation_file=validation_file, canaries=canaries,
+        train_data=train_data or (), word_list=word_list, max_new_tokens=max_new_tokens,
+        canary_others=canary_others or StressOptions.canary_others,
     )  # fmt: skip
     with Progress(quiet=json) as progress:
         report = stress(model, options, watch=progress.watch)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hflm.data.examples import Example
-from hflm.data.overlap import find_overlap, text_of
+from hflm.data.overlap import find_overlap, folded, text_of
 from hflm.data.row_problems import LEARNED, READ, SEEN, blank, silent
 from hflm.data.splits import Splits
 from hflm.errors import DataError
@@ -164,6 +164,6 @@ def _overlap(held: Sequence[Example], train: Sequence[Example]) -> dict[str, Any
 
 
 def _key(example: Example) -> str:
-    """Return what an example reads, with case and spaces made equal."""
+    """Return what an example reads, with case, spaces and the forms of Unicode made equal."""
     parts = (str(example[role]) for role in SEEN if role in example.values)
-    return " ".join(" ".join(parts).casefold().split())
+    return " ".join(folded(" ".join(parts)).split())

@@ -2,6 +2,8 @@
 
 import difflib
 import re
+import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,38 @@ Roles = Mapping[str, tuple[str, ...]]
 Mapped = dict[str, str]
 # Columns named in a message.
 MOST_SHOWN = 12
+# What columns are called in other languages -> in English.
+NATIVE = {
+    "文本": "text", "内容": "content", "內容": "content", "标签": "label", "標籤": "label", "类别": "category",
+    "類別": "category", "摘要": "summary", "原文": "source", "译文": "target", "譯文": "target", "问题": "question",
+    "問題": "question", "回答": "answer", "テキスト": "text", "ラベル": "label", "要約": "summary",
+    "النص": "text", "نص": "text", "التصنيف": "label", "الفئة": "category", "الملخص": "summary",
+    "texto": "text", "etiqueta": "label", "resumen": "summary", "pregunta": "question", "respuesta": "answer",
+    "texte": "text", "étiquette": "label", "résumé": "summary", "klasse": "class", "kategorie": "category",
+    "zusammenfassung": "summary", "frage": "question", "antwort": "answer", "текст": "text", "метка": "label",
+    "पाठ": "text", "लेबल": "label",
+}  # fmt: skip
+
+
+def called(columns: Sequence[str]) -> Mapped:
+    """Return every name that finds a column: its own, and that in small letters."""
+    small = {column.strip().lower(): column for column in reversed(columns)}
+    # A model keeps the column that it was trained on as it is written.
+    return {**{column: column for column in columns}, **small}
+
+
+def in_english(columns: Sequence[str]) -> Mapped:
+    """Return what NATIVE columns are called in English; asked where no column has one of the English names."""
+    names = {column: unicodedata.normalize("NFC", column.strip()).casefold() for column in reversed(columns)}
+    return {NATIVE[name]: column for column, name in names.items() if name in NATIVE}
+
+
+def named(columns: Sequence[str], roles: Roles) -> Mapped:
+    """Return the roles whose columns are found by name, the first accepted one of each."""
+    plain, native = called(columns), in_english(columns)
+    first = {role: next((known[n] for known in (plain, native) for n in names if n in known), None)
+             for role, names in roles.items()}  # fmt: skip
+    return {role: column for role, column in first.items() if column is not None}
 
 
 def match_columns(
@@ -33,12 +67,12 @@ def match_columns(
             raise DataError(
                 f"{where}: no column {column!r}; it has {_shown(columns)}.", fix=_guess(column, columns, role)
             )
-    plain = {column.strip().lower(): column for column in reversed(columns)}
-    # A model keeps the column that it was trained on as it is written.
-    plain |= {column: column for column in columns if column not in plain}
+    plain = called(columns)
     found = {role: plain[name] for role, names in roles.items() for name in reversed(names) if name in plain}
     found |= given
     asked = [shape for shape in shapes if any(role in given for role in shape)]
+    if not any(found.keys() >= {*shape} for shape in asked or shapes):
+        found = named(columns, roles) | found
     for shape in asked or shapes:
         if all(role in found for role in shape):
             taken = [found[role] for role in shape]
@@ -73,7 +107,7 @@ def _guess(wanted: str | Sequence[str], columns: Sequence[str], role: str) -> st
     if role not in OPTIONS:
         return f"Did you mean {near[0]!r}? Call it {names[0]!r}." if near else f"Call the column {names[0]!r}."
     if near:
-        return f"Did you mean {near[0]!r}? Pass --{flag(role)} {near[0]}."
+        return f"Did you mean {near[0]!r}? Pass --{flag(role)} {shlex.quote(near[0])}."
     return f"Pass --{flag(role)} NAME."
 
 
@@ -155,8 +189,7 @@ MARKS = re.compile(
 
 def by_place(values: Mapping[str, Any], *, roles: Roles, shape: Sequence[str]) -> Mapped | None:
     """Give the roles of a shape that no name is found for the first columns with text, in order; None for too few."""
-    plain = {column.strip().lower(): column for column in reversed(list(values))}
-    found = {role: plain[name] for role in shape for name in reversed(roles[role]) if name in plain}
+    found = named(list(values), {role: roles[role] for role in shape})
     left = [column for column, value in values.items() if column not in found.values() and _is_text(column, value)]
     missing = [role for role in shape if role not in found]
     if len(left) < len(missing):

@@ -12,7 +12,7 @@ from typing import Any
 
 from hflm.data.bad_rows import OnBad, refuse
 from hflm.data.chats import answered, asked, messages
-from hflm.data.columns import Mapped, Roles, by_place, could_be_languages, language_roles, match_columns
+from hflm.data.columns import Mapped, Roles, by_place, called, could_be_languages, language_roles, match_columns
 from hflm.data.lines import command_for
 from hflm.data.records import Record, show
 from hflm.data.triple_rows import triples_line
@@ -77,7 +77,7 @@ def read_examples(
 def _loose(values: Mapping[str, Any], mapping: Mapped, shape: Shape) -> Mapped:
     """Return the columns of roles that no row needs, as an `input`: where the first row had none, a later one may."""
     bound = {role for roles in shape.shapes for role in roles} | mapping.keys()
-    plain = {column.strip().lower(): column for column in reversed(list(values))}
+    plain = called(list(values))
     return {
         role: plain[name]
         for role, names in shape.roles.items()

@@ -4,7 +4,7 @@ import codecs
 import re
 import shlex
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hflm.data.bad_rows import OnBad, refuse
@@ -47,22 +47,35 @@ def read_lines(source: Source, *, on_bad: OnBad = refuse, errors: str = "strict"
 
 def not_utf8(source: Source, number: int, byte: str) -> DataError:
     """Say which byte of a line is not UTF-8, and how to convert the file."""
+    try:
+        with source.open() as file:
+            head = file.read(BLOCK)
+    except (OSError, EOFError, zlib.error):
+        head = b""
     problem = f"{source.path}, line {number}: not UTF-8: {byte}."
-    if _looks_chinese(source):
-        return DataError(problem, fix=f"It looks like Chinese in GB18030: {_iconv(source, 'GB18030')}")
-    return DataError(
-        problem,
-        fix=f"If it is of the West: {_iconv(source, 'CP1252')}; Chinese is often GB18030, Japanese CP932, Korean "
-        "CP949, Russian CP1251, Arabic CP1256.",
+    return DataError(problem, fix=conversion(head, lambda encoding: _iconv(source, encoding)))
+
+
+def conversion(head: bytes, command: Callable[[str], str]) -> str:
+    """Say how a text that begins with `head` becomes UTF-8: `command` returns what converts it from an encoding."""
+    if _looks_chinese(head):
+        return f"It looks like Chinese in GB18030: {command('GB18030')}"
+    return (
+        f"If it is of the West: {command('CP1252')}; Chinese is often GB18030, traditional Chinese BIG5, Japanese "
+        "CP932, Korean CP949, Russian CP1251, Arabic CP1256."
     )
 
 
-def _looks_chinese(source: Source) -> bool:
-    """Tell whether the head of a file is Chinese in GB18030: in other texts that pass for it such letters are rare."""
+def marked_encoding(head: bytes) -> str:
+    """Return the encoding whose mark a text begins with, UTF-16 or UTF-32; "" where it has none of these."""
+    return next((encoding for mark, encoding in ENCODINGS if head.startswith(mark)), "")
+
+
+def _looks_chinese(head: bytes) -> bool:
+    """Tell whether a text is Chinese in GB18030: in other texts that pass for it such letters are rare."""
     try:
-        with source.open() as file:
-            text = codecs.getincrementaldecoder("gb18030")().decode(file.read(BLOCK))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+        text = codecs.getincrementaldecoder("gb18030")().decode(head)
+    except UnicodeDecodeError:
         return False
     letters = sum(not one.isascii() for one in text)
     return letters > 0 and sum(text.count(one) for one in COMMON) > 0.03 * letters
@@ -102,9 +115,8 @@ def _raw_lines(source: Source) -> Iterator[tuple[int, bytes]]:
 
 def _refuse_signatures(source: Source, raw: bytes) -> None:
     where = f"{source.path}, line 1: the file is"
-    for mark, encoding in ENCODINGS:
-        if raw.startswith(mark):
-            raise DataError(f"{where} {encoding}, not UTF-8.", fix=f"Run: {_iconv(source, encoding)}")
+    if marked := marked_encoding(raw):
+        raise DataError(f"{where} {marked}, not UTF-8.", fix=f"Run: {_iconv(source, marked)}")
     for signature, what, command in FORMATS_IN_GZIP if source.gzipped else FORMATS:
         if raw.startswith(signature):
             raise DataError(f"{where} {what}.", fix=f"Run: {command_for(source.path, command)}")

@@ -4,6 +4,7 @@ Thirteen as in GPT-3 (Brown et al. 2020, appendix C). A script that writes no sp
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -120,13 +121,18 @@ def _grams(batch: Sequence[tuple[str, str]]) -> tuple[Names, Hashes]:
     return Names([place for place, _ in batch], ends), np.concatenate(found)
 
 
+def folded(text: str) -> str:
+    """Return a text as texts are held against each other: in small letters, and composed as the tokenizers do (NFC)."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
 def grams_of(texts: Sequence[str]) -> list[Hashes]:
     """Return a hash for each thirteen words in a row of each text; fewer words have none."""
-    folded = [text.casefold() for text in texts]
-    points = np.frombuffer("\n".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
+    alike = [folded(text) for text in texts]
+    points = np.frombuffer("\n".join(alike).encode("utf-32-le", "surrogatepass"), np.uint32)
     starts, ends = _words(points)
     # The text of a word: the newline between two texts is part of neither.
-    last = np.cumsum([len(text) + 1 for text in folded])
+    last = np.cumsum([len(text) + 1 for text in alike])
     owner = np.searchsorted(last, starts, side="right")
     count = max(len(starts) - LENGTH + 1, 0)
     each, mixed = _word_hashes(points, starts, ends), np.zeros(count, np.uint64)

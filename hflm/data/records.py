@@ -1,7 +1,9 @@
 """Whole rows of JSON Lines, JSON, CSV, TSV and Parquet files, one at a time, with true line numbers."""
 
 import csv
+import itertools
 import json
+import re
 import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,8 +17,11 @@ from hflm.data.tabs import tab_rows
 from hflm.errors import DataError
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
-# Where the header has none of the usual: a semicolon, or a tab.
+# What spreadsheets write in their place, a semicolon or a tab, and the line with which some say what it is.
 SPREADSHEETS = (";", "\t")
+SAID = re.compile(r'"?sep=([^\w\s"]|\t)"?', re.IGNORECASE)
+# A mark within quotes belongs to a cell.
+QUOTED = re.compile(r'(?:^|(?<=[,;\t]))"[^"]*(?:"|$)')
 # Characters in one CSV field: beyond any document, and a stop where a quote is never closed.
 LARGEST_FIELD = 1 << 28
 PARQUET_BATCH = 1024
@@ -26,12 +31,16 @@ Rows = Iterator[tuple[int, dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A row as it was read, and where it stands: a line of text formats, else the number of the row."""
+    """A row as it was read, and where it stands: a line of text formats, else the number of the row.
+
+    `header` is the place of the columns' names, where they have one of their own.
+    """
 
     path: str
     number: int
     values: dict[str, Any]
     unit: str = "line"
+    header: str = ""
 
     @property
     def where(self) -> str:
@@ -41,8 +50,7 @@ class Record:
     @property
     def columns_where(self) -> str:
         """Name the place of the columns' names: the header of a table, else the row itself."""
-        table = self.path.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
-        return f"{self.path}, line 1" if table else self.where
+        return self.header or self.where
 
 
 def read_records(source: Source, *, on_bad: OnBad = refuse) -> Iterator[Record]:
@@ -50,7 +58,12 @@ def read_records(source: Source, *, on_bad: OnBad = refuse) -> Iterator[Record]:
 
     `on_bad` hears of a row that cannot be read, with its line; raises DataError where the file cannot be read on.
     """
-    unit = "line"
+    unit, header = "line", ""
+
+    def keep(_: list[str], where: str) -> None:
+        nonlocal header
+        header = where
+
     if source.kind == "text":
         lines = read_lines(source, on_bad=on_bad)
         rows: Rows = ((number, {"text": line}) for number, line in lines if line.strip())
@@ -58,10 +71,12 @@ def read_records(source: Source, *, on_bad: OnBad = refuse) -> Iterator[Record]:
         rows, unit = parquet_rows(source), "row"
     elif source.kind == "json" and _is_array(source):
         rows, unit = _json_array(source, on_bad=on_bad), "row"
+    elif source.kind == "json":
+        rows = json_rows(source, on_bad=on_bad)
     else:
-        rows = (json_rows if source.kind == "json" else separated_rows)(source, on_bad=on_bad)
+        rows = separated_rows(source, on_header=keep, on_bad=on_bad)
     for number, values in rows:
-        yield Record(str(source.path), number, values, unit)
+        yield Record(str(source.path), number, values, unit, header)
 
 
 def json_rows(source: Source, *, on_bad: OnBad = refuse) -> Rows:
@@ -145,15 +160,16 @@ def separated_rows(
 def _cells(source: Source) -> Iterator[tuple[int, list[str]]]:
     """Yield (line on which a row starts, its cells); bytes that are not UTF-8 are escaped."""
     csv.field_size_limit(LARGEST_FIELD)  # a setting of the whole process; the one we found was only a safeguard
-    separator, start = _separator(source), 1
-    lines = read_lines(source, errors="surrogateescape")
+    separator, first = _separator(source)
+    lines = itertools.islice(read_lines(source, errors="surrogateescape"), first - 1, None)
     if source.kind == "tsv" and separator == SEPARATORS["tsv"]:
         yield from tab_rows(lines)
         return
     rows = csv.reader((f"{line}\n" for _, line in lines), delimiter=separator, strict=True)
+    start = first
     try:
         for row in rows:
-            line, start = start, rows.line_num + 1
+            line, start = start, rows.line_num + first
             yield line, row
     except csv.Error as error:
         raise DataError(
@@ -162,11 +178,23 @@ def _cells(source: Source) -> Iterator[tuple[int, list[str]]]:
         ) from error
 
 
-def _separator(source: Source) -> str:
-    """Return what parts the columns: a comma or a tab, or a semicolon as spreadsheets of many countries write it."""
-    usual = SEPARATORS[source.kind]
-    first = next((line for _, line in read_lines(source, on_bad=lambda error: None) if line.strip()), "")
-    return usual if usual in first else next((mark for mark in SPREADSHEETS if mark in first), usual)
+def _separator(source: Source) -> tuple[str, int]:
+    """Return what parts the columns, and the line from which on they stand: behind a line like sep=; in its own.
+
+    Where no line says so it is a comma, or the semicolon of spreadsheets of many countries, or a tab; of several in the
+    header the one that the next line has as often, or else the usual one. In a TSV it is a tab wherever there is one.
+    """
+    usual, lines = SEPARATORS[source.kind], read_lines(source, on_bad=lambda error: None)
+    filled = ((number, line) for number, line in lines if line.strip())
+    number, header = next(filled, (1, ""))
+    if said := SAID.fullmatch(header):
+        return said[1], number + 1
+    if source.kind == "tsv" and usual in header:
+        return usual, 1
+    names, row = (QUOTED.sub("", line) for line in (header, next(filled, (0, ""))[1]))
+    found = [mark for mark in (usual, *SPREADSHEETS) if mark in names] or [usual]
+    agree = [mark for mark in found if names.count(mark) == row.count(mark)]
+    return max(agree or found[:1], key=names.count), 1
 
 
 def wrong_width(where: str, row: list[str], header: list[str]) -> DataError:

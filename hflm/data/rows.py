@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 
 from hflm.cache import staged
 from hflm.data.packing import PADDING, Frame, Row, pack
-from hflm.space import full_disk_named
 
 # Part of every cache key: raise it when the encoding of rows changes.
 FORMAT = 2
 # Part of the name of every folder of rows, and of no key, which runs are resumed by: raise it when the files change.
-LAYOUT = 3
-FULL_CACHE = "Free some space, or set HFLM_CACHE to a folder with more of it."
+LAYOUT = 4
 # Texts that are encoded at once, and their characters: one alone may have more.
 BATCH, CHARACTERS = 512, 1_000_000
 # Ids that are written, and counted, at once.
@@ -122,7 +120,7 @@ def write_rows(rows: Iterable[Row], folder: Path, *, max_length: int, notes: Not
 
     `notes` is called once all rows have come, and what it returns is kept beside them for `read_notes`.
     """
-    with full_disk_named(folder.parent, fix=FULL_CACHE), staged(folder) as staging:
+    with staged(folder) as staging:
         _write(rows, staging, max_length=max_length, notes=notes)
     return open_rows(folder)
 
@@ -135,7 +133,8 @@ def _write(rows: Iterable[Row], staging: Path, *, max_length: int, notes: Notes)
             ids.write(joined[0].tobytes())
             segments.write(joined[1].tobytes())
             number, tally = number + len(block), tally.plus(count(*joined))
-    tally.ids.tofile(staging / "counts.bin")
+    # `tofile` loses the reason of what it cannot write, and up to a buffer of it is lost without a word.
+    (staging / "counts.bin").write_bytes(tally.ids.tobytes())
     shape = {"rows": number, "max_length": max_length, "tokens": tally.tokens}
     (staging / "shape.json").write_text(json.dumps(shape))
     (staging / "notes.json").write_text(json.dumps(notes()))
@@ -153,6 +152,16 @@ def open_rows(folder: Path) -> Rows:
         np.memmap(folder / "segments.bin", np.int16, "r", shape=size),
         known,
     )
+
+
+def check_rows(folder: Path) -> None:
+    """Raise an error where the rows of a folder do not open, or its files are not as long as they should be."""
+    rows, _ = open_rows(folder), read_notes(folder)
+    if rows.known is None or rows.known.ids.sum() != rows.ids.size:
+        raise ValueError("counts.bin counts other rows")
+    for name, array in (("ids.bin", rows.ids), ("segments.bin", rows.segments)):
+        if (folder / name).stat().st_size != array.nbytes:
+            raise ValueError(f"{name} does not hold {array.nbytes:,} bytes")
 
 
 def read_notes(folder: Path) -> dict[str, Any]:

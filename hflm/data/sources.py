@@ -95,6 +95,27 @@ def fingerprint(sources: Iterable[Source]) -> str:
     return total.hexdigest()
 
 
+def looks(sources: Iterable[Source]) -> list[tuple[int, int]]:
+    """Return size and time of each file, in order: where they stay the same, the content hardly changes."""
+    found = []
+    for source in sources:
+        try:
+            status = source.path.stat()
+        except OSError as error:
+            raise unreadable(source.path, error) from error
+        found.append((status.st_size, status.st_mtime_ns))
+    return found
+
+
+def check_same(sources: Sequence[Source], before: list[tuple[int, int]], content: str) -> None:
+    """Raise DataError where files that looked as `before`, and had the fingerprint `content`, are others now."""
+    now = looks(sources)
+    if now == before or fingerprint(sources) == content:
+        return
+    path = next(source.path for source, old, new in zip(sources, before, now, strict=True) if old != new)
+    raise DataError(f"{path} changed while it was read.", fix="Wait until nothing writes to it, and run this again.")
+
+
 def unreadable(path: Path, error: Exception, *, after: str = "") -> DataError:
     """Say why a file cannot be read, as a DataError; `after` says how far reading had come."""
     where = f"{path}{after}"

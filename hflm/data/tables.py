@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hflm.data.bad_rows import OnBad, refuse
+from hflm.data.columns import named
 from hflm.data.records import PARQUET_BATCH, json_rows, separated_rows, show, wrong_width
 from hflm.data.sources import Source, unreadable
 from hflm.errors import DataError
@@ -80,10 +81,8 @@ def choose_column(columns: Sequence[str], requested: str | None, *, where: str) 
         guess = difflib.get_close_matches(requested, columns, 1)
         problem = f"{where}: no column {requested!r}; it has {_columns(columns)}."
         raise DataError(problem, fix=_pass_column(guess))
-    plain = {column.strip().lower(): column for column in reversed(columns)}
-    for name in TEXT_COLUMNS:
-        if name in plain:
-            return plain[name]
+    if found := named(columns, {"text": TEXT_COLUMNS}):
+        return found["text"]
     guess = [match for name in TEXT_COLUMNS for match in difflib.get_close_matches(name, columns, 1)]
     problem = f"{where}: no column is called {', '.join(TEXT_COLUMNS)}; it has {_columns(columns)}."
     raise DataError(problem, fix=_pass_column(guess))

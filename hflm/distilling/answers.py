@@ -4,20 +4,22 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from hflm.cache import cache_folder, staged
+from hflm.cache import cache_folder, in_cache, staged
 from hflm.data.chats import CHATS
 from hflm.data.examples import Example
 from hflm.data.splits import Splits
 from hflm.engine import ranks
 from hflm.errors import UsageError
 from hflm.families.completion import ANSWERS, check_asked
-from hflm.inference.generating import UNPENALIZED
+from hflm.inference.generating import UNPENALIZED, stops
 from hflm.inference.predicting import write_rows
 from hflm.inference.trained import TrainedModel
 from hflm.models.fingerprints import tokenizer_key, weights_key
+from hflm.models.writing import end_tokens
 
 if TYPE_CHECKING:
     from hflm.engine.callbacks import Watch
@@ -90,21 +92,21 @@ def write_answers(
     texts, start, written, capped = [""] * len(examples), perf_counter(), 0, 0
     for number, place in enumerate(range(0, len(order), CHUNK)):
         rows = order[place : place + CHUNK]
-        kept = folder / f"{number:06}"
-        if not ranks.agreed(kept.is_dir()):
+        chunk = folder / f"{number:06}"
+        if not ranks.agreed(ranks.first() and in_cache(chunk, opens=_read)):
             found, cut = write_rows(
                 teacher.model, teacher.family, [examples[row] for row in rows], device=teacher.device,
                 max_new_tokens=cap,
             )  # fmt: skip
             if ranks.first():
-                with staged(kept) as staging:
+                with staged(chunk) as staging:
                     content = json.dumps([one["prediction"] for one in found], ensure_ascii=False)
                     (staging / "texts.json").write_text(content, encoding="utf-8")
             written, capped = written + len(rows), capped + cut
             rate = written / (perf_counter() - start)
             watch("rows", {"done": place + len(rows), "rows": len(order), "rows_per_second": rate})
-        said = ranks.agreed((kept / "texts.json").read_text(encoding="utf-8") if ranks.first() else None)
-        for row, text in zip(rows, json.loads(said), strict=True):
+        said = ranks.agreed(_read(chunk) if ranks.first() else None)
+        for row, text in zip(rows, said, strict=True):
             texts[row] = text
     if written < len(order):
         watch("note", {"text": f"{len(order) - written:,} of the teacher's texts were in the cache"})
@@ -112,6 +114,11 @@ def write_answers(
         ended = f"{capped:,} of {written:,} texts of the teacher were ended by the cap of {cap} tokens"
         advice = "it is the teacher's own" if own else "--max-target-length raises it"
         watch("note", {"text": f"{ended}, and are learned so; {advice}"})
+    return texts
+
+
+def _read(chunk: Path) -> list[str]:
+    texts: list[str] = json.loads((chunk / "texts.json").read_text(encoding="utf-8"))
     return texts
 
 
@@ -124,9 +131,12 @@ def _key(teacher: TrainedModel, examples: Sequence[Example], *, cap: int) -> str
     told: Any = teacher.model.generation_config
     told_apart = {item.name: getattr(teacher.family, item.name) for item in fields(teacher.family)}
     family = {name: value for name, value in told_apart.items() if isinstance(value, (str, int, float))}
+    ends = stops(teacher.model, teacher.family.tokenizer)
     total = hashlib.sha256(json.dumps([
         weights_key(teacher.model), tokenizer_key(teacher.family.tokenizer), told.to_diff_dict(), family, cap, CHUNK,
         teacher.device.precision, UNPENALIZED if teacher.kind == "completion" else {},
+        # Texts that were kept before went on behind such an end.
+        *([sorted(ends)] if ends != end_tokens(teacher.model) else []),
     ], sort_keys=True, default=str).encode())  # fmt: skip
     for example in examples:
         total.update(json.dumps(example.values, sort_keys=True, default=str).encode("utf-8", "replace"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hflm.config import PretrainConfig
 from hflm.distill_config import DistillConfig
@@ -40,6 +40,12 @@ KINDS = {
 PRETRAINED = "pretraining"
 # Tokens that a model of which nothing is known writes, when nobody asks for more.
 UNSAID = 128
+
+
+class OfText(PretrainConfig):
+    """The settings by which a distillation reads its text and trains on it, as a pretraining does."""
+
+    job: ClassVar[str] = DistillConfig.job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +93,7 @@ def prepare_lesson(config: DistillConfig, task: Task, *, recipe: str, say: Say, 
         config = replace(config, max_source_length=min(asked, max_positions(teacher.model.config)))
     with ranks.first_ahead():
         fitted = fit(name_languages(config, task, splits), task, splits, start=student)
-    for line in without_effect(fitted.config, task, fitted.kind):
+    for line in without_effect(fitted.config, task, fitted.kind, fitted.splits):
         say(line)
     say(introduce(origin(config), fitted.model))
     # The family reads no more than the teacher; the settings stay those that were asked for, with which it goes on.
@@ -145,9 +151,10 @@ def prepare_text_lesson(config: DistillConfig, run: RunFolder, *, say: Say, resu
     student = folder_of(config, teacher, tokenizer)
     most = min(config.max_source_length, max_positions(teacher.config))
     plain = as_pretraining(replace(config, max_source_length=most), student, objective)
+    usual = as_pretraining(DistillConfig(), student, objective)
     check_tokenizers(load_tokenizer(model_folder(student)), tokenizer, names=(student, name))
     say(f"teacher: {name}, {teacher.config.model_type}, {count_parameters(teacher):,} parameters")
-    setup = set_up(plain, run, arch="", say=say, resume=resume, given=False)
+    setup = set_up(plain, run, arch="", say=say, resume=resume, usual=usual)
     _check_packing(setup.model, teacher)
     device = choose_device(config.precision)
     if supports_packing(teacher.config):
@@ -171,7 +178,7 @@ def as_pretraining(config: DistillConfig, student: str, objective: str) -> Pretr
     shared = {item.name: getattr(config, item.name) for item in fields(TrainingSettings)}
     data: Sequence[str] = config.data or ([config.train_file] if config.train_file else ())
     held = (config.validation_file,) if config.validation_file else ()
-    return PretrainConfig(
+    return OfText(
         **shared, data=tuple(data), eval_data=held, eval_fraction=config.eval_fraction, documents=config.documents,
         text_column=config.text_column, clean=config.clean, max_documents=config.max_documents, model=student,
         max_length=config.max_source_length, objective=objective, mlm_probability=config.mlm_probability,

@@ -6,18 +6,22 @@ from typing import Any
 
 import torch
 
-from hflm.cache import cache_folder, staged
+from hflm.cache import cache_folder, in_cache, staged
 from hflm.distill_config import DistillConfig
 from hflm.errors import ModelError, UsageError
 from hflm.inference.trained import TrainedModel, open_trained
 from hflm.models.fingerprints import tokenizer_key, weights_key
 from hflm.models.heads import load_config, saved_labels
 from hflm.models.load import model_folder
+from hflm.models.safety import check_folder
 from hflm.models.shallow import save_shallow
 from hflm.recipe_files import recipe_paths
 
 # Texts on which two tokenizers must agree: cases, accents, scripts, numbers, an odd space.
 PROBES = ("It's 1,234.5 Ünïcode tests!", "ABC abc  Abc", "很好的电影", "فيلم رائع", "Ñandú\tcafé", "a_b-c/d@e.f")
+
+# Counts up when the same teacher gives another copy with fewer layers.
+COPIER = 2
 
 
 def task_of(name: str) -> str:
@@ -66,9 +70,9 @@ def student_folder(config: DistillConfig, model: Any, tokenizer: Any) -> str:
     assert config.student_layers
     # Labels and tokenizer may be mended beside the same weights.
     told = hashlib.sha256(f"{saved_labels(model.config)} {tokenizer_key(tokenizer)}".encode()).hexdigest()[:8]
-    name = f"shallow-{weights_key(model)}-{told}-{config.student_layers}-{config.keep_layers}"
+    name = f"shallow-{COPIER}-{weights_key(model)}-{told}-{config.student_layers}-{config.keep_layers}"
     folder = cache_folder() / "models" / name
-    if not folder.is_dir():
+    if not in_cache(folder, opens=check_folder):
         with staged(folder) as staging:
             save_shallow(model, config.student_layers, staging, keep=config.keep_layers)
             tokenizer.save_pretrained(staging)

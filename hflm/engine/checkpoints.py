@@ -10,15 +10,17 @@ import fnmatch
 import hashlib
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 
+from hflm.durable import sync, sync_all
 from hflm.errors import CheckpointError
 
 MANIFEST = "manifest.json"
 PREFIX = "checkpoint-"
 STATE = "trainer_state.json"
+# Ends the name of one that is saved again, until the new one has its name.
+ASIDE = ".old"
 # Without any of these a run would go on, and go on wrongly. Ranks and shards have numbers of their own in their names.
 REQUIRED = ("optimizer.pt", "scheduler.pt", STATE, "rng_state*.pth", "*.safetensors")
 
@@ -30,17 +32,27 @@ def commit(staging: Path, final: Path) -> None:
     files = {path.name: describe(path) for path in sorted(staging.iterdir()) if path.is_file()}
     manifest = staging / MANIFEST
     manifest.write_text(json.dumps(files, indent=1), encoding="utf-8")
-    for path in staging.iterdir():
-        _sync(path)
-    _sync(staging)
-    old = staging.with_name(f"{staging.name}.old")
+    sync_all(staging)
+    old = staging.with_name(f"{staging.name}{ASIDE}")
     shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        # Aside, and deleted last: that takes long enough to be killed in.
-        final.rename(old)
-    staging.rename(final)
+    try:
+        if final.exists():
+            # Aside, and deleted last: that takes long enough to be killed in.
+            final.rename(old)
+        staging.rename(final)
+    finally:
+        if old.exists() and not final.exists():
+            old.rename(final)
     shutil.rmtree(old, ignore_errors=True)
-    _sync(final.parent)
+    sync(final.parent)
+
+
+def bring_back(folder: Path) -> None:
+    """Give its name back to a checkpoint that was put aside for a newer one, which a killed process did not rename."""
+    for old in list(folder.glob(f".staging/{PREFIX}*{ASIDE}")):
+        final = folder / old.name.removesuffix(ASIDE)
+        if not final.exists() and problem(old) is None:
+            old.rename(final)
 
 
 def problem(checkpoint: Path) -> str | None:
@@ -130,11 +142,3 @@ def describe(path: Path) -> dict[str, int | str]:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,6 +22,7 @@ from hflm.engine.numbers import MOST_SKIPPED, check_weights, culprits, name_plac
 from hflm.engine.order import Order, Placed, Readable
 from hflm.engine.restoring import Restoring
 from hflm.engine.state import checkpoint_bytes, random_states, set_random_states
+from hflm.engine.workers import worker_options
 from hflm.errors import NumericsError
 from hflm.families.family import Batch, Family
 from hflm.space import check_room, full_disk_named
@@ -89,7 +90,7 @@ class EngineTrainer(Restoring):
             batch_size=self.args.per_device_train_batch_size,
             sampler=self.order,
             collate_fn=self.family.collate,
-            num_workers=self.args.dataloader_num_workers,
+            **worker_options(self.args.dataloader_num_workers),
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(0),
         )

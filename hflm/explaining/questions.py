@@ -13,6 +13,7 @@ from hflm.explaining.opened import Opened
 from hflm.explaining.pieces import Piece, sign, tagged_places
 from hflm.explaining.reading import Reading
 from hflm.models.heads import saved_labels
+from hflm.models.spacing import set_solid
 
 # What a score is counted in. Log odds are log p / (1 - p): 0 at one half, and never flat.
 LOG_ODDS, OUTPUT, LOG_PROBABILITY = "log odds", "output", "log probability"
@@ -150,7 +151,7 @@ def _output(opened: Opened, pieces: Any, reading: Reading, target: str | None, t
         chances = z[:, first : first + len(ids)].log_softmax(-1)  # [B, R, V]
         return chances.gather(-1, ids.to(z.device)[None, :, None].expand(len(z), -1, 1)).sum((1, 2))
 
-    text = str(opened.tokenizer.decode(reading.written, skip_special_tokens=True)).strip()
+    text = set_solid(opened.tokenizer, str(opened.tokenizer.decode(reading.written, skip_special_tokens=True))).strip()
     assert reading.logits is not None
     chance = float(score(reading.logits, None).exp())
     return Question("the text written", text, None, LOG_PROBABILITY, [Candidate(text, chance)], score)

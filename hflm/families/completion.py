@@ -15,6 +15,7 @@ from hflm.families.family import Batch, Item, Sums
 from hflm.families.prompts import answer_opening, as_messages, before_answer, prompt_ids, shorten, spans
 from hflm.families.sparse_head import SparseHead, fits
 from hflm.families.triple_tokens import TripleTokens
+from hflm.models.spacing import set_solid
 
 
 @dataclass
@@ -158,7 +159,7 @@ class Completion:
     def texts(self, generated: Any, *, prompt_length: int) -> list[str]:
         """Decode what was generated after the prompts."""
         found = self.tokenizer.batch_decode(generated[:, prompt_length:], skip_special_tokens=True)
-        texts = [text.strip() for text in found]
+        texts = [set_solid(self.tokenizer, text).strip() for text in found]
         return [self.triples.close(text) for text in texts] if self.triples else texts
 
     def with_lengths(self, *, source: int, target: int) -> "Completion":

@@ -103,11 +103,16 @@ def turn_end(tokenizer: Any) -> int | None:
     """Return the special token with which a template ends an answer, where that is not the end of a text.
 
     Of base models that come with a template the two differ, and what is learned to be written must end a text, too.
+    Raises ModelError for a template that refuses a question and its answer.
     """
     if not tokenizer.chat_template:
         return None
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}]
-    answer = [label for label in spans(tokenizer, turns)[-1][1] if label != IGNORED]
+    try:
+        rows = spans(tokenizer, turns)
+    except ModelError:  # it may want a system text
+        rows = spans(tokenizer, [{"role": "system", "content": "a"}, *turns])
+    answer = [label for label in rows[-1][1] if label != IGNORED]
     special = set(tokenizer.all_special_ids) - {tokenizer.eos_token_id}
     return None if tokenizer.eos_token_id in answer else next((one for one in answer if one in special), None)
 

@@ -12,6 +12,7 @@ from hflm.families.cross_entropy import cross_entropy
 from hflm.families.encoded import IGNORED, Encoded, beginning, in_parts, mask_of, pad, was_cut
 from hflm.families.family import Batch, Item, Sums, plain_config
 from hflm.families.triple_tokens import TripleTokens
+from hflm.models.spacing import set_solid
 
 
 @dataclass
@@ -111,5 +112,6 @@ class Seq2Seq:
 
     def texts(self, generated: Any, *, prompt_length: int) -> list[str]:
         """Decode what was generated."""
-        found = [text.strip() for text in self.tokenizer.batch_decode(generated, skip_special_tokens=True)]
+        written = self.tokenizer.batch_decode(generated, skip_special_tokens=True)
+        found = [set_solid(self.tokenizer, text).strip() for text in written]
         return [self.triples.close(text) for text in found] if self.triples else found

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hflm.errors import ModelError
+from hflm.models.spacing import set_solid
 from hflm.triples import MARK, NONE, from_line, tidy, whole_part
 
 # What tokenizers write for a space or a line end, and one byte of the mark where bytes are written out.
@@ -68,7 +69,7 @@ class TripleTokens:
         return found
 
     def _learn(self, relation: str, ids: Sequence[int]) -> None:
-        spelled = tidy(self.tokenizer.decode(ids, skip_special_tokens=True))
+        spelled = tidy(set_solid(self.tokenizer, self.tokenizer.decode(ids, skip_special_tokens=True)))
         if not spelled:
             raise ModelError(
                 f"The tokenizer of {self.tokenizer.name_or_path} has no letters for the relation {relation!r}.",

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hflm.finetune_config import FinetuneConfig
+from hflm.finetuning.licences import license_lines
 from hflm.language_codes import LANGUAGE_NAMES, SHORT
 from hflm.models.resolve import HUB_ID
 from hflm.models.wheels import find_wheel
@@ -17,18 +19,21 @@ PIPELINES = {
     "classification": "text-classification", "tagging": "token-classification", "completion": "text-generation",
 }  # fmt: skip
 TAGS = {"summarization": "summarization", "translation": "translation"}
+# Options that say on which machines a run was: their addresses are those of the user's cluster.
+PLACES = ("--machines", "--machine-rank", "--rendezvous")
 
 
 def task_card(config: FinetuneConfig, *, metrics: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
     """Write the README.md of a model folder: front matter for the hub, then what a reader must know."""
     pipeline = PIPELINES.get(metrics["family"], TAGS.get(metrics["task"], "text2text-generation"))
     told = metrics.get("distillation")
-    base = str(told["teacher"]["model"]) if told else config.model or ""
+    # A student that was named began with its own weights, any other with the teacher's.
+    base = config.model or (str(told["teacher"]["model"]) if told else "")
     packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items() if number)
     return TEMPLATE.format(
         pipeline=pipeline,
-        license_line=f"license: {config.license}\n" if config.license else "",
-        made=_made(base, distilled=told is not None),
+        license_line=license_lines(config.license),
+        made=distilled(told, config.model) if told else _made(base),
         kept=kept_table(told) if told else "",
         # The hub knows models by their ids; a folder of this machine says nothing there.
         base_line=base_line(base),
@@ -36,7 +41,7 @@ def task_card(config: FinetuneConfig, *, metrics: Mapping[str, Any], environment
         inherited=INHERITED if base else "",
         measured=_scores(metrics),
         rows=metrics["preflight"]["rows"],
-        command=environment["command"],
+        command=shown_command(environment["command"]),
         machine=environment["processor"] or environment["platform"],
         packages=packages,
         seed=config.seed,
@@ -51,6 +56,19 @@ def task_card(config: FinetuneConfig, *, metrics: Mapping[str, Any], environment
 def took(metrics: Mapping[str, Any]) -> str:
     """Say how long a training took."""
     return f"{metrics['seconds']:.0f} seconds{since(metrics)}"
+
+
+def shown_command(command: str) -> str:
+    """Return the command of a run as others may see it: without the machines that it was given to."""
+    words = iter(shlex.split(command))
+    kept: list[str] = []
+    for word in words:
+        name = word.split("=", 1)[0].replace("_", "-")
+        if name not in PLACES:
+            kept.append(word)
+        elif "=" not in word:
+            next(words, None)
+    return shlex.join(kept)
 
 
 def base_line(base: str) -> str:
@@ -68,9 +86,13 @@ def _language_line(config: FinetuneConfig) -> str:
     return f"language: {json.dumps(codes)}\n" if codes and all(code in LANGUAGE_NAMES for code in codes) else ""
 
 
-def _made(base: str, *, distilled: bool) -> str:
-    if distilled:
-        return f"Distilled by `hflm distill` from {base}"
+def distilled(told: Mapping[str, Any], student: str | None) -> str:
+    """Say of which teacher a student learned, and with whose weights it began where they were not the teacher's."""
+    began = f", starting from {student}," if student else ""
+    return f"Distilled by `hflm distill` from {told['teacher']['model']}{began}"
+
+
+def _made(base: str) -> str:
     return f"Fine-tuned by `hflm finetune` from {base}" if base else "Trained from scratch by `hflm finetune`"
 
 

@@ -1,6 +1,7 @@
 """From a task, a model and examples to what fine-tuning needs: labels, family, model with its head, encoded rows."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ from hflm.models.heads import (
     load_tokenizer_for,
     load_with_head,
     max_positions,
+    max_target_positions,
     saved_labels,
 )
 from hflm.models.languages import find_opening, language_mark, set_languages, start_token
@@ -135,7 +137,7 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
     tokenizer = load_tokenizer_for(name, kind, pretrained)
     labels = _labels(task, splits, pretrained)
     family = make_family(config, task, kind, tokenizer=tokenizer, pretrained=pretrained, labels=labels, splits=splits)
-    _check_room(family)
+    _check_room(family, splits.train)
     train, held = family.encode(splits.train), family.encode(splits.eval)
     if kind == "completion":
         family.encode(splits.test)  # a chat template may refuse a row: that is told before minutes are spent
@@ -167,7 +169,10 @@ def fit(config: FinetuneConfig, task: Task, splits: Splits, *, start: str | None
 def _make_writer(model: Any, tokenizer: Any, kind: str, config: FinetuneConfig) -> None:
     without_sampling(model)
     if kind == "completion":
-        also_end(model, turn_end(tokenizer))
+        # What a row is taught to end with; the model's own configuration may name another token, or none.
+        also_end(model, tokenizer.eos_token_id)
+        with suppress(ModelError):
+            also_end(model, turn_end(tokenizer))
         # They would count the words of the source for said.
         model.generation_config.repetition_penalty = model.generation_config.no_repeat_ngram_size = None
     else:
@@ -221,7 +226,7 @@ def make_family(
     start = start_token(pretrained, opening)
     if start is None:
         raise ModelError(f"{config.model} does not say with which token it starts to write.", fix="Name another model.")
-    target = min(config.max_target_length, max_positions(pretrained))
+    target = min(config.max_target_length, max_target_positions(pretrained))
     return Seq2Seq(tokenizer, prefix, most, target, start, config.label_smoothing, triples)
 
 
@@ -250,8 +255,11 @@ def _balanced(splits: Splits, labels: Sequence[str]) -> torch.Tensor:
     return torch.tensor(counts.sum() / (len(labels) * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def _check_room(family: Any) -> None:
+def _check_room(family: Any, examples: Sequence[Example]) -> None:
     """Raise UsageError where what stands around a source leaves no room for it."""
+    # A template may want a system text, which chats have and a source has not.
+    if not any("source" in example.values for example in examples):
+        return
     most, around = getattr(family, "max_source_length", None), getattr(family, "around_source", 0)
     if most is not None and around >= most:
         raise UsageError(

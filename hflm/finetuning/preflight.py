@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from hflm.data.checks import findings
+from hflm.data.columns import named
 from hflm.families.encoded import Encoded
 from hflm.finetuning.fitting import Fitted
 from hflm.models.tokenizer import MUCH_UNKNOWN
@@ -36,9 +37,9 @@ def preflight(fitted: Fitted, *, steps: int, split: str) -> dict[str, Any]:
 
 def _by_place(fitted: Fitted) -> list[str]:
     """Return the roles whose columns nobody named and no name told: the first with text."""
-    known, named = fitted.task.columns, fitted.config.columns
+    known, own = fitted.task.columns, fitted.config.columns
     found = fitted.splits.columns.items()
-    plain = [role for role, column in found if role not in named and column.strip().lower() not in known[role]]
+    plain = [role for role, column in found if role not in own and not named([column], {role: known[role]})]
     return plain if fitted.task.by_place else []
 
 

@@ -6,7 +6,7 @@ hflm finetune --task translation --arch t5 --size mini --source-lang en --target
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from hflm.cache import cache_folder, staged
+from hflm.cache import cache_folder, in_cache, staged
 from hflm.data.examples import Example
 from hflm.data.rows import cache_key
 from hflm.data.splits import Splits, content_key
@@ -22,6 +22,7 @@ from hflm.models.architecture import (
     choose_shape,
     objective_of,
 )
+from hflm.models.safety import check_folder
 from hflm.models.tokenizer import check_opens, train_tokenizer
 from hflm.task import Task
 
@@ -60,7 +61,7 @@ def from_scratch(config: FinetuneConfig, task: Task, rows: Sequence[Example], *,
         maker=MAKER,
     )  # fmt: skip
     folder = cache_folder() / f"scratch-{key}"
-    if folder.exists():
+    if in_cache(folder, opens=check_folder):
         return str(folder)
     tokenizer = _tokenizer(config, rows, objective=objective, length=length, say=say)
     made = build_config(

@@ -25,6 +25,8 @@ def embed(names: Sequence[str], *, model: str) -> NDArray[np.float32]:
 
     where = model_folder(model)
     tokenizer = load_tokenizer(where)
+    # A decoder's may be set to the left, and without a place for each token it would count them from the padding.
+    tokenizer.padding_side = "right"
     encoder = from_cache_or_hub(
         lambda local: AutoModel.from_pretrained(where, trust_remote_code=False, local_files_only=local),
         where, what="weights of", fix="Name an encoder, such as minilm.",

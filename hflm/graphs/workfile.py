@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from hflm.errors import UsageError
 from hflm.lock import sole_worker
-from hflm.run import read_json, write_json
+from hflm.run import read_object, write_json
 
 
 @dataclass(frozen=True)
@@ -42,38 +42,46 @@ class WorkFile:
         with sole_worker(self.folder, fix="Wait for its end, or name another output."):
             yield
 
-    def open(self, inputs: Mapping[str, Any], *, anew: bool, chunk: int) -> int:
+    def open(self, inputs: Mapping[str, Any], *, anew: bool, chunk: int, say: Callable[[str], None]) -> int:
         """Begin, or find what was done; return the number of passages that are done, a multiple of `chunk`.
 
         Where other inputs were worked on it begins `anew`, or raises UsageError; so it does where nothing can be
-        written here.
+        written here. What a power cut has damaged is worked on again.
         """
-        if not self.inputs.exists():
-            try:
-                self.passages.write_bytes(b"")
-                write_json(self.inputs, inputs)
-            except OSError as error:
-                raise UsageError(f"Cannot write {self.folder}: {error.strerror}.", fix="Choose another -o.") from error
-            return 0
-        before = read_json(self.inputs)
-        changed = sorted(name for name in inputs if before.get(name) != inputs[name])
-        if changed and anew:
-            # Emptied, not removed: this process holds a lock on it.
-            self.inputs.unlink()
-            return self.open(inputs, anew=False, chunk=chunk)
-        if changed:
+        if not any(self.folder.iterdir()):
+            return self._begin(inputs)
+        try:
+            before = read_object(self.inputs, or_else=ValueError())
+            changed = sorted(name for name in inputs if before.get(name) != inputs[name])
+            done = 0 if changed else self._whole(chunk, say=say)
+        except (OSError, ValueError):
+            say(f"what is kept in {self.folder} cannot be read: the build begins anew")
+            return self._begin(inputs)
+        if changed and not anew:
             raise UsageError(
                 f"An unfinished build of the same output had another {' and '.join(changed)}.",
                 fix="Name another output, or begin anew with --overwrite.",
             )
-        return self._whole(chunk)
+        return self._begin(inputs) if changed else done
 
-    def _whole(self, chunk: int) -> int:
+    def _begin(self, inputs: Mapping[str, Any]) -> int:
+        """Empty the folder, which this process holds a lock on, and keep the inputs; nothing is done yet."""
+        try:
+            self.passages.write_bytes(b"")
+            write_json(self.inputs, inputs)
+        except OSError as error:
+            raise UsageError(f"Cannot write {self.folder}: {error.strerror}.", fix="Choose another -o.") from error
+        return 0
+
+    def _whole(self, chunk: int, *, say: Callable[[str], None]) -> int:
         """Cut off what was not written whole: a chunk is worked on together, or its numbers might differ."""
         done = end = at = 0
         with self.passages.open("rb") as stream:
             for line in stream:
                 if not line.endswith(b"\n"):
+                    break
+                if not _is_record(line):
+                    say(f"{self.passages}, line {done + 1} is damaged: passages are read again from there")
                     break
                 at += len(line)
                 done += 1
@@ -100,3 +108,11 @@ class WorkFile:
     def remove(self) -> None:
         """Remove the work."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_record(line: bytes) -> bool:
+    """Tell whether a line is as it was written: after a power cut a part of it may be zeros."""
+    try:
+        return isinstance(json.loads(line.decode()), dict)
+    except ValueError:
+        return False

@@ -10,7 +10,7 @@ from hflm.engine import ranks
 from hflm.engine.memory import piecewise
 from hflm.families.encoded import Encoded
 from hflm.inference.constrained import only_triples
-from hflm.models.heads import max_positions
+from hflm.models.heads import max_positions, max_target_positions
 from hflm.models.writing import end_tokens
 
 # Tokens of prompts and of what is written to them in one batch.
@@ -75,10 +75,14 @@ def _answers(
     inputs = family.generation_inputs(rows)
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
     prompt = inputs["input_ids"].size(1) if family.kind == "completion" else 1
-    only = only_triples(family, prompt=prompt, ends=stops(model, family.tokenizer))
+    ends = stops(model, family.tokenizer)
+    only = only_triples(family, prompt=prompt, ends=ends)
+    # A base model of the hub may know another end than its tokenizer, or none. A config that is given has its own.
+    own = getattr(more.get("generation_config"), "eos_token_id", None)
+    told = {"eos_token_id": sorted(ends)} if ends and own is None else {}
     written = model.generate(
         **inputs, max_new_tokens=most, num_beams=num_beams, pad_token_id=family.tokenizer.pad_token_id,
-        **({"logits_processor": [only]} if only else {}), **more,
+        **({"logits_processor": [only]} if only else {}), **{**told, **more},
     )  # fmt: skip
     answers = written[:, prompt:].tolist()
     chances: Sequence[list[float] | None] = [None] * len(answers)
@@ -95,7 +99,8 @@ def _batches(
     for number, row in enumerate(rows):
         read = len(row.ids) if family.kind == "completion" else 1
         # The last token that is written is not read any more.
-        room = max(1, min(max_new_tokens, max_positions(model.config) - read + 1))
+        positions = max_positions(model.config) if family.kind == "completion" else max_target_positions(model.config)
+        room = max(1, min(max_new_tokens, positions - read + 1))
         rooms.setdefault(room, []).append(number)
     for room, numbers in sorted(rooms.items(), reverse=True):
         for batch in batches_by_length([rows[number].length + room for number in numbers], budget=budget):

@@ -12,10 +12,13 @@ from hflm.data.examples import Example
 from hflm.engine import ranks
 from hflm.engine.device import Device
 from hflm.engine.memory import piecewise
+from hflm.errors import UsageError
 from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED, Encoded
 from hflm.inference.cast import cast_once
 from hflm.inference.generating import BUDGET, batches_by_length, generate_texts
+from hflm.models.heads import WRITING
+from hflm.settings import flag
 from hflm.training.training import autocast
 from hflm.triples import from_line
 
@@ -40,6 +43,13 @@ class Shortened:
             yield f"texts longer than the model reads, read in part: {self.read:,}"
         if self.written:
             yield f"outputs ended by the cap of {cap} tokens: {self.written:,}; --max-new-tokens raises it"
+
+
+def check_writing(name: str, kind: str, **asked: Any) -> None:
+    """Raise UsageError where an option of models that write is asked of one that does not."""
+    idle = next((option for option, value in asked.items() if value is not None), None)
+    if idle and kind not in WRITING:
+        raise UsageError(f"--{flag(idle)} is for models that write, and {name} does not.", fix="Leave it out.")
 
 
 @torch.inference_mode()

@@ -5,14 +5,17 @@ import json
 import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hflm.data.records import Record, read_records
-from hflm.data.sources import one_source
+from hflm.data.sources import Source, one_source, unreadable
 from hflm.engine import ranks
 from hflm.errors import DataError, UsageError
+from hflm.inference.row_settings import check_settings, drop_settings, keep_settings
+from hflm.lock import hold
 from hflm.space import full_disk_named
 
 if TYPE_CHECKING:
@@ -25,28 +28,87 @@ BLOCK = 1 << 20
 TABLES = (".csv", ".tsv", ".parquet", ".gz")
 # Takes records and the number of those before them; returns what is added to each.
 Add = Callable[[Sequence[Record], int], Sequence[dict[str, Any]]]
+# Lines that were written whole, the last of them, and where it ends in bytes.
+Written = tuple[int, str, int]
 
 
 def add_to_rows(
-    input_file: Path, output_file: Path, add: Add, *, resume: bool, chunk: int, watch: "Watch"
+    input_file: Path, output_file: Path, add: Add, *, resume: bool, chunk: int, watch: "Watch",
+    made_with: Callable[[], Mapping[str, Any]] | None = None,
 ) -> int:  # fmt: skip
     """Write a line for every row of a file, its own columns and what `add` says of it; return their number.
 
     What is added under the name of a column of the file is called `hflm_` and that name. With `resume`, rows that stand
-    in the output already are not worked on again.
+    in the output already are not worked on again; `made_with` returns what must be the same then as it was.
     """
-    there = 0, "", 0
-    if ranks.first():
-        check_output(output_file, resume=resume, input_file=input_file)
-        if resume and output_file.exists():
-            there = _whole_lines(output_file)
-    agreed: tuple[int, str, int] = ranks.agreed(there)
-    done, last, end = agreed
-    start, counted = perf_counter(), 0
     source = one_source(input_file)
+    try:
+        # All ranks work on each chunk, and the first writes it.
+        with full_disk_named(output_file, fix=ROOM), _opened(output_file, input_file, resume=resume) as (stream, there):
+            agreed: Written = ranks.agreed(there)
+            done, last, end = agreed
+            total, columns = _look(input_file, output_file, done, last)
+            made = _told(made_with) if made_with and ranks.first() and output_file.is_file() else {}
+            if done:
+                check_settings(output_file, made)
+            if ranks.first() and output_file.is_file():
+                stream.truncate(end)
+            start, counted = perf_counter(), 0
+            for records in chunks(_records(source), skip=done, size=chunk):
+                added = add(records, done + counted)
+                if made and not counted:
+                    keep_settings(output_file, made)
+                for record, one in zip(records, added, strict=True):
+                    stream.write(_line(record.values, one, columns) + "\n")
+                stream.flush()
+                counted += len(records)
+                rate = counted / (perf_counter() - start)
+                watch("rows", {"done": done + counted, "rows": total, "rows_per_second": rate})
+            if ranks.first():
+                drop_settings(output_file)
+    except OSError as error:
+        raise UsageError(f"Cannot write {output_file}: {error.strerror}.", fix="Name another file.") from error
+    return done + counted
+
+
+@contextmanager
+def _opened(path: Path, input_file: Path, *, resume: bool) -> Iterator[tuple[TextIO, Written]]:
+    """Open an output as it is, keep other processes out of it, and tell what is written; other ranks write nowhere."""
+    if not ranks.first():
+        with Path(os.devnull).open("w", encoding="utf-8") as stream:
+            yield stream, (0, "", 0)
+        return
+    check_output(path, resume=resume, input_file=input_file)
+    with path.open("a", encoding="utf-8") as stream:
+        # Devices and pipes are nobody's own.
+        if path.is_file():
+            hold(stream.fileno(), path, fix="Wait for its end, or name another output.")
+            # Another process may have come to its end since.
+            check_output(path, resume=resume, input_file=input_file)
+        yield stream, _whole_lines(path) if resume and path.is_file() else (0, "", 0)
+
+
+def _records(source: Source) -> Iterator[Record]:
+    """Yield the rows of a file; what the system says while they are read is of that file, not of the output."""
+    try:
+        yield from read_records(source)
+    except OSError as error:
+        raise unreadable(source.path, error) from error
+
+
+def _told(made_with: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what rows are made with; what the system says meanwhile is of the files of the model."""
+    try:
+        return made_with()
+    except OSError as error:
+        raise unreadable(Path(error.filename or "The model"), error) from error
+
+
+def _look(input_file: Path, output_file: Path, done: int, last: str) -> tuple[int, set[str]]:
+    """Count the rows of a file and name their columns; raises UsageError where what is done is of another file."""
     total, columns = 0, set[str]()
     worked: Mapping[str, Any] = {}
-    for record in read_records(source):
+    for record in _records(one_source(input_file)):
         total += 1
         columns.update(record.values)
         worked = record.values if total == done else worked
@@ -54,22 +116,7 @@ def add_to_rows(
         raise DataError(f"{input_file} has no rows.", fix="Name a file with rows.")
     if done > total or (done and not _is_of(last, worked)):
         raise UsageError(f"{output_file} holds rows of another file than {input_file}.", fix="Name another output.")
-    if done and ranks.first():
-        os.truncate(output_file, end)
-    try:
-        # All ranks work on each chunk, and the first writes it.
-        target = output_file if ranks.first() else Path(os.devnull)
-        with full_disk_named(output_file, fix=ROOM), target.open("a" if done else "w", encoding="utf-8") as stream:
-            for records in chunks(read_records(source), skip=done, size=chunk):
-                for record, one in zip(records, add(records, done + counted), strict=True):
-                    stream.write(_line(record.values, one, columns) + "\n")
-                stream.flush()
-                counted += len(records)
-                rate = counted / (perf_counter() - start)
-                watch("rows", {"done": done + counted, "rows": total, "rows_per_second": rate})
-    except OSError as error:
-        raise UsageError(f"Cannot write {output_file}: {error.strerror}.", fix="Name another file.") from error
-    return done + counted
+    return total, columns
 
 
 def _line(row: Mapping[str, Any], added: Mapping[str, Any], columns: Collection[str]) -> str:
@@ -104,14 +151,19 @@ def _finite(value: Any) -> Any:
     return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def check_output(path: Path, *, resume: bool, input_file: Path) -> None:
-    """Raise UsageError where rows would be lost; an empty file is left by a run whose first row was wrong."""
+def check_row_file(path: Path) -> None:
+    """Raise UsageError for a name that says something else than lines of JSON."""
     if str(path) == "-":
         raise UsageError("Rows are written to a file, and - is none.", fix="Name a .jsonl file.")
-    if path.exists() and input_file.expanduser().exists() and path.samefile(input_file.expanduser()):
-        raise UsageError(f"{path} is the input.", fix="Name another output.")
     if path.name.lower().endswith(TABLES):
         raise UsageError(f"{path} would hold JSON Lines, and its name says otherwise.", fix="Name a .jsonl file.")
+
+
+def check_output(path: Path, *, resume: bool, input_file: Path) -> None:
+    """Raise UsageError where rows would be lost; an empty file is left by a run whose first row was wrong."""
+    if path.exists() and input_file.expanduser().exists() and path.samefile(input_file.expanduser()):
+        raise UsageError(f"{path} is the input.", fix="Name another output.")
+    check_row_file(path)
     if path.exists() and path.stat().st_size and not resume:
         raise UsageError(f"{path} exists.", fix="Go on with --resume, or name another.")
     if not path.exists() and not os.access(path.parent, os.W_OK):
@@ -132,7 +184,7 @@ def chunks(records: Iterator[Record], *, size: int, skip: int = 0) -> Iterator[l
         yield chunk
 
 
-def _whole_lines(path: Path) -> tuple[int, str, int]:
+def _whole_lines(path: Path) -> Written:
     """Count the lines that were written whole; return the last of them, and where it ends in bytes."""
     count = start = end = size = 0
     with path.open("rb") as stream:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from hflm.models.spacing import set_solid
+
 
 class GrowingText:
     """The text of an answer; `stops` end it, and are left out of it."""
@@ -46,7 +48,7 @@ class GrowingText:
         return piece
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        return set_solid(self.tokenizer, str(self.tokenizer.decode(ids, skip_special_tokens=True)))
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -22,6 +22,7 @@ from hflm.models.heads import (
     load_tokenizer_for,
     load_with_head,
     max_positions,
+    max_target_positions,
     saved_labels,
 )
 from hflm.models.languages import TOLD, find_opening, kept_languages, language_mark, set_languages, start_token
@@ -151,9 +152,7 @@ def ready(
     return TrainedModel(name, chosen, kind, model, family, device, cap, languages)
 
 
-def _kept(
-    languages: tuple[str | None, str | None], tokenizer: Any, config: Any
-) -> tuple[str | None, str | None]:  # fmt: skip
+def _kept(languages: tuple[str | None, str | None], tokenizer: Any, config: Any) -> tuple[str | None, str | None]:
     """Return the languages named, or else those that the model keeps."""
     kept = kept_languages(tokenizer, config)
     return languages[0] or kept[0], languages[1] or kept[1]
@@ -189,7 +188,8 @@ def _choose_task(config: Any, kind: str, recipe: str | None) -> tuple[Task, dict
     told = saved.get(str(name)) or saved.get(known or "") or {}
     read = told.get("columns", {})
     columns = {role: (*([read[role]] if role in read else []), *names) for role, names in chosen.columns.items()}
-    if own:
+    if name == known:
+        # One of the user's own may have kept the name of the built-in one that it is a copy of.
         metric, writes = (str(told.get(key, getattr(chosen, key))) for key in ("metric", "writes"))
         chosen = replace(chosen, name=str(name), metric=metric, writes=writes)
     return replace(chosen, columns=columns), told
@@ -225,10 +225,10 @@ def _check_one_class(config: Any, name: str) -> None:
 
 
 def _check_kind(name: str, kind: str, task: Task) -> None:
-    able = {
-        "classification": ("classification",), "tagging": ("tagging",), "text_to_text": ("seq2seq", "completion"),
-        "causal_lm": ("completion",),
-    }[task.family]  # fmt: skip
+    if task.family == "masked_lm":
+        raise UsageError(f"{task.name} is a recipe of pretraining.", fix="Leave --task away, or name a task.")
+    ways = {"text_to_text": ("seq2seq", "completion"), "causal_lm": ("completion",)}
+    able = ways.get(task.family, (task.family,))
     if kind not in able:
         raise ModelError(
             f"{name} is made for {kind}, and {task.name} needs {' or '.join(able)}.", fix="Name another model."
@@ -297,4 +297,4 @@ def _family(
     if "prefix" not in told and model.config.model_type not in TOLD | T5_LIKE:
         prefix += language_mark(tokenizer, source=languages[0], target=languages[1])
     start = start_token(model.config, opening) or 0
-    return Seq2Seq(tokenizer, prefix, most, min(target, max_positions(model.config)), start, triples=triples)
+    return Seq2Seq(tokenizer, prefix, most, min(target, max_target_positions(model.config)), start, triples=triples)

@@ -17,7 +17,14 @@ from hflm.inference.generating import batches_by_length, stops
 from hflm.inference.structured import Grammar, read_schema
 from hflm.inference.trained import ready
 from hflm.models.architecture import T5_LIKE
-from hflm.models.heads import family_of, load_config, load_tokenizer_for, load_with_head, max_positions
+from hflm.models.heads import (
+    family_of,
+    load_config,
+    load_tokenizer_for,
+    load_with_head,
+    max_positions,
+    max_target_positions,
+)
 from hflm.models.lean import LEAN, Lean, can_be_lean
 from hflm.models.resolve import resolve_model
 from hflm.models.stepping import Decoder, EncoderDecoder, Reader
@@ -113,7 +120,8 @@ def open_writer(name: str | None, *, quantize: str = "auto", beams: bool = False
         family = trained.family
     return Writer(
         name=name or DEFAULT, kind=kind, tokenizer=tokenizer, reader=_reader(model, tokenizer, way, family),
-        ends=_ends(model, tokenizer, kind), limit=_limit(config, family), output_limit=_limit(config),
+        ends=_ends(model, tokenizer, kind), limit=_limit(config, family),
+        output_limit=min(_limit(config), max_target_positions(config)),
         quantize="int8" if way.int8 else "none",
         load_seconds=time.perf_counter() - began, instruction=getattr(family, "instruction", ""),
         prefix=getattr(family, "prefix", ""),

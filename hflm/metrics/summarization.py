@@ -42,7 +42,10 @@ def _kind(character: str) -> str:
 
 def sentences(text: str) -> str:
     """Put every sentence on a line of its own, as ROUGE-Lsum wants them."""
-    return "\n".join(part.strip() for part in SENTENCE_END.split(text) if part and part.strip())
+    # The quotes that close a sentence are its own.
+    ends = [found.end() for found in SENTENCE_END.finditer(text)]
+    parts = (text[start:end].strip() for start, end in itertools.pairwise([0, *ends, len(text)]))
+    return "\n".join(part for part in parts if part)
 
 
 def rouge(predictions: Sequence[str], references: Sequence[str], *, stemmer: bool = True) -> Statistics:

@@ -14,6 +14,8 @@ from hflm.models.wheels import WHEELS, Wheel, installed
 
 ENOUGH = 2000
 LICENSE = re.compile(r"^license:[ \t]*(?:\n[ \t]*-[ \t]*)?[\"']?([\w.+-]+)", re.MULTILINE)
+# What a licence is called that is none of the hub's ids.
+OTHER = re.compile(r"^license_name:[ \t]*[\"']?([\w.+-]+)", re.MULTILINE)
 HEADS = {
     "SequenceClassification": "classifier", "TokenClassification": "tagger", "CausalLM": "decoder", "LMHead": "decoder",
     "ConditionalGeneration": "encoder-decoder", "MarianMT": "encoder-decoder", "EncoderDecoder": "encoder-decoder",
@@ -123,5 +125,8 @@ def _license(folder: Path) -> str | None:
             head = stream.read(4000)
     except OSError:
         return None
-    match = LICENSE.search(head.split("\n---", 1)[0]) if head.startswith("---") else None
+    top = head.split("\n---", 1)[0] if head.startswith("---") else ""
+    match, named = LICENSE.search(top), OTHER.search(top)
+    if match and match[1] == "other" and named:
+        return named[1]
     return match[1] if match else None

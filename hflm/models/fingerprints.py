@@ -2,12 +2,45 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hflm.models.load import model_folder
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+# What decides what a model does, of the files in its folder.
+FILES = (".json", ".safetensors", ".jinja", ".model", ".txt")
+
+
+# Of weights that are `sampled`, so many pieces of so many bytes.
+PIECES, PIECE = 64, 1 << 16
+
+
+def model_key(name: str, *, sampled: bool = False) -> str:
+    """Hash the files of a model's folder, or of large ones pieces alone, in no time; a hub id is its own name."""
+    folder = Path(model_folder(name))
+    total = hashlib.sha256(name.encode() if not folder.is_dir() else b"")
+    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        if path.suffix in FILES:
+            total.update(path.name.encode() + _digest(path, sampled=sampled))
+    return total.hexdigest()[:24]
+
+
+def _digest(path: Path, *, sampled: bool) -> bytes:
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        if not sampled or size <= PIECES * PIECE:
+            return hashlib.file_digest(stream, "sha256").digest()
+        total = hashlib.sha256(str(size).encode())
+        for number in range(PIECES):
+            stream.seek(number * (size - PIECE) // (PIECES - 1))
+            total.update(stream.read(PIECE))
+        return total.digest()
 
 
 def weights_key(model: "PreTrainedModel") -> str:

@@ -101,6 +101,16 @@ def give_padding(tokenizer: Any, name: str, family: str) -> None:
     tokenizer.padding_side = "right"
 
 
+def pad_as_used(tokenizer: Any, family: str) -> None:
+    """Let a tokenizer that is saved pad as others use it: plain `generate` goes on behind the last token of a row.
+
+    Classes and tags stay padded on the right, as they were trained: some models count their places from the left.
+    """
+    if family == "completion":
+        # A side that is not among these is not written.
+        tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "left"
+
+
 def load_with_head(
     name: str, family: str, *, labels: Sequence[str] = (), seed: int = 1, pad_token_id: int | None = None,
     trained: bool = False, dtype: Any = None,
@@ -180,6 +190,12 @@ def max_positions(config: "PretrainedConfig") -> int:
     """Return how many tokens a model reads at most: as many as its encoder, its decoder and its text part do."""
     inner = (getattr(config, name, None) for name in ("encoder", "decoder", "text_config"))
     return min(_positions(part) for part in (config, *inner) if hasattr(part, "model_type"))
+
+
+def max_target_positions(config: "PretrainedConfig") -> int:
+    """Return how many tokens an encoder-decoder writes at most: LED has fewer places for them than for a source."""
+    own = getattr(config, "max_decoder_position_embeddings", None)
+    return min(max_positions(config), int(own or 10**6))
 
 
 def _positions(config: Any) -> int:

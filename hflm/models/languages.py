@@ -11,7 +11,8 @@ from hflm.language_codes import LONG, SHORT
 # Models that are told the language to write by a token, and what such tokens look like.
 TOLD = {"mbart", "m2m_100", "nllb-moe"}
 CODE = re.compile(r"^(?:__)?([a-z]{2,3}(?:_[A-Za-z]{2,4})?)(?:__)?$")
-SCRIPT = re.compile("[-_]([A-Z][a-z]{3})$")
+# What a place says of the script that Chinese is written in.
+CHINESE = {"CN": "Hans", "SG": "Hans", "HK": "Hant", "MO": "Hant", "TW": "Hant"}
 # en, eng, en_XX, en-US, eng_Latn
 FORM = re.compile("[A-Za-z]{2,3}(?:[-_](?:[A-Za-z]{2}|[A-Z][a-z]{3}))?")
 
@@ -80,6 +81,7 @@ def language_mark(tokenizer: Any, *, source: str | None, target: str | None) -> 
             near = [mark for mark in marks if _short(mark.strip("<>")) == _short(wanted)]
             if not near:
                 raise UsageError(f"The model has no language {wanted!r}.", fix=f"It has {', '.join(marks[:8])}.")
+            near = _in_script(wanted, near)
             # The very one, else the plainest: >>fra<< before >>fr_BE<<.
             exact = f">>{wanted}<<"
             return f"{exact if exact in near else min(near, key=len)} "
@@ -117,14 +119,33 @@ def _short(language: str) -> str:
     return SHORT.get(plain, plain)
 
 
+def _script(language: str) -> str:
+    """Return the script that a code or a mark names, Hant of zho_Hant and of zh-TW; "" where it names none."""
+    first, *rest = re.split("[-_]", language.strip("<>"))
+    places = CHINESE if _short(first) == "zh" else {}
+    named = (part.title() if len(part) == 4 and part.isalpha() else places.get(part.upper(), "") for part in rest)
+    return next((script for script in named if script), "")
+
+
+def _in_script(language: str, near: list[str]) -> list[str]:
+    """Keep the codes in the script that a language asks for, or else those that name none.
+
+    Another script is another text: raises UsageError where all are in others.
+    """
+    script = _script(language)
+    kept = [code for code in near if _script(code) == script] or [code for code in near if not _script(code)]
+    if near and script and not kept:
+        problem = f"The model has no language {language!r} in the script {script}."
+        raise UsageError(problem, fix=f"Of this language it has {', '.join(near[:8])}: name that, or another model.")
+    return kept if script else near
+
+
 def _code(language: str, codes: dict[str, str]) -> str:
     if language in codes:
         return language
-    script = SCRIPT.search(language)
-    near = [code for code in codes if FORM.fullmatch(language) and _short(code) == _short(language)]
-    if script:
-        # Another script is another text: zho_Hant is no zho_Hans.
-        near = [code for code in near if not SCRIPT.search(code) or code.endswith(script[0])]
+    near = _in_script(
+        language, [code for code in codes if FORM.fullmatch(language) and _short(code) == _short(language)]
+    )
     usual = LONG.get(_short(language))
     if usual in near or len(near) == 1:
         return str(usual) if usual in near else near[0]

@@ -5,12 +5,12 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from hflm.cache import cache_folder
+from hflm.cache import cache_folder, in_cache
 from hflm.errors import ModelError, UsageError
 from hflm.models.at_hand import names_at_hand
 from hflm.models.convert import convert_gguf
 from hflm.models.hub import hub_state
-from hflm.models.safety import INDEX, WEIGHTS, weight_files
+from hflm.models.safety import INDEX, WEIGHTS, check_folder, weight_files
 from hflm.models.wheels import Wheel, file_sha256, find_wheel, from_wheel
 from hflm.run import RunFolder
 from hflm.sealed import check_results
@@ -88,7 +88,7 @@ def _from_gguf(path: Path) -> Path:
     status = path.stat()
     digest = _digest(path.absolute(), status.st_size, status.st_mtime_ns)
     folder = cache_folder() / "models" / f"gguf-{digest[:24]}"
-    if not folder.is_dir():
+    if not in_cache(folder, opens=check_folder):
         log.warning("%s: converting it to bfloat16 in hflm's cache, once", path)
         convert_gguf(path, folder)
     return folder

@@ -12,6 +12,14 @@ COUNTS = {
     "decoder": ("decoder_layers", "num_decoder_layers"),
 }  # fmt: skip
 
+# Settings that, where they are lists, say something of every layer, by its number. They are known by their names: lists
+# of other things, as of labels or languages, may be as long by chance.
+OF_LAYERS = {
+    "activation_sparsity_pattern", "attention_layers", "attention_window", "attn_layers", "indexer_types",
+    "intermediate_size", "layer_rope_theta", "layer_types", "layers_block_type", "mlp_layer_types", "moe_topk",
+    "no_rope_layers", "num_attention_heads_per_layer", "num_experts", "swiglu_limits", "swiglu_limits_shared",
+}  # fmt: skip
+
 
 def evenly(layers: int, count: int) -> list[int]:
     """Choose `count` of so many layers, evenly, the first and the last among them.
@@ -35,11 +43,20 @@ def save_shallow(model: Any, layers: int, folder: Path, *, keep: str = "evenly")
             raise UsageError(f"--student-layers {layers}: the teacher has {len(list_of)}.", fix="Ask for fewer.")
         kept = evenly(len(list_of), layers) if keep == "evenly" else list(range(layers))
         setattr(config, setting, layers)
-        kinds = getattr(config, "layer_types", None)
-        if kinds and len(kinds) == len(list_of):
-            config.layer_types = [kinds[layer] for layer in kept]
+        _keep_settings(config, kept, layers=len(list_of))
         _keep(student, list_of, kept)
     student.save_pretrained(folder)
+
+
+def _keep_settings(config: Any, kept: list[int], *, layers: int) -> None:
+    """Leave of lists with a setting for each of so many layers those of the layers that are kept."""
+    for name, found in list(vars(config).items()):
+        # Some may be longer than the stack. Of an encoder-decoder they are the encoder's, which comes first.
+        if name in OF_LAYERS and isinstance(found, (list, tuple)) and len(found) >= layers:
+            setattr(config, name, [found[layer] for layer in kept])
+    if config.model_type == "gpt_neo":
+        # It reads its kinds of attention as pairs of a pattern and how often that comes.
+        config.attention_types = [[config.attention_layers, 1]]
 
 
 def _stacks(model: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hflm.cache import cache_folder, staged
+from hflm.cache import cache_folder, in_cache, staged
 from hflm.errors import ModelError
 from hflm.models.convert import convert_gguf
 from hflm.models.safety import check_folder
@@ -105,7 +105,7 @@ def from_wheel(wheel: Wheel) -> Path | None:
 
     Raises ModelError where the package does not hold what it should.
     """
-    if wheel.folder.is_dir():
+    if in_cache(wheel.folder, opens=check_folder):
         return wheel.folder
     place = installed(wheel)
     return unpack(wheel, place) if place else None

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hflm.config import SHAPE, VOCABULARY, PretrainConfig
+from hflm.data.hub import looks_like_hub_id
 from hflm.data.masking import Masking
+from hflm.data.sources import find_sources
 from hflm.engine import ranks
 from hflm.engine.device import Device, choose_device, use_fast_attention, whole_attention
 from hflm.engine.order import Order
@@ -21,6 +23,7 @@ from hflm.models.heads import check_text_alone, load_config, max_positions
 from hflm.models.load import load_language_model
 from hflm.models.tokenizer import KINDS, continuation_flags, special_flags
 from hflm.pretraining.prepare import Prepared, prepare
+from hflm.pretraining.report import HELD
 from hflm.run import RunFolder
 from hflm.settings import flag
 from hflm.training.process import prepare_process
@@ -65,14 +68,15 @@ class Setup:
 
 
 def set_up(
-    config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resume: bool = False, given: bool = True
-) -> Setup:
+    config: PretrainConfig, run: RunFolder, *, arch: str, say: Say, resume: bool = False,
+    usual: PretrainConfig | None = None,
+) -> Setup:  # fmt: skip
     """Prepare the data and build the model; nothing is written into the run folder yet.
 
-    The settings are those that a user has `given`, or come from another job, which speaks of them itself.
+    `usual` are the settings of another job than a pretraining where nobody says anything.
     """
     prepare_process(config)
-    for line in without_effect(config) if given else ():
+    for line in without_effect(config, usual):
         say(line)
     if config.model:
         _check_one_stack(load_config(config.model), config.model)
@@ -105,12 +109,13 @@ def set_up(
     return Setup(config, run, arch, data, model, family, device, split, inputs)
 
 
-def without_effect(config: PretrainConfig) -> list[str]:
-    """Say which settings do nothing: a model or a tokenizer that is there is as it is."""
-    usual = PretrainConfig()
-    said = []
+def without_effect(config: PretrainConfig, usual: PretrainConfig | None = None) -> list[str]:
+    """Say which settings that are not the usual ones do nothing: a model or a tokenizer that is there is as it is."""
+    usual = usual or PretrainConfig()
+    said = _unread(config, usual)
     if config.eval_fraction != usual.eval_fraction and (config.eval_data or config.streaming):
-        why = "--eval-data is evaluated on" if config.eval_data else "of a stream the first documents are held out"
+        held = f"{HELD[config.job]} is evaluated on"
+        why = held if config.eval_data else "of a stream the first documents are held out"
         said.append(f"--eval-fraction: without effect, as {why}")
     if config.decay != usual.decay and config.schedule == "linear":
         said.append("--decay: without effect, a linear schedule falls from its warm-up on")
@@ -120,6 +125,20 @@ def without_effect(config: PretrainConfig) -> list[str]:
     given = [f"--{flag(name)}" for name in names if getattr(config, name) != getattr(usual, name)]
     kept = config.model or config.tokenizer
     return [*said, *([f"{', '.join(given)}: without effect, as {kept} is as it is"] if given else [])]
+
+
+def _unread(config: PretrainConfig, usual: PretrainConfig) -> list[str]:
+    """Say which settings do nothing for files of these kinds: text has no columns, and a row is always a document."""
+    column, unit = config.text_column != usual.text_column, config.documents != usual.documents
+    # The sample is text.
+    kinds: set[str] = set() if config.data else {"text"}
+    for paths in (config.data, config.eval_data) if column or unit else ():
+        of_hub = len(paths) == 1 and looks_like_hub_id(paths[0])
+        kinds |= {"hub"} if of_hub else {source.kind for source in find_sources(paths)}
+    said = ["--text-column: without effect, as text files have no columns"] if column and kinds == {"text"} else []
+    if unit and "text" not in kinds:
+        said.append("--documents: without effect, as a row of a table is a document")
+    return said
 
 
 def _check_one_stack(config: Any, name: str) -> None:

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hflm.config import PretrainConfig
-from hflm.finetuning.card import INHERITED, base_line, kept_table, took
+from hflm.finetuning.card import INHERITED, base_line, distilled, kept_table, shown_command, took
+from hflm.finetuning.licences import license_lines
 from hflm.inference.fill_mask import BLANK
 from hflm.words import foreign
 
 TASKS = {"mlm": "fill-mask", "wwm": "fill-mask", "clm": "text-generation"}
+# What `max_positions` says of a model that has no limit.
+UNLIMITED = 10**6
 
 
 def model_card(
@@ -18,29 +21,32 @@ def model_card(
 ) -> str:  # fmt: skip
     """Write the README.md of a model folder: front matter for the hub, then what a reader must know.
 
-    `length` is how many tokens its rows had, and `mask` is what its tokenizer calls a hidden token.
+    `length` is how many tokens it reads, and `mask` is what its tokenizer calls a hidden token.
     """
     task, told = TASKS[config.objective], metrics.get("distillation")
+    # The settings of a distillation name a copy of the teacher too; its metrics name the student that a user named.
+    named = metrics.get("model") if told else config.model
+    base = str(named or (told["teacher"]["model"] if told else ""))
     tokens = metrics["train_tokens"]
     measured = "\n".join(f"| {name} | {metrics[key]:.4g} |" for name, key in ROWS if metrics.get(key) is not None)
     packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items() if number)
     return TEMPLATE.format(
         task=task,
-        license_line=f"license: {license}\n" if license else "",
+        license_line=license_lines(license),
         license=license or "not stated by whoever trained them",
         measured=measured,
         samples=_samples(metrics.get("samples", [])),
-        how=_how(config, told),
-        base_line=base_line(str(told["teacher"]["model"] if told else config.model or "")),
-        knows=f"The model was trained on from {config.model}.{INHERITED} It"
-        if config.model and not told
-        else "The model knows the text above and nothing else,",
+        how=distilled(told, named) if told else f"Trained by `hflm pretrain`{f', from {base} on,' if base else ''}",
+        base_line=base_line(base),
+        knows=_knows(base, copied=not named),
+        best=_best(metrics),
         took=took(metrics),
         kept=kept_table(told) if told else "",
         example=json.dumps(_example(task, metrics, mask or "[MASK]"), ensure_ascii=False),
-        max_length=length,
+        # Some count no positions, and have no limit.
+        reads=f"reads at most {length:,} tokens" if length < UNLIMITED else "reads texts of any length",
         seed=config.seed,
-        command=environment["command"],
+        command=shown_command(environment["command"]),
         machine=environment["processor"] or environment["platform"],
         packages=packages,
         **{name: metrics[name] for name in ("arch", "data", "steps", "parameters")},
@@ -57,10 +63,17 @@ def _example(task: str, metrics: Mapping[str, Any], mask: str) -> str:
     return BLANK.sub(mask, own) if own else f"She was {mask} ."
 
 
-def _how(config: PretrainConfig, told: Mapping[str, Any] | None) -> str:
-    if told:
-        return f"Distilled by `hflm distill` from {told['teacher']['model']}"
-    return f"Trained by `hflm pretrain`{f', from {config.model} on,' if config.model else ''}"
+def _knows(base: str, *, copied: bool) -> str:
+    """Say what a model has learned, where from; of a teacher some layers are `copied`."""
+    if not base:
+        return "The model knows the text above and nothing else,"
+    return f"The model {'began with layers of' if copied else 'was trained on from'} {base}.{INHERITED} It"
+
+
+def _best(metrics: Mapping[str, Any]) -> str:
+    """Say which weights were kept, where they are not those of the last step."""
+    step = metrics.get("best_step")
+    return f"\nThe weights are those after step {step:,}, which did best on the held-out text." if step else ""
 
 
 def _samples(samples: Sequence[Mapping[str, Any]]) -> str:
@@ -81,7 +94,7 @@ pipeline_tag: {task}
 # {arch}, {parameters:,} parameters
 
 {how} on {data}: {amount}, {tokens_seen:,} tokens seen in
-{steps:,} steps and {took}. Licence of the weights: {license}.
+{steps:,} steps and {took}. Licence of the weights: {license}.{best}
 
 | measure on held-out text | value |
 |---|---|
@@ -97,7 +110,7 @@ pipeline("{task}", "path/to/this/folder")({example})
 
 ## Limits
 
-{knows} reads at most {max_length} tokens, and repeats the views and errors of
+{knows} {reads}, and repeats the views and errors of
 that text. It was measured on held-out text of the same kind only.
 
 ## How it was made

@@ -46,6 +46,8 @@ def measure(setup: Setup, trained: Trained) -> dict[str, Any]:
         "parameters": count_parameters(setup.model),
         "body_parameters": body_parameters(setup.model),
         "steps": steps,
+        # Patience brings back weights from before the last step; all else is counted to the end.
+        **({"best_step": trained.best_step} if trained.best_step else {}),
         "seconds": round(trained.seconds, 2),
         # None of a stream, whose end nobody has seen.
         "train_tokens": setup.data.report.get("tokens"),

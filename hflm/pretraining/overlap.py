@@ -5,10 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hflm.cache import cache_folder
+from hflm.cache import FULL_CACHE, cache_folder
 from hflm.data.documents import Document
 from hflm.data.overlap import find_overlap
 from hflm.run import read_object, write_json
+from hflm.space import full_disk_named
 
 Texts = Callable[[], Iterator[Document]]
 # Characters of the training text that are looked at, and of the evaluation text: a few seconds, some 100 MB.
@@ -26,7 +27,7 @@ def overlap_of_words(train: Texts, held: Texts, *, key: str, say: Callable[[str]
     except ValueError:
         found = find_overlap(_first(held, MOST_EVAL), _first(train, MOST_TRAIN)).to_json()
         # Another process may be writing the same.
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), full_disk_named(known.parent, fix=FULL_CACHE):
             write_json(known, found)
     if found["rows"]:
         say(_line(found))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hflm.cache import cache_folder
+from hflm.cache import cache_folder, in_cache
 from hflm.config import PretrainConfig
 from hflm.data.bad_rows import reason_of
 from hflm.data.clean import CleanReport, clean_documents, parse_filters
@@ -19,16 +19,15 @@ from hflm.data.documents import Document, choose_unit, read_documents
 from hflm.data.holdout import HOLD_OUT, SHOWN, hold_out, split_rows
 from hflm.data.hub import hub_documents, looks_like_hub_id, pinned
 from hflm.data.quality import QUALITY
-from hflm.data.rows import LAYOUT, Notes, Rows, cache_key, encode_rows, open_rows, read_notes, write_rows
-from hflm.data.sources import Source, find_sources, fingerprint
+from hflm.data.rows import LAYOUT, Notes, Rows, cache_key, check_rows, encode_rows, open_rows, read_notes, write_rows
+from hflm.data.sources import Source, check_same, find_sources, fingerprint, looks
 from hflm.data.stream import StreamedRows
 from hflm.errors import DataError
-from hflm.models.fingerprints import tokenizer_key
 from hflm.models.tokenizer import load_tokenizer, special_flags
 from hflm.pretraining.encoding import beginning, encoder, frame_of
 from hflm.pretraining.overlap import overlap_of_words
-from hflm.pretraining.report import beginnings, count_targets, report_of, tell_left_out
-from hflm.pretraining.vocabulary import Say, obtain_tokenizer
+from hflm.pretraining.report import HELD, beginnings, count_targets, report_of, tell_left_out
+from hflm.pretraining.vocabulary import Say, obtain_tokenizer, vocabulary_key
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,6 +37,8 @@ SAMPLE = 200
 STREAM_EVAL = 200
 # Of what follows, so many documents and characters are looked at before the training: it is a sample of the rest.
 HEAD, HEAD_CHARACTERS = 2_000, 20_000_000
+# What a job can do where nothing of a text is known to its tokenizer.
+KNOWING = {"pretrain": "Pass --tokenizer bpe, to which nothing is unknown", "distill": "Take another teacher"}
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,18 @@ class Corpus:
         return {"report": self.report.as_dict(), "lines": self.report.lines()}
 
     @cached_property
+    def content(self) -> tuple[list[tuple[int, int]], str]:
+        """How the files look, and then the hash of them: a change while they are hashed shows too."""
+        return looks(self.sources), self.hub or fingerprint(self.sources)
+
+    def check_unchanged(self) -> None:
+        """Raise DataError where a file is not what was hashed: what is made of it would be kept under a wrong name."""
+        check_same(self.sources, *self.content)
+
+    @cached_property
     def key(self) -> str:
         """Hash of the content and of every setting that decides which documents come out; reads all files, once."""
-        content = self.hub or fingerprint(self.sources)
-        config, filters = self.config, parse_filters(self.config.clean)
+        (_, content), config, filters = self.content, self.config, parse_filters(self.config.clean)
         return cache_key(
             content=content, units=self.units, filters=filters, column=config.text_column, most=config.max_documents,
             bad=config.on_bad_row, **({"quality": QUALITY} if "quality" in filters else {}),
@@ -136,9 +145,9 @@ def prepare(
     held = open_corpus(config, eval_paths, say=lambda _: None) if eval_paths else None
     train_texts, eval_texts = _sides(train, held, config)
     make = partial(obtain_tokenizer, config, train_texts, arch=arch, max_length=max_length, key=train.key, say=say)
-    tokenizer = load_tokenizer(str(saved)) if saved and saved.is_dir() else make()
+    tokenizer = load_tokenizer(str(saved)) if saved and saved.is_dir() else make(settled=train.check_unchanged)
     frame = frame_of(tokenizer, max_length=max_length, pack=pack, objective=config.objective)
-    inputs = {"training text": train.key, "tokenizer": _tokenizer_key(tokenizer)}
+    inputs = {"training text": train.key, "tokenizer": vocabulary_key(tokenizer)}
     inputs |= {"evaluation text": held.key} if held else {}
     begin = beginning(tokenizer, objective=config.objective)
     encode = encoder(tokenizer, end=config.objective == "clm", begin=begin)
@@ -151,13 +160,13 @@ def prepare(
 
     def rows_of(texts: Callable[[], Iterator[str]], side: str, notes: Notes) -> tuple[Rows, dict[str, Any]]:
         folder = cache_folder() / f"rows-{key}-{LAYOUT}-{side}"
-        if not folder.exists():
-            write_rows(encoded(texts()), folder, max_length=max_length, notes=notes)
+        if not in_cache(folder, opens=check_rows):
+            write_rows(encoded(texts()), folder, max_length=max_length, notes=partial(_settled, notes, train, held))
         return open_rows(folder), read_notes(folder)
 
     first: list[str] = []
     eval_rows, sample = rows_of(lambda: _noting(eval_texts(), first), "eval", lambda: _noted(first, train_texts, held))
-    left_out = tell_left_out(sample["cleaned"], say=say) if config.eval_data else {}
+    left_out = tell_left_out(sample["cleaned"], config, say=say) if config.eval_data else {}
     sentences = tuple(sample["sentences"])
     if config.streaming:
         rows, cleaned = rows_of(lambda: _head(train_texts()), "head", _nothing_cleaned)
@@ -165,9 +174,9 @@ def prepare(
         rows, cleaned = rows_of(train_texts, "train", train.cleaned)
     rows, eval_rows = (rows, eval_rows) if config.eval_data or len(eval_rows) else split_rows(rows)
     if config.eval_data or len(eval_rows):
-        _check_held(eval_rows, tokenizer, hides=config.objective != "clm")
+        _check_held(eval_rows, tokenizer, config)
     texts = sentences or sample.get("trained") or beginnings(train_texts())
-    report = report_of(cleaned, tokenizer, rows, eval_rows, texts=texts, streaming=config.streaming, say=say)
+    report = report_of(cleaned, tokenizer, rows, eval_rows, texts=texts, config=config, say=say)
     return Prepared(
         tokenizer=tokenizer, rows=None if config.streaming else rows, eval_rows=eval_rows, name=name,
         stream=(lambda count: StreamedRows(lambda: encoded(train_texts()), length=count)) if config.streaming else None,
@@ -176,22 +185,18 @@ def prepare(
     )  # fmt: skip
 
 
-def _tokenizer_key(tokenizer: "PreTrainedTokenizerBase") -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return cache_key(tokenizer=backend.to_str()) if backend is not None else tokenizer_key(tokenizer)
-
-
-def _check_held(rows: Rows, tokenizer: "PreTrainedTokenizerBase", *, hides: bool) -> None:
+def _check_held(rows: Rows, tokenizer: "PreTrainedTokenizerBase", config: PretrainConfig) -> None:
     """Raise DataError where there is nothing to evaluate on, or where tokens are hidden and none of it is known."""
     if not len(rows):
         raise DataError(
-            "--eval-data holds no text to evaluate on.", fix="Check the files, and what --clean drops of them."
+            f"{HELD[config.job]} holds no text to evaluate on.",
+            fix="Check the files, and what --clean drops of them.",
         )
-    special = special_flags(tokenizer)
+    special, hides = special_flags(tokenizer), config.objective != "clm"
     if hides and not any((~special[rows.ids[start : start + 1000]]).any() for start in range(0, len(rows), 1000)):
         raise DataError(
             "The tokenizer knows nothing of the text to evaluate on: every token of it is unknown.",
-            fix="Pass --tokenizer bpe, to which nothing is unknown, or evaluate on text like that of the training.",
+            fix=f"{KNOWING[config.job]}, or evaluate on text like that of the training.",
         )
 
 
@@ -207,6 +212,14 @@ def _noted(first: list[str], train_texts: Callable[[], Iterator[str]], held: Cor
     """Return what is kept beside the rows to evaluate on; without any, what the tokenizer is measured on instead."""
     cleaned = held.cleaned() if held else _nothing_cleaned()
     return {"sentences": first, "trained": [] if first else beginnings(train_texts()), "cleaned": cleaned}
+
+
+def _settled(notes: Notes, *corpora: Corpus | None) -> Mapping[str, Any]:
+    """Return what is noted once all rows have come; raises DataError where their text has changed meanwhile."""
+    found = notes()
+    for corpus in filter(None, corpora):
+        corpus.check_unchanged()
+    return found
 
 
 def _head(texts: Iterator[str]) -> Iterator[str]:
@@ -228,13 +241,11 @@ def _shared(train: Corpus, held: Corpus | None, config: PretrainConfig, say: Say
     """Return what the text to evaluate on shares with the training text, where the user named both."""
     if not held or not config.eval_data:
         return {}
-    key = cache_key(train=train.key, held=held.key)
+    key = cache_key(train=train.key, held=held.key, form="NFC")
     return {"overlap_of_words": overlap_of_words(train.documents, held.documents, key=key, say=say)}
 
 
 def _choose_data(config: PretrainConfig) -> tuple[PretrainConfig, tuple[str, ...], tuple[str, ...], str]:
-    from dataclasses import replace
-
     if config.data:
         # A name that is no UTF-8 is shown with a mark where it is not, in titles and cards too.
         shown = [Path(path).name.encode(errors="surrogateescape").decode(errors="replace") for path in config.data[:3]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hflm.config import PretrainConfig
 from hflm.data.rows import Rows
 from hflm.errors import DataError
 from hflm.models.tokenizer import MUCH_UNKNOWN, special_flags, tokenizer_report
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # Texts that a tokenizer is measured on, and characters of each.
 MEASURED, CHARACTERS = 50, 20_000
+# What a job calls the text to evaluate on, and what it can do where its tokenizer does not know the text.
+HELD = {"pretrain": "--eval-data", "distill": "--validation-file"}
+UNKNOWN = {"pretrain": "pass --tokenizer bpe, or name another model", "distill": "take another teacher"}
 
 
 def beginnings(texts: Iterable[str]) -> list[str]:
@@ -46,16 +50,16 @@ def count_targets(
     return counts
 
 
-def tell_left_out(cleaned: Mapping[str, Any], *, say: Say) -> dict[str, Any]:
+def tell_left_out(cleaned: Mapping[str, Any], config: PretrainConfig, *, say: Say) -> dict[str, Any]:
     """Say and return what was left out of the text that the user named to evaluate on."""
     for line in cleaned["lines"]:
-        say(f"cleaning of --eval-data: {line}")
+        say(f"cleaning of {HELD[config.job]}: {line}")
     return {"eval_cleaning": cleaned["report"]}
 
 
 def report_of(
     cleaned: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase", rows: Rows, held: Rows, *,
-    texts: Sequence[str], streaming: bool, say: Say,
+    texts: Sequence[str], config: PretrainConfig, say: Say,
 ) -> dict[str, Any]:  # fmt: skip
     """Say and return what was prepared; of a stream `rows` are its head alone, and are not counted.
 
@@ -74,11 +78,11 @@ def report_of(
     for line in measured.lines():
         say(f"tokenizer: {line}")
     if measured.unknown_rate > MUCH_UNKNOWN:
-        say("tokenizer: it does not know this script or these letters; pass --tokenizer bpe, or name another model")
-    amount = f"a stream of {length} tokens each" if streaming else f"{len(rows):,} of {length} tokens"
-    counted = "" if streaming else f" ({tokens:,} tokens)"
+        say(f"tokenizer: it does not know this script or these letters; {UNKNOWN[config.job]}")
+    amount = f"a stream of {length} tokens each" if config.streaming else f"{len(rows):,} of {length} tokens"
+    counted = "" if config.streaming else f" ({tokens:,} tokens)"
     say(f"rows: {amount} to train on{counted}, {len(held):,} to evaluate")
-    told: dict[str, Any] = {"streaming": True} if streaming else {"rows": len(rows), "tokens": tokens}
+    told: dict[str, Any] = {"streaming": True} if config.streaming else {"rows": len(rows), "tokens": tokens}
     return {
         "cleaning": cleaned["report"], "tokenizer": measured.as_dict(), **told,
         "eval_rows": len(held), "eval_tokens": held.tokens,

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from hflm.cache import cache_folder, staged
+from hflm.cache import cache_folder, in_cache, staged
 from hflm.config import PretrainConfig
 from hflm.data.rows import cache_key
 from hflm.data.vocabulary import Again, enough, lines, vocabulary_size
 from hflm.errors import UsageError
 from hflm.models.architecture import ROBERTA_LIKE
+from hflm.models.fingerprints import tokenizer_key
 from hflm.models.load import model_folder
 from hflm.models.tokenizer import KINDS, check_opens, load_tokenizer, train_tokenizer
 
@@ -22,11 +23,18 @@ TRAINER = 4
 
 
 def obtain_tokenizer(
-    config: PretrainConfig, texts: Callable[[], Iterator[str]], *, arch: str, max_length: int, key: str, say: Say
-) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer that the settings name, or train one; `key` stands for the content of the text."""
+    config: PretrainConfig, texts: Callable[[], Iterator[str]], *, arch: str, max_length: int, key: str, say: Say,
+    settled: Callable[[], None] = lambda: None,
+) -> "PreTrainedTokenizerBase":  # fmt: skip
+    """Return the tokenizer that the settings name, or train one; `key` stands for the content of the text.
+
+    `settled` raises an error where the text has changed since: then none is kept.
+    """
     if config.tokenizer and config.tokenizer not in KINDS and not config.model:
-        return load_tokenizer(config.tokenizer)
+        named = load_tokenizer(config.tokenizer)
+        # The model that is built reads no more, whatever the one reads that the tokenizer comes from.
+        named.model_max_length = min(named.model_max_length, max_length)
+        return named
     if config.model:
         if config.tokenizer:
             raise UsageError(
@@ -44,7 +52,7 @@ def obtain_tokenizer(
         **({"streaming": True} if config.streaming and not config.eval_data else {}),
     )  # fmt: skip
     folder = cache_folder() / f"tokenizer-{name}"
-    if folder.exists():
+    if in_cache(folder, opens=lambda place: load_tokenizer(str(place))):
         return load_tokenizer(str(folder))
     size = config.vocab_size or vocabulary_size(enough(texts()))
     say(f"training a {kind} tokenizer of {size:,} pieces")
@@ -54,4 +62,11 @@ def obtain_tokenizer(
     )  # fmt: skip
     with staged(folder) as staging:
         tokenizer.save_pretrained(staging)
+        settled()
     return load_tokenizer(str(folder))
+
+
+def vocabulary_key(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Hash what a tokenizer makes of a text, without its chat template."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return cache_key(tokenizer=backend.to_str()) if backend is not None else tokenizer_key(tokenizer)

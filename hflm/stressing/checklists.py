@@ -6,13 +6,15 @@
  "direction": "up"}
 """
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hflm.data.chats import CHATS
-from hflm.data.examples import Example
+from hflm.data.examples import Example, label
+from hflm.data.overlap import folded
 from hflm.data.records import Record, read_records, show
 from hflm.data.sources import one_source
 from hflm.errors import DataError
@@ -74,13 +76,21 @@ def _read(record: Record, labels: Sequence[str]) -> RowTest:
         raise DataError(f"{where}: the text is {show(record.values.get('text'))}.", fix="Give a text.")
     test = RowTest(
         where=where, name=str(values.get("name", kind)), kind=kind, text=text,
-        variants=_texts(values, "variants", where), label=None if "label" not in values else str(values["label"]),
+        variants=_texts(values, "variants", where), label=_label(values, labels, where),
         direction={"up": 1, "down": -1}.get(str(values.get("direction")), 0),
         tolerance=_number(values.get("tolerance", 0.0), where), contains=_texts(values, "contains", where),
         lacks=_texts(values, "lacks", where),
     )  # fmt: skip
     _check(test, labels)
     return test
+
+
+def _label(values: Mapping[str, Any], labels: Sequence[str], where: str) -> str | None:
+    """Return a test's label as rows have theirs, and as the model writes it."""
+    if "label" not in values:
+        return None
+    name = label(values["label"], where)
+    return next((one for one in labels if unicodedata.normalize("NFC", one.strip()) == name), name)
 
 
 def _check(test: RowTest, labels: Sequence[str]) -> None:
@@ -165,10 +175,10 @@ def _failures(test: RowTest, answer: Any, chance: Any) -> Iterator[dict[str, Any
     """Yield what is wrong with the answers to one test."""
     got = answer(test.text)
     if test.kind == "MFT":
-        low = str(got).casefold()
+        low = folded(str(got))
         wrong = test.label is not None and got != test.label
-        wrong |= any(part.casefold() not in low for part in test.contains)
-        wrong |= any(part.casefold() in low for part in test.lacks)
+        wrong |= any(folded(part) not in low for part in test.contains)
+        wrong |= any(folded(part) in low for part in test.lacks)
         if wrong:
             yield {"answer": got, "wanted": test.label or {"contains": test.contains, "lacks": test.lacks}}
     for variant in test.variants:

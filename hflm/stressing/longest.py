@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hflm.data.overlap import folded
 from hflm.words import word_pattern
 
 # Shorter runs are phrases of the language.
@@ -19,8 +20,8 @@ def longest_overlaps(
     time; only the outputs are kept.
     """
     find = word_pattern().findall
-    said = [find(text.casefold()) for text in outputs]
-    read = [" ".join(find(text.casefold())) for text in sources]
+    said = [find(folded(text)) for text in outputs]
+    read = [" ".join(find(folded(text))) for text in sources]
     grams: dict[tuple[str, ...], list[tuple[int, int]]] = {}
     for row, words in enumerate(said):
         for at in range(len(words) - LEAST + 1):
@@ -29,7 +30,7 @@ def longest_overlaps(
     texts = 0
     for where, text in train:
         texts += 1
-        words = find(text.casefold())
+        words = find(folded(text))
         for at in range(len(words) - LEAST + 1):
             for row, start in grams.get(tuple(words[at : at + LEAST]), ()):
                 run = _run(said[row], start, words, at)

@@ -9,8 +9,16 @@ EN_NOT = re.compile(r"\b(?:not|never) (?=[a-z])", re.IGNORECASE)
 EN_ADD = re.compile(rf"\b(?:{AUXILIARIES}|(?:it|that|he|she|there)['’]s)\b(?! not\b|n['’]t)", re.IGNORECASE)
 ES_AWAY = re.compile(r"\bno (?=(?:es|está|fue|era|son|tiene|puede|hay|me|se|lo|la)\b)", re.IGNORECASE)
 ES_ADD = re.compile(r"\b(?=(?:es|está|fue|era|son|eran|fueron|tiene|puede|hay|merece|vale)\b)", re.IGNORECASE)
-ZH_AWAY = re.compile(r"不(?=[是会能要可值好])|没(?=有)")
-ZH_ADD = re.compile(r"(?<![不没])(?=是(?!否|非)|会|能|可以|值得)")
+ZH_AWAY = re.compile(r"不(?!好意思)(?=[是会能要可值好])|没(?=有)")
+# Behind these characters, and before those, the verb is part of another word: 但是, 机会, 会议, 可能, 能力, 所有.
+ZH_ADD = re.compile(
+    r"(?<![不没未但可还還就于於总總只隻要凡或老才正真若倒算而即便硬求])(?=是(?!否|非))"
+    r"|(?<![不没未机社大开聚晚宴协学公工国议教约误体领集员事例舞乐动唱览布谈运博省商盛峰])"
+    r"(?=会(?![议员计儿话谈面见合场长所馆堂否]))"
+    r"|(?<![不没未可性功才只机機智职技本潜核电電热动势节产万无無体效官全异新低难])(?=能(?![力量否源手干人耐]))"
+    r"|(?<![不没未还還])(?=可以|值得)"
+)
+ZH_HAVE = re.compile(r"(?<![没所只还具拥享占含])有(?!些|点|点儿|时|关)")
 
 
 def english(text: str) -> str | None:
@@ -36,9 +44,9 @@ def chinese(text: str) -> str | None:
     changed, count = ZH_AWAY.subn("", text, count=1)
     if count:
         return changed
-    if re.search(r"(?<!没)有(?!些|点|点儿|时|关)", text) and not ZH_ADD.search(text):
-        return re.sub(r"(?<!没)有(?!些|点|点儿|时|关)", "没有", text, count=1)
     changed, count = ZH_ADD.subn("不", text, count=1)
+    if not count:
+        changed, count = ZH_HAVE.subn("没有", text, count=1)
     return changed if count else None
 
 

@@ -23,7 +23,8 @@ SIGN = rf"(?:[^\W{LETTERS}]|-)"
 EMAIL = re.compile(rf"(?:{SIGN}|[.+]){{1,64}}@{SIGN}+(?:\.{SIGN}+)*\.[a-z]{{2,}}", re.IGNORECASE)
 # A full stop ends a sentence; one between digits makes another number.
 CARD = re.compile(r"(?<!\d)(?<!\d\.)\d(?:[ -]?\d){12,18}(?!\d|\.\d)")
-IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+# Letters of other scripts may stand beside it without a space.
+IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
 ADDRESS = re.compile(r"(?<!\d)(?<!\d\.)(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)")
 SHOWN = 5
 

@@ -6,7 +6,7 @@ import unicodedata
 import numpy as np
 
 from hflm.stressing.words import pieces, words
-from hflm.words import UNSPACED, word_pattern
+from hflm.words import UNSPACED, goes_on, word_pattern
 
 # A sentence that says nothing of what the text is about.
 BESIDE = {
@@ -43,8 +43,11 @@ def without_marks(text: str, draw: np.random.Generator) -> str | None:
 
 
 def _inside(text: str, place: int) -> bool:
+    """Tell whether letters with their marks, or digits, stand on both sides, as they do within a word."""
     around = text[max(place - 1, 0) : place] + text[place + 1 : place + 2]
-    return len(around) == 2 and around.isalnum() and not UNSPACED.search(around)
+    joins = goes_on(text, place - 1) and goes_on(text, place + 1)
+    # An underscore is punctuation too, and keeps no other.
+    return joins and "_" not in around and not UNSPACED.search(around)
 
 
 def more_marks(text: str, draw: np.random.Generator) -> str | None:

@@ -1,10 +1,12 @@
 """What a run recorded when it began, held against what it finds when it goes on or is done again."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hflm.engine import checkpoints
 from hflm.environment import environment
 from hflm.errors import CheckpointError, UsageError
 from hflm.plots import read_log
@@ -36,7 +38,10 @@ class Change:
 def read_plan(run: RunFolder) -> dict[str, Any]:
     """Read what a run fixed before its first step; raises CheckpointError where it never came to that."""
     if not run.plan.exists() and not run.checkpoints.exists():
-        raise CheckpointError(f"{run.path} never began to train.", fix="Start it again with --overwrite.")
+        # What else lies there may be the user's own.
+        raise CheckpointError(
+            f"{run.path} never began to train.", fix="Start it in another folder: --overwrite would empty this one."
+        )
     return open_plan(run)
 
 
@@ -105,8 +110,8 @@ def note_machine(run: RunFolder, plan: Mapping[str, Any], *, threads: int, preci
         say(f"not quite the same machine: {'; '.join(differ)}; the last bits of the results may differ")
 
 
-def mend(run: RunFolder, *, say: Say) -> None:
-    """Make way where the log or what was written of the machine is lost: no step hangs on them."""
+def mend(run: RunFolder, plan: Mapping[str, Any], *, say: Say) -> None:
+    """Say where the log or what was written of the machine is lost, and make way: no step hangs on them."""
     found = _environment(run)
     if not isinstance(found.get("packages"), dict) or not isinstance(found.get("started"), str):
         say(f"{run.environment} is lost or damaged: it is written anew")
@@ -116,6 +121,27 @@ def mend(run: RunFolder, *, say: Say) -> None:
     if there and not (run.log.is_file() and os.access(run.log, os.R_OK | os.W_OK)):
         say(f"{run.log} cannot be read: the log begins anew")
         set_aside(run.log)
+    elif _lacks_lines(run, plan):
+        say(f"{run.log} is lost or damaged in part: the curve of the loss has a gap")
+
+
+def _lacks_lines(run: RunFolder, plan: Mapping[str, Any]) -> bool:
+    """Tell whether a line of the log is none, or none is there of the last logging before the newest checkpoint."""
+    # What stands behind the last line break was cut by a kill: its step is taken again.
+    whole = run.log.read_bytes().split(b"\n")[:-1] if run.log.is_file() else []
+    saved = [path for path in checkpoints.ordered(run.checkpoints) if (path / checkpoints.MANIFEST).is_file()]
+    step = int(saved[-1].name.removeprefix(checkpoints.PREFIX)) if saved else 0
+    # A plan of an earlier version does not say.
+    every = plan.get("settings", {}).get("logging_steps", step + 1)
+    return not all(map(_is_line, whole)) or steps_logged(run) < step - step % every
+
+
+def _is_line(text: bytes) -> bool:
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(line, dict) and isinstance(line.get("step"), int)
 
 
 def steps_logged(run: RunFolder) -> int:

@@ -76,7 +76,7 @@ def _as_recorded(training: Training, *, resume: bool, like: RunFolder | None, al
     for change in found:
         say(f"changed: {change.sentence(run)}")
     if resume and ranks.first():
-        mend(run, say=say)
+        mend(run, plan, say=say)
     note_machine(
         run, plan, threads=torch.get_num_threads(), precision=training.device.precision, say=say
     )  # fmt: skip

@@ -19,20 +19,36 @@ from hflm.engine.restoring import unlike
 from hflm.engine.schedule import Course, factor, warmup_steps
 from hflm.engine.steady import Trim
 from hflm.engine.trainer import EngineTrainer
-from hflm.errors import CheckpointError, Interrupted, UsageError
+from hflm.engine.workers import lost_worker
+from hflm.errors import CheckpointError, Interrupted, RankError, UsageError
+from hflm.run import set_aside
 from hflm.sealed import write_plan
 from hflm.training.arguments import layer_drop, training_arguments
-from hflm.training.recorded import steps_logged
-from hflm.training.training import Say, Trained, Training, evaluate_every, optimizer_of, planned, save_every
+from hflm.training.recorded import read_plan, steps_logged
+from hflm.training.training import (
+    Say,
+    Trained,
+    Training,
+    evaluate_every,
+    first_saving,
+    optimizer_of,
+    planned,
+    save_every,
+)
 
 Found = TypeVar("Found")
 
 
 def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     """Train to the end and evaluate; raises Interrupted where a signal stopped it, saved."""
+    # As the plan has it so far: an interval that was changed on purpose is that of the steps to come.
+    first = first_saving(read_plan(training.run)) if resume and ranks.first() else 0
     if ranks.first():
         write_plan(training.run, training.plan)
-    start = ranks.agreed(_newest(training, watch) if resume and ranks.first() else None)
+    start = ranks.agreed(_newest(training, first, watch) if resume and ranks.first() else None)
+    if resume and ranks.first():
+        # Results that are lost or damaged: nothing is refused any more, and their end is done again.
+        set_aside(training.run.metrics)
     signals = StopOnSignal(partial(watch, "stopping", {}))
     epochs = training.config.batch_size / training.count if training.count else None
     recorder = Recorder(
@@ -60,14 +76,17 @@ def train(training: Training, *, resume: bool, watch: Watch) -> Trained:
     return Trained(trainer.state.global_step, spent, recorder.step_seconds(), last, best, recorder.first)
 
 
-def _newest(training: Training, watch: Watch) -> Path | None:
-    """Return the checkpoint to go on from; None where the run was ended before it had saved one.
+def _newest(training: Training, first: int, watch: Watch) -> Path | None:
+    """Return the checkpoint to go on from; None where the run was ended before it had saved one, at step `first`.
 
-    The step of the first saving is logged before that saving is done, after an evaluation that may take long.
+    That step is logged before the saving is done, after an evaluation that may take long.
     """
     folder = training.run.checkpoints
-    if not checkpoints.ordered(folder) and steps_logged(training.run) <= save_every(training):
+    checkpoints.bring_back(folder)
+    if not checkpoints.ordered(folder) and steps_logged(training.run) <= first:
         watch("note", {"text": "the run was ended before its first checkpoint: it begins again"})
+        # Its steps are taken again, maybe with another first saving, and would tell of more than was done since.
+        training.run.log.unlink(missing_ok=True)
         return None
     return checkpoints.newest_valid(folder)
 
@@ -82,6 +101,8 @@ def _train_in_memory(
             trainer.train(resume_from_checkpoint=str(start) if start else None)
             return trainer
         except Exception as error:
+            if lost := lost_worker(error):
+                raise _without_worker(training, lost) from error
             if not out_of_memory(error):
                 raise
         # Outside of the handler: the error holds on to what the step had in memory.
@@ -92,6 +113,14 @@ def _train_in_memory(
         broke_off = trainer.updating == trainer.state.global_step
         start = trainer.save_last_step() or (_before_update(training, trainer) if broke_off else start)
         write_plan(training.run, training.plan)
+
+
+def _without_worker(training: Training, lost: str) -> RankError:
+    """Return the error of a run whose data worker has died, as where memory was short."""
+    return RankError(
+        f"{lost.rstrip('.')}. What was saved before is whole.",
+        fix=f"Go on with `hflm resume {shlex.quote(str(training.run.path))}`; where memory was short, give it more.",
+    )
 
 
 def _before_update(training: Training, trainer: EngineTrainer) -> Path | None:

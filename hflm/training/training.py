@@ -120,3 +120,10 @@ def evaluate_every(training: Training) -> int:
 
 def save_every(training: Training) -> int:
     return training.config.save_steps or evaluate_every(training)
+
+
+def first_saving(plan: Mapping[str, Any]) -> int:
+    """Return after which step a run was to save first, by its plan."""
+    settings = plan.get("settings", {})
+    every = settings.get("save_steps") or settings.get("eval_steps")
+    return int(every or math.ceil(plan["steps"] / plan.get("evaluations", EVALUATIONS)))

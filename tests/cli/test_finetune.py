@@ -90,15 +90,23 @@ def test_a_recipe_of_ones_own_with_many_classes(
     assert json.loads(capsys.readouterr().out)["test"] == metrics["test"]
 
 
-@pytest.mark.parametrize(("kind", "source"), [("t5", "document"), ("gpt2", "document"), ("gpt2", "text")])
+@pytest.mark.parametrize(
+    ("kind", "source", "name"),
+    [
+        ("t5", "document", "headlines"),
+        ("t5", "document", "summarization"),
+        ("gpt2", "document", "headlines"),
+        ("gpt2", "text", "headlines"),
+    ],
+)
 def test_a_recipe_of_ones_own_for_texts_is_scored_as_it_says(
-    kind: str, source: str, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    kind: str, source: str, name: str, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """Afterwards too, when the recipe is gone: by its metric, with its instruction, from its columns."""
+    """Afterwards too, when the recipe is gone or kept its name: by its metric, with its instruction and columns."""
     monkeypatch.chdir(tmp_path)
     recipe = Path(recipe_paths()["summarization"]).read_text(encoding="utf-8")
-    Path("mine.py").write_text(recipe.replace('"summarization"', '"headlines"', 1).replace('"rouge"', '"bleu"'))
+    Path("mine.py").write_text(recipe.replace('"summarization"', f'"{name}"', 1).replace('"rouge"', '"bleu"'))
     data = write(Path("rows.jsonl"), pairs(source=source))
     assert finetune(Path("out"), "./mine.py", tiny(kind), data, "--max-steps", "2", "--max-target-length", "8") == 0
     Path("mine.py").unlink()
@@ -107,7 +115,7 @@ def test_a_recipe_of_ones_own_for_texts_is_scored_as_it_says(
     found = json.loads(capsys.readouterr().out)
     assert found["metric"] == "bleu" and "chrf" in found["test"]["scores"]
     trained = open_trained("out", precision="fp32")
-    assert trained.task.name == "headlines" and trained.task.family == "text_to_text"
+    assert trained.task.name == name and trained.task.family == "text_to_text"
     if kind == "gpt2":
         assert trained.family.instruction == "Summarize this text in one line."
     asked_for = write(Path("in.jsonl"), [{source: "one two three"}])

@@ -220,6 +220,16 @@ def test_help_says_the_defaults_that_hold() -> None:
                 assert str(getattr(config, setting)) == value, (name, setting)
 
 
+def test_help_says_whether_a_line_is_a_text_or_all_of_it() -> None:
+    from hflm.cli.predict import classify, summarize, translate
+
+    lines, whole = ("the lines of stdin", ".txt, a line each"), ("all of stdin, which is one text", ".txt, all of it")
+    for command, wanted in ((classify, lines), (translate, lines), (summarize, whole)):
+        known = inspect.signature(command).parameters
+        for name, text in zip(("text", "input_file"), wanted, strict=True):
+            assert text in known[name].annotation.__metadata__[0].help
+
+
 def test_home_behind_an_equals_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     assert _at_home("--output-dir=~/runs/x") == "/".join(("--output-dir=", "home", "ada", "runs", "x"))

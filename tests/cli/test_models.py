@@ -59,6 +59,20 @@ def test_every_place_is_listed(tiny: Tiny, finished: Path, tmp_path: Path, capsy
     assert lines[0].split() == ["model", "kind", "parameters", "size", "licence", "from"] and len(lines) == 4
 
 
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ('license: other\nlicense_name: "gpl-2.0-or-later"\n', "gpl-2.0-or-later"),
+        ("license: other\n", "other"),
+        ("license: mit\nlicense_name: x\n", "mit"),
+        ("", None),
+    ],
+)
+def test_a_licence_that_is_no_id_of_the_hub_has_a_name(lines: str, found: str | None, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(f"---\n{lines}tags: [hflm]\n---\n")
+    assert at_hand._license(tmp_path) == found
+
+
 def test_what_is_listed_can_be_used(tiny: Tiny, tmp_path: Path, capsys: Out) -> None:
     in_hub_cache(Path(tiny("bert")), tmp_path / "hub", "owner/tiny")
     assert main(["models", "get", "owner/tiny"]) == 0

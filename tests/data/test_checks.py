@@ -126,6 +126,14 @@ def test_what_is_counted() -> None:
     assert found["labels"] == {"x": 3, "y": 1} and found["columns"] == COLUMNS
 
 
+@pytest.mark.promise("D2")
+def test_a_copy_is_one_in_whatever_form_it_is_written() -> None:
+    for composed, apart in (("Caf\u00e9", "cafe\u0301"), ("\ud55c", "\u1112\u1161\u11ab"), ("\u0921\u093c", "\u095c")):
+        train = rows({"text": composed, "label": "x"}, {"text": apart, "label": "y"})
+        found = findings(splits(train, rows({"text": apart, "label": "x"}), rows({"text": "d", "label": "x"})))
+        assert found["duplicates"] == 1 and found["overlap"] == {"eval": 1, "test": 0}
+
+
 def test_numbers_that_are_no_classes() -> None:
     assert len(label_list(splits(labelled(*(str(n / 2) for n in range(10)))))) == 10
     with pytest.raises(DataError, match="20 different numbers, as '0.14.*no classes.*--label-column"):

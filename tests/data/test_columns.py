@@ -1,11 +1,13 @@
 """Columns are found by name, said with a remedy where they are not, and never guessed."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import pytest
 
-from hflm.data.columns import by_place, flag, language_code, language_name, language_roles, match_columns
+from hflm.data.columns import NATIVE, by_place, flag, language_code, language_name, language_roles, match_columns
+from hflm.data.tables import choose_column
 from hflm.errors import DataError, HflmError
 from hflm.recipe_files import load_task
 
@@ -50,6 +52,33 @@ def test_the_first_whole_shape_is_taken(task: str, columns: list[str], found: di
     assert match(task, columns) == found
 
 
+@pytest.mark.parametrize(
+    ("task", "columns", "found"),
+    [
+        ("sentiment", ["编号", "文本", "标签"], {"text": "文本", "label": "标签"}),
+        ("sentiment", ["النص", "الفئة"], {"text": "النص", "label": "الفئة"}),
+        ("sentiment", [" TEXTE ", "e\u0301tiquette"], {"text": " TEXTE ", "label": "e\u0301tiquette"}),
+        ("summarization", ["Texto", "RESUMEN"], {"source": "Texto", "target": "RESUMEN"}),
+        ("generation", ["问题", "回答"], {"prompt": "问题", "completion": "回答"}),
+        # English names come first, all of them: rows are read as before.
+        ("sentiment", ["文本", "text", "label"], {"text": "text", "label": "label"}),
+        ("sentiment", ["review", "texto", "label"], {"text": "review", "label": "label"}),
+        ("sentiment", ["text", "rating", "Kategorie"], {"text": "text", "label": "rating"}),
+        ("generation", ["text", "pregunta", "respuesta"], {"text": "text"}),
+    ],
+)
+def test_usual_names_of_other_languages_are_known(task: str, columns: list[str], found: dict[str, str]) -> None:
+    assert match(task, columns) == found
+
+
+def test_names_of_other_languages_are_written_as_they_are_compared() -> None:
+    assert [unicodedata.normalize("NFC", name).casefold() for name in NATIVE] == list(NATIVE)
+    known = {name for task in TASKS for names in load_task(task).columns.values() for name in names}
+    assert set(NATIVE.values()) <= known and not known & set(NATIVE)
+    assert choose_column(["标题", "文本"], None, where="a.csv") == "文本"
+    assert choose_column(["texto", "document"], None, where="a.csv") == "document"
+
+
 def test_a_named_column_wins() -> None:
     assert match("sentiment", ["text", "body", "label"], {"text": "body"}) == {"text": "body", "label": "label"}
     # A role that is named decides between the shapes.
@@ -61,6 +90,7 @@ def test_a_named_column_wins() -> None:
     ("task", "columns", "given", "said"),
     [
         ("sentiment", ["txt", "label"], {}, "no column for the text .*Did you mean 'txt'. Pass --text-column txt"),
+        ("sentiment", ["text a", "label"], {}, "Did you mean 'text a'. Pass --text-column 'text a'"),
         ("sentiment", ["text", "mood"], {}, "no column for the label .*'text', 'mood'.*Pass --label-column NAME"),
         ("sentiment", ["text", "label"], {"text": "txet"}, "no column 'txet'; .*Did you mean 'text'"),
         ("sentiment", ["text", "label"], {"text": "label"}, "column 'label' cannot be text and label"),

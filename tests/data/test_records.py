@@ -132,6 +132,35 @@ def test_a_table_of_a_spreadsheet(mark: str, tmp_path: Path) -> None:
     assert [record.values for record in read(path)] == [{"text": f"uno, {mark} dos", "label": "bueno"}]
 
 
+@pytest.mark.parametrize(
+    ("header", "mark", "columns"),
+    [
+        ('"¿Qué opina, en general?";etiqueta', ";", ["¿Qué opina, en general?", "etiqueta"]),
+        ("text, raw;id;label", ";", ["text, raw", "id", "label"]), ('"a;b;c",label', ",", ["a;b;c", "label"]),
+        ("text,a;b", ",", ["text", "a;b"]), ("text,label (pos;neg;neutral)", ",", ["text", "label (pos;neg;neutral)"]),
+        ('5";text;label', ";", ['5"', "text", "label"]), ('"a, b"\tlabel', "\t", ["a, b", "label"]),
+    ],
+)  # fmt: skip
+def test_the_separator_is_what_a_header_has_most_of_outside_quotes(
+    header: str, mark: str, columns: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{header}\n{mark.join('x' * len(columns))}\n", encoding="utf-8")
+    assert [record.values for record in read(path)] == [dict.fromkeys(columns, "x")]
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_line_that_says_the_separator_is_no_header(line: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(f'\ufeff{line}\r\na,b;"c"\r\n1;"2\n3"\r\n4;5\r\n6;7;8\r\n'.encode())
+    bad: list[DataError] = []
+    found = list(read_records(find_sources([str(path)])[0], on_bad=bad.append))
+    assert [(row.number, row.values) for row in found] == [(3, {"a,b": "1", "c": "2\n3"}), (5, {"a,b": "4", "c": "5"})]
+    assert found[0].columns_where == f"{path}, line 2"
+    assert [str(error).startswith(f"{path}, line 6: found 3 columns where the header has 2") for error in bad] == [True]
+
+
 def test_two_columns_of_one_name(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,label,text\na,b,c\n")

@@ -9,10 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hflm.cache import cache_folder, staged
+from hflm.cache import MANIFEST, cache_folder, in_cache, staged
 from hflm.data import rows as on_disk
 from hflm.data.packing import Frame, Row
-from hflm.data.rows import BATCH, Rows, batches, cache_key, encode_rows, open_rows, read_notes, write_rows
+from hflm.data.rows import (
+    BATCH,
+    Rows,
+    batches,
+    cache_key,
+    check_rows,
+    encode_rows,
+    open_rows,
+    read_notes,
+    write_rows,
+)
+from hflm.errors import SpaceError
 
 
 def rows(number: int) -> list[Row]:
@@ -159,3 +170,32 @@ def test_what_cannot_get_its_name_is_told(tmp_path: Path) -> None:
     with pytest.raises(OSError), staged(entry):
         entry.write_text("a file")
     assert list(tmp_path.iterdir()) == [entry]
+
+
+@pytest.mark.parametrize("name", ["ids.bin", "segments.bin", "shape.json", "notes.json", "counts.bin"])
+@pytest.mark.parametrize("content", [None, b"", b"0123456789"])
+def test_rows_of_an_earlier_hflm_are_taken_where_they_open(name: str, content: bytes | None, tmp_path: Path) -> None:
+    """They have no manifest: sizes and counts must agree, and what is JSON must be."""
+    folder = tmp_path / "rows-a"
+    write_rows(rows(10), folder, max_length=4)
+    (folder / MANIFEST).unlink()
+    assert in_cache(folder, opens=check_rows)
+    (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+    assert not in_cache(folder, opens=check_rows) and not folder.exists()
+
+
+@pytest.mark.promise("R8")
+def test_counts_that_cannot_be_written_are_noticed(tmp_path: Path) -> None:
+    """Of an array of 300 numbers nothing was written, and nothing was said; of more, what was wrong was not known."""
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    for number in (300, 9000):
+
+        def some(number: int = number) -> Iterator[Row]:
+            (staging,) = (path for path in tmp_path.iterdir() if path.name.startswith(".rows-a"))
+            (staging / "counts.bin").symlink_to("/dev/full")
+            yield Row(np.arange(number - 4, number, dtype=np.int32), np.zeros(4, np.int16))
+
+        with pytest.raises(SpaceError, match=f"{tmp_path} could not be written.*HFLM_CACHE"):
+            write_rows(some(), tmp_path / "rows-a", max_length=4)
+        assert not list(tmp_path.iterdir())

@@ -2,11 +2,23 @@
 
 import json
 import random
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from hflm.engine.checkpoints import MANIFEST, STATE, commit, delete, newest_valid, ordered, problem, rotate
+from hflm.engine.checkpoints import (
+    MANIFEST,
+    STATE,
+    bring_back,
+    commit,
+    delete,
+    newest_valid,
+    ordered,
+    problem,
+    rotate,
+)
 from hflm.errors import CheckpointError
 
 MEMBERS = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", STATE)
@@ -161,16 +173,59 @@ def test_rotation_against_a_model_a_thousand_times(tmp_path: Path) -> None:
     assert play_many(tmp_path, range(60, 1060)) > 5000
 
 
-def test_one_that_is_saved_again_takes_the_place_of_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    """Killed at any moment there is one of the two: nothing is deleted before the new one has its name."""
-    final = tmp_path / "checkpoint-3"
-    staging = tmp_path / ".staging" / "checkpoint-3"
-    for content in (b"old", b"new"):
-        staging.mkdir(parents=True)
-        (staging / "model.safetensors").write_bytes(content)
-        monkeypatch.setattr("hflm.engine.checkpoints.delete", lambda path: pytest.fail("it is not there any more"))
-        commit(staging, final)
-    assert (final / "model.safetensors").read_bytes() == b"new"
+def staged_again(folder: Path) -> tuple[Path, Path]:
+    """Save step 3, and leave another step 3 behind that is about to be committed."""
+    final = save(folder, 3)
+    staging = folder / ".staging" / final.name
+    staging.mkdir()
+    for name in MEMBERS:
+        (staging / name).write_text("{}" if name == STATE else "new")
+    return staging, final
+
+
+def test_one_that_is_saved_again_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    staging, final = staged_again(tmp_path)
+    commit(staging, final)
+    assert (final / "model.safetensors").read_bytes() == b"new" and newest_valid(tmp_path) == final
     assert [path.name for path in (tmp_path / ".staging").iterdir()] == []
+
+
+@pytest.mark.promise("R1")
+@pytest.mark.parametrize("at", [1, 2])
+def test_where_a_rename_breaks_off_the_old_one_stays(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    staging, final = staged_again(tmp_path)
+    rename, calls = Path.rename, iter(range(1, 9))
+
+    def breaks(path: Path, target: Path) -> Path:
+        if next(calls) == at:
+            raise OSError("the disk went away")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", breaks)
+    with pytest.raises(OSError, match="went away"):
+        commit(staging, final)
+    # What is staged goes then.
+    shutil.rmtree(tmp_path / ".staging")
+    assert newest_valid(tmp_path) == final and (final / "model.safetensors").read_text() == "model.safetensors of 3"
+
+
+@pytest.mark.promise("R1")
+def test_killed_between_two_renames_the_old_one_gets_its_name_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at any moment there is one of the two: nothing is deleted before the new one has its name."""
+    staging, final = staged_again(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        rename, calls = Path.rename, iter(range(1, 9))
+        # From the second on none is done: a process that was killed does nothing more.
+        patch.setattr(Path, "rename", lambda path, to: rename(path, to) if next(calls) == 1 else sys.exit())
+        commit(staging, final)
+    assert not final.exists() and ordered(tmp_path) == []
+    bring_back(tmp_path)
+    assert newest_valid(tmp_path) == final and (final / "model.safetensors").read_text() == "model.safetensors of 3"
+    # One that is not whole stays away, and so does one whose place is taken.
+    shutil.copytree(final, tmp_path / ".staging" / "checkpoint-3.old")
+    shutil.copytree(final, tmp_path / ".staging" / "checkpoint-4.old")
+    (tmp_path / ".staging" / "checkpoint-4.old" / "optimizer.pt").unlink()
+    bring_back(tmp_path)
+    assert ordered(tmp_path) == [final]

@@ -12,6 +12,7 @@ from hflm.data.examples import Example
 from hflm.families.completion import Completion
 from hflm.families.encoded import IGNORED
 from hflm.families.prompts import answer_opening, prompt_ids, spans
+from hflm.models.chat_template import render
 
 TEMPLATE = (
     "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}"
@@ -90,3 +91,17 @@ def test_without_such_a_template_nothing_stands_before_an_answer(tiny: Callable[
 
     for kind in ("gpt2", "llama"):
         assert answer_opening(AutoTokenizer.from_pretrained(tiny(kind))) == ""
+
+
+def test_elsewhere_a_tuned_model_is_asked_as_the_docs_say(tokenizer: Any) -> None:
+    """What stood before every answer of the training stands there too, and without the switch it does not."""
+    asks = "<assistant> {% endif %}"
+    assert TEMPLATE.endswith(asks)
+    empty = "{% if enable_thinking is false %}" + EMPTY + "{% endif %}{% endif %}"
+    tokenizer.chat_template = TEMPLATE.removesuffix("{% endif %}") + empty
+    usual = render(tokenizer, CHAT[:1], ask=True)
+    assert not usual.endswith(EMPTY)
+    assert render(tokenizer, CHAT[:1], ask=True, enable_thinking=False) == usual + answer_opening(tokenizer)
+    docs = (Path(__file__).parents[2] / "docs" / "finetuning.md").read_text(encoding="utf-8")
+    _, _, said = docs.partition("## The result in Python")
+    assert "enable_thinking=False" in said.partition("\n## ")[0]

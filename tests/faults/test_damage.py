@@ -1,6 +1,7 @@
 """Any file of the newest checkpoint cut, flipped, emptied, deleted: passed over in one line, or exit 3."""
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,5 +90,18 @@ def test_a_checkpoint_of_another_run_has_its_own_name(zygote: Zygote, straight: 
     old, new = run / "checkpoints" / "checkpoint-10", run / "checkpoints" / "checkpoint-30"
     new.rename(tmp_path / "aside")
     old.rename(new)
+    victim = zygote.run("resume", run)
+    assert victim.code == 0 and same_run(run, straight), victim.said()
+
+
+@pytest.mark.promise("R1", "R2")
+def test_one_that_was_put_aside_for_a_newer_one_is_gone_on_from(zygote: Zygote, straight: Path, tmp_path: Path) -> None:
+    """Killed between the two renames of a save, with no other checkpoint."""
+    run = stopped_after(straight, tmp_path / "run", 30)
+    *others, newest = ordered(run / "checkpoints")
+    for other in others:
+        shutil.rmtree(other)
+    (run / "checkpoints" / ".staging").mkdir()
+    newest.rename(run / "checkpoints" / ".staging" / f"{newest.name}.old")
     victim = zygote.run("resume", run)
     assert victim.code == 0 and same_run(run, straight), victim.said()

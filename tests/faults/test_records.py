@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hflm.run import RunFolder
-from hflm.sealed import open_plan, write_plan
+from hflm.environment import environment
+from hflm.run import RunFolder, write_json
+from hflm.sealed import damage, open_plan, write_plan
+from hflm.training.recorded import mend
 from tests.faults.harness import Zygote, same_run, stopped_after
 from tests.faults.test_damage import DAMAGES
 
@@ -31,6 +33,8 @@ def link(path: Path) -> None:
 WAYS: dict[str, Callable[[Path], None]] = {**DAMAGES, "folder": another, "list": no_object, "loop": link}
 NEEDED = ("config.yaml", "plan.json", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json")
 SPARE = ("log.jsonl", "environment.json")
+# What stands behind the last line of a log is what a kill leaves; a bit may make a letter of a name another one.
+UNSEEN = (("log.jsonl", "grow"), ("log.jsonl", "flip"), ("environment.json", "flip"))
 
 
 def cases(names: tuple[str, ...]) -> list[object]:
@@ -52,6 +56,8 @@ def test_what_no_step_hangs_on_stops_no_run(
     victim = zygote.run("resume", run)
     assert victim.code == 0, victim.said()
     assert same_run(run, straight) and json.loads((run / "environment.json").read_text())["packages"]
+    if (name, way) not in UNSEEN:
+        assert f"{run / name} " in victim.said(), "a line says so"
 
 
 @pytest.mark.promise("R2")
@@ -96,7 +102,13 @@ def test_settings_that_were_edited_are_not_done_again(zygote: Zygote, straight: 
 
 
 @pytest.mark.promise("R2")
-@pytest.mark.parametrize("lost", ["metrics.json cut", "metrics.json no object", "model gone", "picture a folder"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "metrics.json cut", "metrics.json no object", "model gone", "picture a folder", "model/model.safetensors cut",
+        "model/model.safetensors empty", "model/tokenizer.json delete",
+    ],
+)  # fmt: skip
 def test_the_end_of_a_run_is_done_again_where_it_is_lost(
     zygote: Zygote, straight: Path, tmp_path: Path, lost: str
 ) -> None:
@@ -107,10 +119,15 @@ def test_the_end_of_a_run_is_done_again_where_it_is_lost(
     elif lost == "picture a folder":
         shutil.rmtree(run / "model")
         another(run / "loss.png")
+    elif lost.startswith("model/"):
+        name, way = lost.split()
+        DAMAGES[way](run / name)
     else:
         (run / "metrics.json").write_text("{" if "cut" in lost else "[]")
     victim = zygote.run("resume", run)
     assert victim.code == 0 and "its end is done again" in victim.said(), victim.said()
+    assert str(run / lost.split()[0]) in victim.said() or not lost.startswith("model/"), "a line says why"
+    assert damage(RunFolder(run)) is None
     assert same_run(run, straight) and json.loads((run / "metrics.json").read_text())["steps"] == 40
     assert (run / "loss.png").is_file()
 
@@ -123,6 +140,7 @@ def test_a_model_that_is_not_as_its_run_wrote_it_is_not_used(
 ) -> None:
     from hflm.errors import HflmError
     from hflm.models.resolve import resolve_model
+    from hflm.resume import resume
 
     run = tmp_path / "run"
     shutil.copytree(straight, run)
@@ -133,8 +151,16 @@ def test_a_model_that_is_not_as_its_run_wrote_it_is_not_used(
     DAMAGES[way](run / "model" / name)
     with pytest.raises(HflmError) as raised:
         resolve_model(str(run))
-    assert str(run) in str(raised.value)
+    assert str(run) in str(raised.value) and f"`hflm resume {run}`" in str(raised.value)
     assert resolve_model(str(run / "model")) == str(run / "model")
+    # Without a checkpoint that would bring nothing back, and it says so.
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(HflmError) as raised:
+        resolve_model(str(run))
+    assert "hflm resume" not in str(raised.value)
+    with pytest.raises(HflmError, match="it is not as the run wrote it"):
+        resume(run, watch=lambda kind, content: None)
+    assert (run / "metrics.json").exists()
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -150,3 +176,24 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     # A run of an earlier version had no seal.
     run.plan.write_text(json.dumps(plan))
     assert open_plan(run) == plan
+
+
+@pytest.mark.promise("R2")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"step": 10}\n{"step": 20}\n', False), ('{"step": 10}\n{"step": 20}\n{"st', False),
+        ('{"step": 10}\n', True), ('{"step": 1>}\n{"step": 20}\n', True), ("[1, 2]\n", True), ("", True), (None, True),
+    ],
+)  # fmt: skip
+def test_lines_of_the_log_that_are_lost_are_told(content: str | None, said: bool, tmp_path: Path) -> None:
+    """A checkpoint of step 25, with a line each ten steps before it."""
+    run = RunFolder(tmp_path)
+    write_json(run.environment, environment())
+    (run.checkpoints / "checkpoint-25").mkdir(parents=True)
+    (run.checkpoints / "checkpoint-25" / "manifest.json").write_text("{}")
+    if content is not None:
+        run.log.write_text(content)
+    lines: list[str] = []
+    mend(run, {"settings": {"logging_steps": 10}}, say=lines.append)
+    assert lines == ([f"{run.log} is lost or damaged in part: the curve of the loss has a gap"] if said else [])

@@ -28,6 +28,7 @@ TURNS = (
     "{% for m in messages %}<s>{{ m['role'] }} {{ m['content'] }}</s>\n{% endfor %}{% if add_generation_prompt %}<s>"
 )
 TURNS += "assistant {% endif %}"
+WANTS = "{% if messages[0]['role'] != 'system' %}{{ raise_exception('A system text comes first') }}{% endif %}"
 
 
 def test_rates_by_kind() -> None:
@@ -94,8 +95,33 @@ def test_an_answer_ends_where_the_template_ends_it(run_finetune: Run, tiny: Tiny
     ids = with_template(folder, template)
     end = turn_end(ids)
     assert end == ids.convert_tokens_to_ids("<done>") != ids.eos_token_id
+    assert turn_end(with_template(folder, WANTS + template)) == end
     assert turn_end(AutoTokenizer.from_pretrained(tiny("llama"))) is None, "its turns end as its texts do"
     assert turn_end(AutoTokenizer.from_pretrained(tiny("gpt2"))) is None, "no template"
+
+
+@pytest.mark.parametrize("ends", [[5], None])
+def test_what_a_row_is_taught_to_end_with_ends_a_text(
+    ends: list[int] | None, run_finetune: Run, tiny: Tiny, tmp_path: Path
+) -> None:
+    """Base models of the hub name another end than their tokenizer, or none."""
+    folder = Path(shutil.copytree(tiny("gpt2"), tmp_path / "gpt2"))
+    told = folder / "generation_config.json"
+    told.write_text(json.dumps({**json.loads(told.read_text()), "eos_token_id": ends}))
+    data = [str(write(tmp_path / "rows.jsonl", pairs()))]
+    run = run_finetune("summarization", model=str(folder), data=data, max_steps=2)
+    kept = json.loads((run / "model" / "generation_config.json").read_text())["eos_token_id"]
+    assert kept == sorted([*(ends or []), AutoTokenizer.from_pretrained(folder).eos_token_id])
+
+
+def test_a_template_that_wants_a_system_text_is_trained_with_one(run_finetune: Run, tiny: Tiny, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny("llama"), tmp_path / "llama"))
+    with_template(folder, WANTS + TURNS)
+    chats = [{"messages": [{"role": "system", "content": "Count."}, {"role": "user", "content": row["document"]},
+                           {"role": "assistant", "content": row["summary"]}]} for row in pairs()]  # fmt: skip
+    data = [str(write(tmp_path / "rows.jsonl", chats))]
+    run = run_finetune("generation", model=str(folder), data=data, max_steps=2, max_source_length=96)
+    assert json.loads((run / "metrics.json").read_text())["test_rows"] > 0
 
 
 def test_the_assistant_may_speak_first(tiny: Tiny, tmp_path: Path) -> None:

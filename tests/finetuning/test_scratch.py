@@ -90,6 +90,13 @@ def test_made_from_the_training_rows_and_the_seed_alone(tmp_path: Path, monkeypa
     assert made("translation", pairs(39, source="en", target="es"), tmp_path, arch="t5") != first
     seeded = made("translation", pairs(source="en", target="es"), tmp_path, arch="t5", seed=2)
     assert not all(torch.equal(value, weights[name]) for name, value in load_file(seeded / "model.safetensors").items())
+    for path in (first / "model.safetensors", first / "tokenizer.json"):
+        content = path.read_bytes()
+        path.unlink()  # the weights that were read are mapped from it
+        path.write_bytes(content[:-1])
+        # What is damaged is made anew, and so is what is gone.
+        assert made("translation", pairs(source="en", target="es"), tmp_path, arch="t5") == first
+        assert path.read_bytes() == content
     shutil.rmtree(cache_folder())
     again = made("translation", pairs(source="en", target="es"), tmp_path, arch="t5")
     assert (again / "tokenizer.json").read_bytes() and again == first

@@ -171,6 +171,7 @@ def test_what_cannot_be_built_is_said_in_one_line(
         "line 2, column 'text': it is empty": but(0, str(rows)),
         "--similar is 2.0": [*usual, "--similar", "2"],
         "--similar is 0.0": [*usual, "--similar", "0"],
+        "--embedder is the encoder of --similar": [*usual, "--embedder", "minilm"],
         "--processes is 0": [*usual, "--processes", "0"],
         "--passage-length is 0": [*usual, "--passage-length", "0"],
         "no alias with its name": [*usual, "--aliases", str(rows)],

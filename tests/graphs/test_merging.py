@@ -1,5 +1,7 @@
 """Names made entities, triples made edges, the same in every file format."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,15 @@ def test_names_that_an_encoder_does_not_know_are_joined_with_none(tiny: Callable
     assert not vectors[[0, 1, 4]].any()
     assert np.allclose(np.linalg.norm(vectors[2:4], axis=1), 1, atol=1e-5)
     assert list(pairs_alike(vectors, least=0.01)) == [(2, 3)]
+
+
+def test_a_name_is_the_same_beside_longer_ones(tiny: Callable[[str], str], tmp_path: Path) -> None:
+    """The tokenizer of a decoder may pad on the left, which would move the places of its tokens."""
+    folder = Path(shutil.copytree(tiny("gpt2"), tmp_path / "gpt2"))
+    told = folder / "tokenizer_config.json"
+    told.write_text(json.dumps({**json.loads(told.read_text()), "padding_side": "left"}))
+    alone, beside = (embed(names, model=str(folder))[0] for names in (["Emma"], ["Emma", "Emma ran home"]))
+    assert np.allclose(alone, beside, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +215,11 @@ def test_a_name_without_a_type_is_the_one_that_has_one() -> None:
     ]
     # Of two types it may be either.
     assert sorted(one.type for one in found.entities.values() if one.name == "Paris") == ["", "city", "person"]
+
+
+def test_a_type_in_full_width_brackets_is_one() -> None:
+    found = merge(lambda: said(("爱因斯坦（人物）", "生于", "乌尔姆"), ("爱因斯坦", "死于", "普林斯顿")), aliases={})
+    assert [(one.name, one.type, one.count) for one in found.entities.values()][0] == ("爱因斯坦", "人物", 2)
 
 
 def test_an_alias_of_an_alias(tmp_path: Path) -> None:

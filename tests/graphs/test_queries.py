@@ -111,8 +111,15 @@ def test_show_draws_and_counts(file: str, tmp_path: Path, capsys: pytest.Capture
     picture = tmp_path / "g.png"
     assert main(["graph", "show", file, "-o", str(picture), "--top", "10"]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size < 150_000
+    near = ["-o", str(tmp_path / "near.html"), "--around", "Mars"]
+    for words in (near, [*near, "--hops", "1", "--overwrite"]):
+        capsys.readouterr()
+        assert main(["graph", "show", file, *words]) == 0
+        assert "shows 2 of 6 entities" in capsys.readouterr().out
     wrong = {"no picture": ["-o", "g.gif"], "exists": ["-o", str(picture)], "--top is 0": ["--top", "0", "-o", "x.png"],
-             "Pass -o": ["--around", "Ada"]}  # fmt: skip
+             "Pass -o": ["--around", "Ada"], "--top is for a drawing": ["--top", "30"],
+             "--hops is for a drawing": ["--hops", "3"], "--overwrite is for a drawing": ["--overwrite"],
+             "Pass --around": ["--hops", "3", "-o", "x.png"]}  # fmt: skip
     for said, words in wrong.items():
         assert main(["graph", "show", file, *words]) == 2
         error = capsys.readouterr().err
@@ -126,6 +133,11 @@ def test_query_on_the_command_line(file: str, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "London - part of - England; Babbage - born in - London\n"
     assert main(["graph", "query", file, "--sparql", "SELECT ?a WHERE { ?a relation:is_a ?b }", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"a": "urn:hflm:entity:e4"}]
+    assert main(["graph", "query", file, "Ada", "--hops", "2", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 4
+    for words in (["England", "Babbage"], ["--sparql", "SELECT ?a WHERE { ?a relation:is_a ?b }"]):
+        assert main(["graph", "query", file, *words, "--hops", "2"]) == 2
+        assert "--hops counts edges from one entity" in capsys.readouterr().err
     for words in ([], ["a", "b", "c"], ["Ada", "--sparql", "ASK {}"], ["Ada", "--hops", "0"], ["nobody"]):
         assert main(["graph", "query", file, *words]) == 2
         assert capsys.readouterr().err.count("\n") == 1

@@ -1,11 +1,12 @@
 """Rows of a file with something added: a full disk is told apart from a file that cannot be written."""
 
+import errno
 import json
 import math
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -153,3 +154,85 @@ def test_an_output_is_not_read_whole_to_go_on(
     monkeypatch.setattr("hflm.inference.row_files.BLOCK", block)
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("the whole file was read"))
     assert _whole_lines(tmp_path / "out.jsonl") == wanted
+
+
+@pytest.mark.parametrize("unread", ["model", "input"])
+def test_what_cannot_be_read_is_not_said_of_the_output(
+    unread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, note = write(tmp_path / "rows.jsonl", moods(4)), tmp_path / "model" / "notes.txt"
+
+    def refuse(*words: Any, **more: Any) -> NoReturn:
+        named = (str(note),) if unread == "model" else ()
+        raise OSError(errno.EIO, "Input/output error", *named)
+
+    if unread == "input":
+        monkeypatch.setattr("hflm.inference.row_files.read_records", refuse)
+    with pytest.raises(DataError, match=f"^{note if unread == 'model' else rows} cannot be read: Input/output error"):
+        add_to_rows(
+            rows, tmp_path / "out.jsonl", lambda records, before: [{"n": 1}] * len(records), resume=False, chunk=8,
+            watch=lambda kind, content: None, made_with=refuse if unread == "model" else None,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_that_write_one_file_do_not_mix(resume: bool, tmp_path: Path) -> None:
+    """The second is refused while the first is at work, before its first rows are there and after."""
+    rows, output = write(tmp_path / "rows.jsonl", moods(4)), tmp_path / "out.jsonl"
+    refused: list[str] = []
+
+    def add(records: Any, before: int) -> list[dict[str, Any]]:
+        with pytest.raises(UsageError) as caught:
+            add_to_rows(
+                rows, output, lambda records, before: [{"n": -1}] * len(records), resume=resume, chunk=8,
+                watch=lambda kind, content: None,
+            )  # fmt: skip
+        refused.append(caught.value.problem)
+        return [{"n": before + place} for place in range(len(records))]
+
+    assert add_to_rows(rows, output, add, resume=resume, chunk=2, watch=lambda kind, content: None) == 4
+    at_work = f"Another process is at work in {output}."
+    assert refused == [at_work, at_work if resume else f"{output} exists."]
+    assert [json.loads(line)["n"] for line in output.read_text().splitlines()] == [0, 1, 2, 3]
+
+
+def test_a_file_system_without_locks_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("hflm.lock.fcntl.flock", none)
+    rows = write(tmp_path / "rows.jsonl", moods(4))
+    assert [row["n"] for row in added(rows, tmp_path / "out.jsonl", n=1)] == [1] * 4
+
+
+def test_an_unfinished_file_is_gone_on_with_as_it_was_begun(tmp_path: Path) -> None:
+    rows, output = write(tmp_path / "rows.jsonl", moods(3)), tmp_path / "out.jsonl"
+    kept = tmp_path / ".out.jsonl.settings.json"
+
+    def go(*, resume: bool = True, stop: int = 9, **settings: Any) -> int:
+        def add(records: Any, before: int) -> list[dict[str, Any]]:
+            if before == stop:
+                raise KeyboardInterrupt
+            return [{"n": before}]
+
+        return add_to_rows(
+            rows, output, add, resume=resume, chunk=1, watch=lambda kind, content: None, made_with=lambda: settings
+        )  # fmt: skip
+
+    with pytest.raises(KeyboardInterrupt):
+        go(resume=False, stop=0, model="z")
+    # Nothing is left of what failed at its first row.
+    assert output.read_bytes() == b"" and not kept.exists()
+    with pytest.raises(KeyboardInterrupt):
+        go(resume=False, stop=1, model="a", max_new_tokens=5)
+    before = output.read_bytes()
+    with pytest.raises(UsageError, match="out.jsonl was begun with another model and another max new tokens"):
+        go(model="b", max_new_tokens=6)
+    assert output.read_bytes() == before
+    with pytest.raises(KeyboardInterrupt):
+        go(stop=2, model="a", max_new_tokens=5)
+    # Where it is lost, nothing is known.
+    kept.write_text("")
+    assert go(model="b") == 3 and not kept.exists()
+    whole = output.read_bytes()
+    assert go(model="c") == 3 and output.read_bytes() == whole and not list(tmp_path.glob(".*"))

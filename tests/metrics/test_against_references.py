@@ -208,7 +208,7 @@ def test_a_p_value_is_never_zero() -> None:
 
 
 def test_initials_and_titles_end_no_sentence() -> None:
-    assert sentences("Dr. J. Smith ran. He won. “你好。”他说！") == "Dr. J. Smith ran.\nHe won.\n“你好。\n他说！"
+    assert sentences("Dr. J. Smith ran. He won. “你好。”他说！") == "Dr. J. Smith ran.\nHe won.\n“你好。”\n他说！"
 
 
 SCHEMES = {

@@ -69,8 +69,10 @@ def test_texts_and_generation_carry_the_language(name: str, short: bool, models:
 @pytest.mark.parametrize(
     ("name", "given", "code"),
     [("nllb", "en_XX", "eng_Latn"), ("nllb", "de-DE", "deu_Latn"), ("nllb", "sw", "swh_Latn"),
-     ("nllb", "zh", "zho_Hans"), ("nllb", "zh-Hant", None), ("mbart-50", "eng_Latn", "en_XX"),
-     ("mbart-50", "pt-BR", "pt_XX"), ("mbart-50", "zh", "zh_CN"), ("mbart-50", "srp_Cyrl", None)],
+     ("nllb", "zh", "zho_Hans"), ("nllb", "sr-Latn", None), ("mbart-50", "eng_Latn", "en_XX"),
+     ("mbart-50", "pt-BR", "pt_XX"), ("mbart-50", "zh", "zh_CN"), ("mbart-50", "srp_Cyrl", None),
+     ("nllb", "zh_CN", "zho_Hans"), ("nllb", "zh-SG", "zho_Hans"), ("mbart-50", "zho_Hans", "zh_CN"),
+     ("nllb", "zh-Hant", "zho_Hant"), ("nllb", "zh-TW", "zho_Hant"), ("nllb", "zh_HK", "zho_Hant")],
 )  # fmt: skip
 def test_a_code_of_another_model_is_understood(
     name: str, given: str, code: str | None, models: dict[str, Pair]
@@ -82,6 +84,15 @@ def test_a_code_of_another_model_is_understood(
     else:
         token = set_languages(tokenizer, model, source="en", target=given)
         assert tokenizer.convert_ids_to_tokens(token) == code
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "has"),
+    [("nllb", "sr-Latn", "srp_Cyrl"), ("mbart-50", "zh-TW", "zh_CN"), ("mbart", "zho_Hant", "zh_CN")],
+)
+def test_another_script_is_another_text(name: str, given: str, has: str, models: dict[str, Pair]) -> None:
+    with pytest.raises(UsageError, match=f"no language {given!r} in the script .* it has {has}: name that"):
+        set_languages(*models[name], source="en", target=given)
 
 
 @pytest.mark.parametrize(

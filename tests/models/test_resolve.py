@@ -83,7 +83,12 @@ def test_a_gguf_file_is_converted_once(tiny: Tiny, tmp_path: Path, caplog: pytes
         folder = resolve_model(str(path))
         # The content is what counts, not the name.
         assert resolve_model(str(path.rename(tmp_path / "b.gguf"))) == folder
-    assert len(caplog.records) == 1 and Path(folder).is_relative_to(tmp_path / "hflm")
+        assert len(caplog.records) == 1 and Path(folder).is_relative_to(tmp_path / "hflm")
+        # What is damaged of it is converted again.
+        weights = Path(folder, "model.safetensors")
+        weights.write_bytes(weights.read_bytes()[:-1])
+        assert resolve_model(str(tmp_path / "b.gguf")) == folder
+    assert [record.name for record in caplog.records[1:]] == ["hflm.cache", "hflm.models.resolve"]
     assert [path.name for path in Path(folder).parent.iterdir()] == [Path(folder).name], "something was left behind"
     ids = torch.tensor([[5, 6, 7]])
     found, wanted = (load_with_head(name, "completion")(ids).logits for name in (folder, tiny("llama")))

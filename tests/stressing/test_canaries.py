@@ -120,6 +120,24 @@ def test_bad_input_is_one_line(
     assert problem in told and told.count("\n") == 1 and not (tmp_path / "p.txt").exists()
 
 
+@pytest.mark.parametrize("fails", ["write_json_lines", "write_text"])
+def test_no_secret_is_planted_without_its_list(
+    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, planted, listed = (tmp_path / name for name in ("book.txt", "p.txt", "p.canaries.jsonl"))
+    text.write_text("A line.\nAnother.\n")
+
+    def full(path: Path, content: Any) -> None:
+        # Killed at this moment, it would leave no text.
+        assert not planted.exists() and listed.exists() is (fails == "write_text")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(f"hflm.plant_canaries.{fails}", full)
+    assert main(["data", "canaries", str(text), "-o", str(planted), "--repeats", "1"]) == 5
+    assert capsys.readouterr().err.startswith("error: The disk is full")
+    assert not planted.exists() and not listed.exists()
+
+
 def test_what_is_no_canary_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     for form, times, problem in (("x", 1, "is no canary"), ("x {secret}", 0, "no canary that was planted")):

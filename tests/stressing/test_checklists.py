@@ -48,6 +48,29 @@ def test_texts_are_judged_by_what_they_contain(tmp_path: Path) -> None:
     assert found["w"]["failed"] == 2
 
 
+def test_what_is_contained_is_found_in_whatever_form_it_is_written(tmp_path: Path) -> None:
+    apart, composed = "Me\u0301xico", "M\u00e9xico"
+    rows = [{"name": key, "test": "MFT", "text": text, key: wanted}
+            for key in ("contains", "lacks") for text, wanted in (("a", apart), ("b", composed))]  # fmt: skip
+    tests = read_tests(write(tmp_path / "t.jsonl", rows), labels=[])
+    answers = Answers([f"It is {composed.upper()}.", apart])
+    found = judge(tests, questions(tests, role="prompt"), answers, labels=[], temperature=1.0)
+    assert (found["contains"]["failed"], found["lacks"]["failed"]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("written", "own"),
+    [(True, "true"), (1.0, "1"), (1, "1"), (" good ", "good"), ("e\u0301", "\u00e9"), ("\u00e9", "e\u0301")],
+)
+def test_labels_are_read_as_those_of_rows_are(written: Any, own: str, tmp_path: Path) -> None:
+    rows = [{**ROWS[at], "label": written} for at in (0, 3)]
+    tests = read_tests(write(tmp_path / "t.jsonl", rows), labels=["other", own])
+    asked = questions(tests, role="text")
+    logits = np.log([[0.1, 0.9]] * len(asked))
+    found = judge(tests, asked, Answers([own] * len(asked), logits), labels=["other", own], temperature=1.0)
+    assert {name: one["failed"] for name, one in found.items()} == {"m": 0, "d": 0}
+
+
 @pytest.mark.parametrize("role", ["messages", "conversations"])
 def test_a_chat_is_asked_by_a_message(role: str, tmp_path: Path) -> None:
     tests = read_tests(write(tmp_path / "t.jsonl", [{"test": "INV", "text": "a", "variants": "b"}]), labels=[])
@@ -64,6 +87,7 @@ def test_a_chat_is_asked_by_a_message(role: str, tmp_path: Path) -> None:
         ({"text": 5}, "the text is 5"),
         ({"label": "god"}, "no label 'god'. Did you mean 'good'"),
         ({"label": None}, "MFT has no label"),
+        ({"label": ["good"]}, "which is no label"),
         ({"test": "INV"}, "INV has no variants"),
         ({"test": "INV", "variants": [5]}, "variants is"),
         ({"test": "DIR", "variants": ["b"]}, "DIR has no direction"),

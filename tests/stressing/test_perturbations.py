@@ -9,7 +9,7 @@ from hflm.stressing.negation import negate
 from hflm.stressing.perturbations import PERTURBATIONS, SAME, choose, perturb
 from hflm.stressing.synonyms import synonyms
 from hflm.stressing.typos import TURNING
-from hflm.stressing.words import language_of, letters, words
+from hflm.stressing.words import language_of, letters, named_language, words
 
 TEXTS = {
     "en": "The film isn't often dull, but the tale moves slowly; I rarely smiled.",
@@ -77,6 +77,8 @@ def test_case_applies_to_scripts_with_case() -> None:
 
 def test_punctuation_goes_and_stays_inside_words() -> None:
     assert perturb("unpunctuated", "It isn't 1.5, is it?", seed=0, language="en") == "It isn't 1.5 is it"
+    assert perturb("unpunctuated", "हिन्दी-भाषी लोग, नहीं।", seed=0, language="") == "हिन्दी-भाषी लोग नहीं"
+    assert perturb("unpunctuated", "cafe\u0301-bar, snake__case", seed=0, language="") == "cafe\u0301-bar snakecase"
     changed = perturb("unpunctuated", TEXTS["zh"], seed=0, language="zh") or ""
     assert not any(unicodedata.category(one)[0] == "P" for one in changed)
 
@@ -146,6 +148,20 @@ def test_shuffling_and_halving_keep_the_words() -> None:
         ("zh", "这是好电影", "这不是好电影"),
         ("zh", "这部电影不好看", "这部电影好看"),
         ("zh", "他有钱", "他没有钱"),
+        ("zh", "但是这是好电影", "但是这不是好电影"),
+        ("zh", "还是他能来", "还是他不能来"),
+        ("zh", "这个机会是好的", "这个机会不是好的"),
+        ("zh", "社会会变", "社会不会变"),
+        ("zh", "会议是今天", "会议不是今天"),
+        ("zh", "可能会下雨", "可能不会下雨"),
+        ("zh", "性能可以", "性能不可以"),
+        ("zh", "他的能力是好的", "他的能力不是好的"),
+        ("zh", "这部手机是好的", "这部手机不是好的"),
+        ("zh", "不好意思，我不会来", "不好意思，我会来"),
+        ("zh", "但是他有钱", "但是他没有钱"),
+        ("zh", "不好意思，所有的机会可能还是只能总是于是", None),
+        ("zh", "我们都是学生", "我们都不是学生"),
+        ("zh", "大家都会来", "大家都不会来"),
         ("en", "A joyless slog.", None),
         ("ar", "الفيلم جيد", None),
     ],
@@ -166,6 +182,34 @@ def test_the_language_is_guessed_or_not_known() -> None:
     for language in ("en", "es", "zh", "ar"):
         assert language_of([TEXTS[language]] * 3) == language
     assert language_of(["Фильм не скучный", "xyzzy plugh"]) == "" == language_of([])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "این فیلم خیلی خوب بود و من از دیدن آن لذت بردم", "یہ فلم بہت اچھی تھی اور مجھے پسند آئی",
+        # Persian with the keys of an Arabic keyboard.
+        "اين فيلم خيلي خوب بود، بازيگران چقدر خوب بودند و من هم گريه كردم", "ئەم فیلمە زۆر باش بوو", "دا فلم ډېر ښه و",
+    ],
+)  # fmt: skip
+def test_what_is_written_in_arabic_letters_and_more_is_not_arabic(text: str) -> None:
+    assert language_of([text] * 3) == "" == language_of([text] * 3 + ["the end of it is the end"])
+    # A foreign name in Arabic is Arabic still.
+    assert language_of([TEXTS["ar"]] * 9 + ["شاهدت فيلم سپايدرمان في دمشق"]) == "ar"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("zh-CN", "zh"), ("cmn", "zh"), ("es-MX", "es"), ("Spanish", "es"), (" EN ", "en"), ("fa", "fa"), ("", "")],
+)
+def test_a_language_is_named_in_many_ways(name: str, code: str) -> None:
+    assert named_language(name) == code
+
+
+def test_what_is_no_language_is_refused() -> None:
+    for name in ("klingon", "xx", "chinese!"):
+        with pytest.raises(UsageError, match=f"--language {name}: no language .* as zh, .* Chinese"):
+            named_language(name)
 
 
 def test_a_text_without_letters_breaks_nothing() -> None:
