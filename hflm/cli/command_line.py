@@ -39,10 +39,11 @@ def _check_twice(options: Mapping[str, Any], words: Sequence[str]) -> None:
             continue
         # Of one name the last counts, as scripts add an override.
         said.setdefault(option.name, {})[name] = value if equals else "".join(words[place + 1 : place + 2])
-    for values in said.values():
+    for setting, values in said.items():
         (one, before), *others = values.items()
         for other, value in others:
-            if not _same(before, value):
+            # As transformers has it: no steps of a warm-up, and then its share.
+            if not _same(before, value) and not (setting == "warmup" and _same(before, "0")):
                 raise UsageError(f"{one} {before} and {other} {value} are one setting.", fix="Keep one of them.")
 
 

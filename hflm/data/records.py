@@ -21,7 +21,7 @@ SEPARATORS = {"csv": ",", "tsv": "\t"}
 SPREADSHEETS = (";", "\t")
 SAID = re.compile(r'"?sep=([^\w\s"]|\t)"?', re.IGNORECASE)
 # A mark within quotes belongs to a cell.
-QUOTED = re.compile(r'(?:^|(?<=[,;\t]))"[^"]*(?:"|$)')
+QUOTED = re.compile(r'(?:^|(?<=[,;\t]))"(?:[^"]|"")*(?:"|$)')
 # Characters in one CSV field: beyond any document, and a stop where a quote is never closed.
 LARGEST_FIELD = 1 << 28
 PARQUET_BATCH = 1024

@@ -16,7 +16,8 @@ from hflm.signals import SIGNALS
 
 # What torch raises where one has died, by a signal or by itself; what a worker raised reads "in DataLoader worker".
 LOST = re.compile(r"DataLoader worker \(pid")
-# Where the workers of each loader write their process ids: other children of this process are not hflm's to end.
+# Where the workers of each loader write their process ids, as other children of this process are not hflm's to end; and
+# behind these, whether it ends.
 _begun: list[Any] = []
 
 
@@ -28,16 +29,19 @@ def worker_options(count: int) -> dict[str, Any]:
     atexit.unregister(_end_workers)
     atexit.register(_end_workers)
     # Memory that they share with this process, however they are started.
-    _begun.append(multiprocessing.RawArray("l", count))
+    _begun.append(multiprocessing.RawArray("l", count + 1))
     return {"num_workers": count, "worker_init_fn": partial(begin_worker, _begun[-1])}
 
 
-def begin_worker(pids: Any, number: int) -> None:
+def begin_worker(shared: Any, number: int) -> None:
     """Say which process worker `number` is, and leave the signals that ask a run to end to the run."""
     # Before it ignores its SIGTERM, which would end it otherwise.
-    pids[number] = os.getpid()
+    shared[number] = os.getpid()
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
+    # The run ended before it was told of this process.
+    if shared[-1]:
+        os._exit(0)
 
 
 def _end_workers() -> None:
@@ -45,7 +49,9 @@ def _end_workers() -> None:
     if hasattr(signal, "SIGCHLD"):
         # Of their end torch would make an error.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    ours = {pid for pids in _begun for pid in pids}
+    for shared in _begun:
+        shared[-1] = 1
+    ours = {pid for shared in _begun for pid in shared[:-1]}
     for child in multiprocessing.active_children():
         if child.pid in ours:
             child.kill()

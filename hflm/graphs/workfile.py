@@ -10,7 +10,7 @@ from typing import Any
 
 from hflm.errors import UsageError
 from hflm.lock import sole_worker
-from hflm.run import read_object, write_json
+from hflm.run import read_object, set_aside, write_json
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class WorkFile:
             done = 0 if changed else self._whole(chunk, say=say)
         except (OSError, ValueError):
             say(f"what is kept in {self.folder} cannot be read: the build begins anew")
+            if not anew:
+                set_aside(self.passages)
             return self._begin(inputs)
         if changed and not anew:
             raise UsageError(

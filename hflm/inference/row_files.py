@@ -51,7 +51,8 @@ def add_to_rows(
             made = _told(made_with) if made_with and ranks.first() and output_file.is_file() else {}
             if done:
                 check_settings(output_file, made)
-            if ranks.first() and output_file.is_file():
+            # Some mounts let a file be written and not cut.
+            if ranks.first() and output_file.is_file() and output_file.stat().st_size != end:
                 stream.truncate(end)
             start, counted = perf_counter(), 0
             for records in chunks(_records(source), skip=done, size=chunk):
@@ -79,7 +80,7 @@ def _opened(path: Path, input_file: Path, *, resume: bool) -> Iterator[tuple[Tex
             yield stream, (0, "", 0)
         return
     check_output(path, resume=resume, input_file=input_file)
-    with path.open("a", encoding="utf-8") as stream:
+    with path.open("a" if path.exists() else "x", encoding="utf-8") as stream:
         # Devices and pipes are nobody's own.
         if path.is_file():
             hold(stream.fileno(), path, fix="Wait for its end, or name another output.")

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-# What decides what a model does, of the files in its folder.
-FILES = (".json", ".safetensors", ".jinja", ".model", ".txt")
+# What decides what a model does, of the files in its folder: by how they begin or end.
+FIRST = ("config.", "generation_config", "tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "adapter_")
+LAST = (".safetensors", ".jinja", ".model")
 
 
 # Of weights that are `sampled`, so many pieces of so many bytes.
@@ -26,7 +27,7 @@ def model_key(name: str, *, sampled: bool = False) -> str:
     folder = Path(model_folder(name))
     total = hashlib.sha256(name.encode() if not folder.is_dir() else b"")
     for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-        if path.suffix in FILES:
+        if path.is_file() and (path.name.startswith(FIRST) or path.name.endswith(LAST)):
             total.update(path.name.encode() + _digest(path, sampled=sampled))
     return total.hexdigest()[:24]
 

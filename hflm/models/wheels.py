@@ -100,14 +100,18 @@ def installed(wheel: Wheel) -> Path | None:
     return next((place for place in places if all((place / name).is_file() for name in wheel.files)), None)
 
 
-def from_wheel(wheel: Wheel) -> Path | None:
+def from_wheel(wheel: Wheel, *, anew: bool = False) -> Path | None:
     """Return the plain folder of a model, made once from the installed package; None where it is not installed.
 
-    Raises ModelError where the package does not hold what it should.
+    What is damaged goes where it can be made again from here, or where it will be fetched `anew`. Raises ModelError
+    where the package does not hold what it should.
     """
+    place = installed(wheel)
+    if place is None and not anew:
+        # Whatever stands there stays, and is judged as any folder of a user's.
+        return wheel.folder if wheel.folder.is_dir() else None
     if in_cache(wheel.folder, opens=check_folder):
         return wheel.folder
-    place = installed(wheel)
     return unpack(wheel, place) if place else None
 
 

@@ -137,6 +137,7 @@ def test_a_table_of_a_spreadsheet(mark: str, tmp_path: Path) -> None:
     [
         ('"¿Qué opina, en general?";etiqueta', ";", ["¿Qué opina, en general?", "etiqueta"]),
         ("text, raw;id;label", ";", ["text, raw", "id", "label"]), ('"a;b;c",label', ",", ["a;b;c", "label"]),
+        ('"a ""b""; c",d', ",", ['a "b"; c', "d"]),
         ("text,a;b", ",", ["text", "a;b"]), ("text,label (pos;neg;neutral)", ",", ["text", "label (pos;neg;neutral)"]),
         ('5";text;label', ";", ['5"', "text", "label"]), ('"a, b"\tlabel', "\t", ["a, b", "label"]),
     ],

