@@ -83,7 +83,7 @@ def test_two_names_of_an_option_have_one_value(words: str) -> None:
 def test_the_same_value_twice_and_one_name_twice_are_taken() -> None:
     assert parsed("finetune --lr 1e-3 --learning-rate 0.001")["learning_rate"] == 1e-3
     assert parsed("finetune --lr 1e-3 --lr 2e-3")["learning_rate"] == 2e-3
-    assert parsed("finetune --warmup_steps 0 --warmup_ratio 0.1")["warmup"] == 0.1
+    assert parsed("finetune --warmup-steps 0 --warmup-ratio 0.1")["warmup"] == 0.1
     assert parsed("finetune --learning-rate 2e-3 --lr 1e-3 --lr 2e-3")["learning_rate"] == 2e-3
     # Its bare word is the model.
     assert str(parsed("stress --validation-file held.jsonl mood --data rows.jsonl")["model"]) == "mood"
