@@ -15,11 +15,11 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import lru_cache
 from pathlib import Path
 
 from hflm.durable import sync, sync_all
 from hflm.errors import DataError, ModelError, UsageError
+from hflm.hashes import seen_sha256
 from hflm.space import FULL, full_disk_named
 
 try:
@@ -130,7 +130,7 @@ def _describe(folder: Path) -> None:
         status = path.stat()
         about: dict[str, int | str] = {"size": status.st_size}
         if status.st_size <= HASHED:
-            about["sha256"] = _sha256(path, status.st_size, status.st_mtime_ns)
+            about["sha256"] = seen_sha256(path, status.st_size, status.st_mtime_ns)
         told[path.relative_to(folder).as_posix()] = about
     (folder / MANIFEST).write_text(json.dumps(told, indent=1), encoding="utf-8")
 
@@ -145,7 +145,7 @@ def _problem(folder: Path, opens: Callable[[Path], object]) -> str | None:
             found = (folder / name).stat()
             whole = found.st_size == told["size"]
             if whole and "sha256" in told:
-                whole = _sha256(folder / name, found.st_size, found.st_mtime_ns) == told["sha256"]
+                whole = seen_sha256(folder / name, found.st_size, found.st_mtime_ns) == told["sha256"]
             if not whole:
                 return f"{name} is not as it was written"
     except FileNotFoundError as error:
@@ -187,13 +187,6 @@ def _delete(folder: Path, opens: Callable[[Path], object]) -> None:
     finally:
         if handle is not None:
             os.close(handle)
-
-
-@lru_cache(maxsize=1024)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    """Hash a file once a process, as long as size and time stay what they are."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _prefix(folder: Path) -> str:

@@ -7,12 +7,12 @@ run came to, in the form that `sha256sum -c files.sha256` reads.
 import json
 import shlex
 from collections.abc import Mapping
-from functools import lru_cache
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hflm.errors import UsageError
+from hflm.hashes import file_sha256, seen_sha256
 from hflm.run import RunFolder, read_object, write_json, write_text
 
 SEAL, RECORDS = "seal", "records"
@@ -46,7 +46,7 @@ def open_plan(run: RunFolder) -> dict[str, Any]:
 def record_hashes(run: RunFolder) -> dict[str, str]:
     """Hash each file that a run goes on from, by its name in the folder."""
     files = [run.recipe, *sorted(run.tokenizer.glob("*"))]
-    return {str(path.relative_to(run.path)): _file_hash(path) for path in files if path.is_file()}
+    return {str(path.relative_to(run.path)): file_sha256(path) for path in files if path.is_file()}
 
 
 def changed_records(run: RunFolder, plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -59,7 +59,7 @@ def seal_results(run: RunFolder) -> None:
     """Write the hashes of the model and of the predictions that a run came to."""
     files = [*sorted(run.model.rglob("*")), run.predictions]
     lines = [
-        f"{_file_hash(path)}  {path.relative_to(run.path)}\n"
+        f"{file_sha256(path)}  {path.relative_to(run.path)}\n"
         for path in files
         if path.is_file() and path.suffix not in FREE
     ]
@@ -74,7 +74,7 @@ def damage(run: RunFolder, *, under: str = "") -> str | None:
             continue
         if not path.is_file():
             return f"{path} is missing"
-        if _seen_hash(path, path.stat().st_size, path.stat().st_mtime_ns) != old:
+        if seen_sha256(path, path.stat().st_size, path.stat().st_mtime_ns) != old:
             return f"{path} is damaged or was changed"
     return None
 
@@ -104,21 +104,10 @@ def _hash(content: Mapping[str, Any]) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _seen_hash(path: Path, size: int, changed: int) -> str:
-    """Hash a file once a process: a command opens its model more than once."""
-    return _file_hash(path)
-
-
 def seal_again(run: RunFolder, path: Path) -> None:
     """Write a new hash for one file of a run's results, which its owner had hflm change; the others keep theirs."""
     sums = _sums(run)
     name = str(path.relative_to(run.path))
     if name in sums:
-        sums[name] = _file_hash(path)
+        sums[name] = file_sha256(path)
         write_text(run.sums, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))

@@ -13,6 +13,7 @@ import pytest
 from hflm import cache
 from hflm.cache import MANIFEST, in_cache, staged
 from hflm.errors import Interrupted, ModelError, SpaceError, UsageError
+from hflm.hashes import seen_sha256
 
 Run = Callable[..., Path]
 
@@ -39,7 +40,7 @@ def flip(path: Path) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
     # Within the moment that times of files are counted in, the hash of before would be believed.
-    cache._sha256.cache_clear()
+    seen_sha256.cache_clear()
 
 
 def empty(path: Path) -> None:
@@ -104,7 +105,7 @@ def test_what_cannot_be_read_is_not_deleted(
 
     if earlier:
         (folder / MANIFEST).unlink()
-    monkeypatch.setattr(cache, "_sha256", refuse)
+    monkeypatch.setattr(cache, "seen_sha256", refuse)
     with pytest.raises(UsageError, match=f"{folder} in hflm's cache cannot be read: {error.strerror}.*HFLM_CACHE"):
         in_cache(folder, opens=opens)
     assert (folder / "a.bin").exists()
@@ -119,7 +120,7 @@ def test_what_says_nothing_of_an_entry_is_passed_on(
     def refuse(*words: Any) -> str:
         raise error
 
-    monkeypatch.setattr(cache, "_sha256", refuse)
+    monkeypatch.setattr(cache, "seen_sha256", refuse)
     with pytest.raises(type(error)):
         in_cache(folder, opens=no_older)
     assert (folder / "a.bin").exists()

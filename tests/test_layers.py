@@ -22,7 +22,7 @@ LEVELS = {name: level for level, names in enumerate(ROOMS) for name in names}
 PLAIN = {
     "cache", "durable", "space", "environment", "plots", "settings", "training_settings", "config", "finetune_config",
     "distill_config", "task", "run", "recipe_files", "sealed", "lock", "triples", "signals", "language_codes",
-    "text_width", "words",
+    "text_width", "words", "hashes",
 }  # fmt: skip
 HEAVY = {"torch", "transformers", "datasets", "accelerate"}
 

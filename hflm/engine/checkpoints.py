@@ -7,7 +7,6 @@ checkpoints/checkpoint-400/
 """
 
 import fnmatch
-import hashlib
 import json
 import logging
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from hflm.durable import sync, sync_all
 from hflm.errors import CheckpointError
+from hflm.hashes import file_sha256
 
 MANIFEST = "manifest.json"
 PREFIX = "checkpoint-"
@@ -139,6 +139,4 @@ def delete(checkpoint: Path) -> None:
 
 def describe(path: Path) -> dict[str, int | str]:
     """Return the size of a file in bytes and its sha256."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"size": path.stat().st_size, "sha256": digest}
+    return {"size": path.stat().st_size, "sha256": file_sha256(path)}

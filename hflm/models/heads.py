@@ -186,6 +186,10 @@ def saved_labels(config: "PretrainedConfig") -> list[str]:
     return [str(names[number]) for number in sorted(names)]
 
 
+# Tokens that a model reads where nothing bounds them.
+UNLIMITED = 10**6
+
+
 def max_positions(config: "PretrainedConfig") -> int:
     """Return how many tokens a model reads at most: as many as its encoder, its decoder and its text part do."""
     inner = (getattr(config, name, None) for name in ("encoder", "decoder", "text_config"))
@@ -195,14 +199,14 @@ def max_positions(config: "PretrainedConfig") -> int:
 def max_target_positions(config: "PretrainedConfig") -> int:
     """Return how many tokens an encoder-decoder writes at most: LED has fewer places for them than for a source."""
     own = getattr(config, "max_decoder_position_embeddings", None)
-    return min(max_positions(config), int(own or 10**6))
+    return min(max_positions(config), int(own or UNLIMITED))
 
 
 def _positions(config: Any) -> int:
     limit = next((found for name in LIMITS if (found := getattr(config, name, None))), None)
     # XLNet says -1: no limit. T5 and its kin look at distances alone, whatever they say.
     if not limit or limit < 0 or config.model_type in T5_LIKE:
-        return 10**6
+        return UNLIMITED
     return int(limit) - position_offset(config.model_type, pad_token_id=getattr(config, "pad_token_id", None))
 
 

